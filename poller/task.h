@@ -110,14 +110,14 @@ class Task {
   friend class Scheduler;
   friend class Inbox;
 
+  // Where the task goes on when it is activated next. It keeps this while it stands in a queue.
   enum class State : uint8_t {
-    kFresh,          // never made ready, or done
-    kQueued,         // in a run queue or on its way to one
-    kRunning,        // on its stack
-    kParked,         // waits with its stack; parking_ says where
-    kSleepingStack,  // like kParked, for a timer
-    kIdle,           // waits without a stack on desc_
-    kSleeping,       // waits without a stack on timer_
+    kFresh,     // at its entry, never run before
+    kRunning,   // on its stack, now
+    kParked,    // in the middle, on its stack; parking_ says what for
+    kIdle,      // at its entry: waits for desc_
+    kSleeping,  // at its entry: waits for timer_
+    kYielded,   // at its entry, for wake_
   };
   struct Parking;  // lives on the stack of a parked task
 
@@ -131,6 +131,7 @@ class Task {
   Wake wake_ = Wake::kStart;
   Direction direction_ = Direction::kRead;
   bool background_ = false;
+  bool queued_ = false;  // in a run queue of the scheduler
 
  public:
   using Queue = IntrusiveQueue<Task, &Task::link_>;

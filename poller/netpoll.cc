@@ -1,0 +1,133 @@
+#include "poller/netpoll.h"
+
+#include <errno.h>
+
+#include "poller/check.h"
+#include "poller/kernel.h"
+#include "poller/test_point.h"
+
+namespace parkway {
+
+Netpoll::Netpoll(void* owner) : cache_(owner) {
+  if (!cache_.ok()) {
+    init_error_ = -ENOMEM;
+    return;
+  }
+  epoll_fd_ = kernel::EpollCreate();
+  if (epoll_fd_ < 0) {
+    init_error_ = epoll_fd_;
+    return;
+  }
+  wake_fd_ = kernel::EventFd();
+  if (wake_fd_ < 0) {
+    init_error_ = wake_fd_;
+    return;
+  }
+  init_error_ = kernel::EpollAdd(epoll_fd_, wake_fd_, EPOLLIN | EPOLLET, 0);
+}
+
+Netpoll::~Netpoll() {
+  if (wake_fd_ >= 0) kernel::Close(wake_fd_);
+  if (epoll_fd_ >= 0) kernel::Close(epoll_fd_);
+}
+
+PollDesc* Netpoll::Allocate(int fd, void* user) {
+  PollDesc* desc = cache_.Allocate();
+  if (desc != nullptr) desc->Open(fd, user);
+  return desc;
+}
+
+int Netpoll::Register(PollDesc& desc) {
+  PARKWAY_DCHECK(!desc.registered(), "a descriptor is registered once");
+  const int error = kernel::EpollAdd(epoll_fd_, desc.fd(), kEvents, Data(desc));
+  if (error == 0) desc.set_registered(true);
+  return error;
+}
+
+PollDesc* Netpoll::Open(int fd, void* user, int* error) {
+  PollDesc* desc = Allocate(fd, user);
+  if (desc == nullptr) {
+    *error = -ENOMEM;
+    return nullptr;
+  }
+  *error = Register(*desc);
+  if (*error == 0) return desc;
+  desc->Evict(desc->fdseq());
+  Close(*desc);
+  return nullptr;
+}
+
+void Netpoll::Close(PollDesc& desc) {
+  desc.Close();
+  cache_.Free(desc);
+}
+
+int Netpoll::RegisterListener(PollDesc& desc) {
+  const int error = kernel::EpollAdd(epoll_fd_, desc.fd(), EPOLLIN, Data(desc));
+  if (error == 0) desc.set_registered(true);
+  return error;
+}
+
+int Netpoll::PauseListener(PollDesc& desc) {
+  return kernel::EpollMod(epoll_fd_, desc.fd(), 0, Data(desc));
+}
+
+int Netpoll::ResumeListener(PollDesc& desc) {
+  return kernel::EpollMod(epoll_fd_, desc.fd(), EPOLLIN, Data(desc));
+}
+
+int Netpoll::Deregister(PollDesc& desc) {
+  if (!desc.registered()) return 0;
+  const int error = kernel::EpollDel(epoll_fd_, desc.fd());
+  if (error == 0) desc.set_registered(false);
+  return error;
+}
+
+void Netpoll::Ready(const epoll_event& event, Polled& polled) {
+  const uint32_t index = static_cast<uint32_t>(event.data.u64);
+  const uint32_t fdseq = static_cast<uint32_t>(event.data.u64 >> 32);
+  PollDesc* desc = cache_.Find(index);
+  // An event of a use that has ended: the file lives on in another process, or the batch was
+  // older than the close (T31, T35).
+  if (desc == nullptr || desc->fdseq() != fdseq) return;
+  PARKWAY_TEST_POINT("Netpoll::Ready:checked");
+
+  const uint32_t mask = event.events;
+  uint8_t bits = 0;
+  if (mask & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) bits |= PollDesc::kHangup;
+  if (mask & EPOLLPRI) bits |= PollDesc::kUrgent;
+  if (mask & EPOLLERR) bits |= PollDesc::kError;
+  desc->add_edge_bits(bits);
+  desc->SetEventError(mask == EPOLLERR, fdseq);
+
+  // Whoever waits is counted before the words change.
+  if ((mask & (EPOLLHUP | EPOLLERR)) != 0 && !desc->HasWaiter()) {
+    polled.hangups[polled.hangup_count++] = desc->handle();
+  }
+  if (mask & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+    if (Task* task = desc->Ready(Direction::kRead)) polled.runnable.PushBack(*task);
+  }
+  if (mask & (EPOLLOUT | EPOLLHUP | EPOLLERR)) {
+    if (Task* task = desc->Ready(Direction::kWrite)) polled.runnable.PushBack(*task);
+  }
+}
+
+void Netpoll::Poll(int64_t timeout_ns, Polled& polled) {
+  const int count = kernel::EpollWait(epoll_fd_, events_.data(), kEventsPerPoll, timeout_ns);
+  PARKWAY_CHECK(count >= 0 || count == -EINTR, "epoll_pwait2 refused its own arguments");
+  polled.full = count == kEventsPerPoll;
+  for (int i = 0; i < count; ++i) {
+    // The wake-up has done its work by ending the wait; the inbox says what it was for.
+    if (static_cast<uint32_t>(events_[i].data.u64) == 0) continue;
+    Ready(events_[i], polled);
+  }
+}
+
+bool Netpoll::Break() {
+  if (!sleeping_.exchange(false, std::memory_order_seq_cst)) return false;
+  const int error = kernel::EventFdSignal(wake_fd_);
+  PARKWAY_CHECK(error == 0, "the wake-up of a worker could not be written");
+  return true;
+}
+
+}  // namespace parkway

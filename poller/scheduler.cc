@@ -1,0 +1,454 @@
+#include "poller/scheduler.h"
+
+#include <utility>
+
+#include "poller/check.h"
+#include "poller/context.h"
+#include "poller/test_point.h"
+
+namespace parkway {
+
+// Why a task keeps its stack. Lives on that stack, so it is there exactly as long as needed.
+struct Task::Parking {
+  enum class Kind : uint8_t { kWait, kSleep, kYield, kCompletion };
+
+  Kind kind;
+  Direction direction = Direction::kRead;
+  PollDesc* desc = nullptr;
+  SleepTimer* timer = nullptr;
+  MonotonicTime until{};
+  Stack* stack = nullptr;
+};
+
+namespace {
+
+// What the scheduler tells a stack: run this task from its entry.
+struct Order {
+  Scheduler* scheduler;
+  Task* task;
+  Wake wake;
+};
+
+// After this many activations in a row the others get their turn.
+constexpr int kReruns = 16;
+// How long a worker that has no stack left waits before it looks again.
+constexpr int64_t kNoStackPauseNs = 1'000'000;
+
+Wake WakeOf(WaitResult result) {
+  switch (result) {
+    case WaitResult::kReady:
+      return Wake::kReady;
+    case WaitResult::kClosing:
+      return Wake::kClosing;
+    case WaitResult::kTimeout:
+      return Wake::kTimeout;
+    case WaitResult::kNotPollable:
+      return Wake::kNotPollable;
+  }
+  return Wake::kReady;
+}
+
+}  // namespace
+
+Scheduler::Scheduler(const Options& options, Delegate* delegate)
+    : options_(options),
+      delegate_(delegate),
+      now_(ReadMonotonicClock()),
+      wheel_(now_),
+      // Two more than may park: one for the activation under way, one in hand.
+      stacks_({.max_stacks = options.max_stacks + 2, .worker = options.worker}, &StackMain),
+      netpoll_(this) {}
+
+Scheduler::~Scheduler() {
+  PARKWAY_CHECK(parked_ == 0, "a scheduler ends while tasks wait on its stacks");
+  if (hot_ != nullptr) stacks_.Release(*hot_);
+}
+
+// ---------------------------------------------------------------------------------------------
+// The loop
+
+void Scheduler::Run() {
+  while (!stop_.load(std::memory_order_relaxed)) Turn();
+}
+
+void Scheduler::Stop() {
+  stop_.store(true, std::memory_order_seq_cst);
+  netpoll_.Break();
+}
+
+int64_t Scheduler::TimeoutNs() const {
+  const MonotonicTime wake = wheel_.NextWake();
+  if (wake == MonotonicTime::InfiniteFuture()) return -1;
+  // Never 0: the wheel's tick is rounded up, and so is the wait.
+  return wake <= now_ ? 0 : wake.ns() - now_.ns();
+}
+
+void Scheduler::Turn() {
+  int64_t timeout = 0;
+  if (foreground_.empty() && background_.empty()) {
+    netpoll_.PrepareToSleep();
+    PARKWAY_TEST_POINT("Scheduler::Turn:about_to_sleep");
+    // Whoever posts now sees that we sleep; whoever posted before is seen here.
+    if (inbox_.empty() && !stop_.load(std::memory_order_seq_cst)) timeout = TimeoutNs();
+  } else if (out_of_stacks_) {
+    timeout = kNoStackPauseNs;
+  }
+  out_of_stacks_ = false;
+  netpoll_.Poll(timeout, polled_);
+  netpoll_.Awake();
+  now_ = ReadMonotonicClock();
+  turns_.store(turns_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+
+  while (Task* task = polled_.runnable.PopFront()) Ready(*task);
+  Task::Queue posted;
+  inbox_.TakeTasks(posted);
+  while (Task* task = posted.PopFront()) Ready(*task);
+  inbox_.DeliverMessages(*this);
+  FireTimers();
+  for (int i = 0; i < polled_.hangup_count; ++i) {
+    PollDesc* desc = netpoll_.cache().Find(polled_.hangups[i].index);
+    // The handling of an earlier one may have closed it.
+    if (desc->fdseq() != polled_.hangups[i].fdseq || delegate_ == nullptr) continue;
+    delegate_->OnHangup(*desc);
+  }
+  polled_.hangup_count = 0;
+  RunReady();
+}
+
+void Scheduler::FireTimers() {
+  TimerWheel::NodeList fired;
+  wheel_.Advance(now_, fired);
+  while (TimerWheel::Node* node = fired.PopFront()) {
+    switch (node->kind) {
+      case TimerKind::kDescriptor: {
+        PollDesc& desc = PollDesc::OfTimer(*node);
+        const PollDesc::Expired expired = desc.Expire(node->rseq, node->wseq, now_);
+        if (expired.rearm) Rearm(desc);
+        Ready(expired.woken);
+        break;
+      }
+      case TimerKind::kTask: {
+        Task& task = *static_cast<SleepTimer*>(node)->task;
+        task.wake_ = Wake::kTimer;
+        Ready(task);
+        break;
+      }
+      default:
+        delegate_->OnTimer(*node);
+    }
+  }
+}
+
+void Scheduler::RunReady() {
+  for (int i = 0; i < kActivationsPerTurn; ++i) {
+    Task* task = foreground_.PopFront();
+    if (task == nullptr) break;
+    Activate(*task);
+    if (out_of_stacks_) return;
+  }
+  const bool shared =
+      now_.PlusNs(-absl::ToInt64Nanoseconds(options_.shared_window)) < last_foreground_io_;
+  const size_t budget = shared ? options_.turn_bytes_shared : options_.turn_bytes;
+  charged_ = 0;
+  // Each runs at most once a turn, so that one that moves nothing cannot hold the turn open.
+  for (size_t left = background_.size(); left > 0 && charged_ < budget; --left) {
+    Activate(*background_.PopFront());
+    if (out_of_stacks_) return;
+  }
+}
+
+void Scheduler::Ready(Task& task) {
+  PARKWAY_DCHECK(!task.queued_, "a task was made ready twice");
+  task.queued_ = true;
+  (task.background_ ? background_ : foreground_).PushBack(task);
+}
+
+void Scheduler::Ready(const WokenTasks& woken) {
+  if (woken.reader != nullptr) Ready(*woken.reader);
+  if (woken.writer != nullptr) Ready(*woken.writer);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Activations
+
+void Scheduler::Activate(Task& task) {
+  task.queued_ = false;
+  Wake wake = task.wake_;
+  switch (task.state_) {
+    case Task::State::kFresh:
+      wake = Wake::kStart;
+      break;
+    case Task::State::kParked: {
+      Stack& stack = *task.parking_->stack;
+      --parked_;
+      Enter(task, stack, nullptr);
+      if (Settle(task, stack, wake)) break;
+      return;
+    }
+    case Task::State::kIdle:
+      if (WokenIdle(task, wake)) break;
+      return;
+    case Task::State::kSleeping:
+    case Task::State::kYielded:
+      break;
+    case Task::State::kRunning:
+      PARKWAY_CHECK(false, "a running task was queued");
+  }
+  RunFromEntry(task, wake);
+}
+
+void Scheduler::RunFromEntry(Task& task, Wake wake) {
+  for (int runs = 0;; ++runs) {
+    Stack* stack = runs < kReruns ? TakeStack() : nullptr;
+    if (stack == nullptr) {
+      out_of_stacks_ = runs < kReruns;
+      task.state_ = Task::State::kYielded;
+      task.wake_ = wake;
+      Ready(task);
+      return;
+    }
+    Order order{this, &task, wake};
+    Enter(task, *stack, &order);
+    if (!Settle(task, *stack, wake)) return;
+  }
+}
+
+// A task that waits without a stack was taken out of its word: why? False: for no reason that
+// still holds (a deadline that was moved on before it ran), and it waits again.
+bool Scheduler::WokenIdle(Task& task, Wake& wake) {
+  PollDesc& desc = *task.desc_;
+  const Direction direction = task.direction_;
+  if (desc.BlockEnd(direction)) {
+    wake = Wake::kReady;
+    return true;
+  }
+  const WaitResult error = desc.CheckError(direction);
+  if (error != WaitResult::kReady) {
+    wake = WakeOf(error);
+    return true;
+  }
+  return CommitIdle(task, desc, direction, wake);
+}
+
+// True: run it (again) for `wake`. False: it waits, or another thread has it already.
+bool Scheduler::CommitIdle(Task& task, PollDesc& desc, Direction direction, Wake& wake) {
+  task.state_ = Task::State::kIdle;
+  task.desc_ = &desc;
+  task.direction_ = direction;
+  if (!desc.registered() && netpoll_.Register(desc) != 0) {
+    wake = Wake::kNotPollable;
+    return true;
+  }
+  if (!desc.CommitIdle(direction, &task)) {
+    wake = Wake::kReady;
+    return true;
+  }
+  // An eviction or expiry that came before the commit found nobody; one that comes after finds
+  // the task. Whoever takes it out of the word has it.
+  const WaitResult error = desc.CheckError(direction);
+  if (error == WaitResult::kReady) return false;
+  if (!desc.RetractIdle(direction, &task)) return false;
+  wake = WakeOf(error);
+  return true;
+}
+
+// Runs the task on `stack` until it parks (parking_in_ is set) or returns (returned_ is).
+void Scheduler::Enter(Task& task, Stack& stack, void* order) {
+  ++activations_;
+  task.state_ = Task::State::kRunning;
+  current_ = &task;
+  current_stack_ = &stack;
+  stack.set_owner_name(task.name());
+  parking_in_ = nullptr;
+  stack.context().SwitchTo(order);
+  current_ = nullptr;
+  current_stack_ = nullptr;
+}
+
+void* Scheduler::StackMain(void* message) {
+  const Order order = *static_cast<Order*>(message);
+  // After this the task may be gone.
+  order.scheduler->returned_ = order.task->Run(*order.scheduler, order.wake);
+  return nullptr;
+}
+
+bool Scheduler::Settle(Task& task, Stack& stack, Wake& wake) {
+  while (parking_in_ != nullptr) {
+    parking_in_->stack = &stack;
+    if (SettleParked(task)) return false;
+    Enter(task, stack, nullptr);
+  }
+  GiveBack(stack);
+  return SettleReturned(task, returned_, wake);
+}
+
+// False: do not park, resume it.
+bool Scheduler::SettleParked(Task& task) {
+  const Task::Parking& parking = *task.parking_;
+  task.state_ = Task::State::kParked;
+  if (++parked_ > parked_high_water_) parked_high_water_ = parked_;
+  switch (parking.kind) {
+    case Task::Parking::Kind::kWait:
+      // From here on another thread may have the task; it can only post it.
+      if (parking.desc->BlockCommit(parking.direction, &task)) return true;
+      --parked_;
+      return false;
+    case Task::Parking::Kind::kSleep:
+      parking.timer->task = &task;
+      wheel_.Arm(*parking.timer, parking.until);
+      return true;
+    case Task::Parking::Kind::kYield:
+      Ready(task);
+      return true;
+    case Task::Parking::Kind::kCompletion:
+      return true;
+  }
+  return true;
+}
+
+bool Scheduler::SettleReturned(Task& task, const Next& next, Wake& wake) {
+  switch (next.kind()) {
+    case Next::Kind::kDone:
+      return false;
+    case Next::Kind::kYield:
+      task.state_ = Task::State::kYielded;
+      task.wake_ = Wake::kYield;
+      Ready(task);
+      return false;
+    case Next::Kind::kAwait:
+      return CommitIdle(task, next.desc(), next.direction(), wake);
+    case Next::Kind::kSleep:
+      task.state_ = Task::State::kSleeping;
+      task.timer_ = &next.timer();
+      next.timer().task = &task;
+      wheel_.Arm(next.timer(), next.when());
+      return false;
+  }
+  return false;
+}
+
+Stack* Scheduler::TakeStack() {
+  if (hot_ != nullptr) return std::exchange(hot_, nullptr);
+  return stacks_.Acquire();
+}
+
+void Scheduler::GiveBack(Stack& stack) {
+  if (hot_ == nullptr) {
+    hot_ = &stack;
+  } else {
+    stacks_.Release(stack);
+  }
+}
+
+// ---------------------------------------------------------------------------------------------
+// What a task calls
+
+void Scheduler::Park(Task::Parking& parking) {
+  PARKWAY_DCHECK(current_ != nullptr, "only a running task can wait");
+  current_->parking_ = &parking;
+  parking_in_ = &parking;
+  current_stack_->context().SwitchBack(nullptr);
+}
+
+WaitResult Scheduler::Wait(PollDesc& desc, Direction direction) {
+  for (;;) {
+    WaitResult error = desc.CheckError(direction);
+    if (error != WaitResult::kReady) return error;
+    if (!desc.registered() && netpoll_.Register(desc) != 0) return WaitResult::kNotPollable;
+    if (desc.BlockBegin(direction)) return WaitResult::kReady;
+    // Announced. An error that was published before this is seen here; the publisher of a later
+    // one sees the announcement, and the commit fails.
+    if (desc.CheckError(direction) == WaitResult::kReady) {
+      Task::Parking parking{.kind = Task::Parking::Kind::kWait};
+      parking.direction = direction;
+      parking.desc = &desc;
+      Park(parking);
+    }
+    if (desc.BlockEnd(direction)) return WaitResult::kReady;
+    // Neither readiness nor an error: the deadline fired and was moved on before this task ran.
+  }
+}
+
+Wake Scheduler::SleepUntil(MonotonicTime when) {
+  SleepTimer timer;
+  Task::Parking parking{.kind = Task::Parking::Kind::kSleep};
+  parking.timer = &timer;
+  parking.until = when;
+  Task* self = current_;
+  Park(parking);
+  return self->wake_;
+}
+
+void Scheduler::Yield() {
+  Task::Parking parking{.kind = Task::Parking::Kind::kYield};
+  Park(parking);
+}
+
+void Scheduler::Await(Completion& completion) {
+  if (completion.done_) return;
+  PARKWAY_CHECK(completion.waiter_ == nullptr, "two tasks wait for one completion");
+  completion.waiter_ = current_;
+  Task::Parking parking{.kind = Task::Parking::Kind::kCompletion};
+  Park(parking);
+}
+
+void Scheduler::Complete(Completion& completion) {
+  completion.done_ = true;
+  if (Task* waiter = std::exchange(completion.waiter_, nullptr)) Ready(*waiter);
+}
+
+void Scheduler::SpawnAwaiting(Task& task, PollDesc& desc, Direction direction) {
+  Wake wake;
+  if (!CommitIdle(task, desc, direction, wake)) return;
+  task.state_ = Task::State::kYielded;
+  task.wake_ = wake;
+  Ready(task);
+}
+
+bool Scheduler::Kick(Task& task) {
+  if (task.queued_) return false;
+  SleepTimer* timer = nullptr;
+  if (task.state_ == Task::State::kSleeping) timer = task.timer_;
+  if (task.state_ == Task::State::kParked && task.parking_->kind == Task::Parking::Kind::kSleep) {
+    timer = task.parking_->timer;
+  }
+  if (timer == nullptr || !timer->linked()) return false;
+  wheel_.Cancel(*timer);
+  task.wake_ = Wake::kKick;
+  Ready(task);
+  return true;
+}
+
+void Scheduler::PostReady(Task& task) {
+  inbox_.Push(task);
+  netpoll_.Break();
+}
+
+void Scheduler::Post(std::unique_ptr<Message> message) {
+  inbox_.Push(message.release());
+  netpoll_.Break();
+}
+
+// ---------------------------------------------------------------------------------------------
+// Descriptors
+
+void Scheduler::SetDeadline(PollDesc& desc, Directions directions, MonotonicTime deadline) {
+  const PollDesc::Change change = desc.SetDeadline(desc.fdseq(), directions, deadline, now_);
+  if (change.rearm) Rearm(desc);
+  Ready(change.woken);
+}
+
+void Scheduler::Rearm(PollDesc& desc) {
+  wheel_.Cancel(desc.timer());
+  const MonotonicTime when = desc.PrepareTimer();
+  if (when != MonotonicTime::InfiniteFuture()) wheel_.Arm(desc.timer(), when);
+}
+
+void Scheduler::Evict(PollDesc& desc) { Ready(desc.Evict(desc.fdseq()).woken); }
+
+void Scheduler::Close(PollDesc& desc) {
+  wheel_.Cancel(desc.timer());
+  netpoll_.Close(desc);
+}
+
+}  // namespace parkway
