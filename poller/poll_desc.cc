@@ -155,7 +155,7 @@ Task* PollDesc::Unblock(Direction direction, bool io_ready) {
     if (old == kReady) return nullptr;
     // Nobody waits; whoever comes will look at info. Latch only real readiness.
     if (old == kNil && !io_ready) return nullptr;
-    if (semaphore.compare_exchange_strong(old, io_ready ? kReady : kNil, std::memory_order_acq_rel,
+    if (semaphore.compare_exchange_strong(old, io_ready ? kReady : kNil,
                                           std::memory_order_seq_cst)) {
       return old > kWait ? reinterpret_cast<Task*>(old) : nullptr;
     }
