@@ -1,5 +1,6 @@
 #include "poller/timer_wheel.h"
 
+#include <algorithm>
 #include <bit>
 #include <limits>
 
@@ -85,7 +86,7 @@ void TimerWheel::Cancel(Node& node) {
 }
 
 void TimerWheel::Advance(MonotonicTime now, NodeList& fired) {
-  const uint64_t target = TickAtOrBefore(now);
+  const uint64_t target = std::max(TickAtOrBefore(now), present_);
   // One occupied slot at a time, in the order of their ticks: a slot of level 0 fires, one of a
   // higher level moves its nodes down, where the next turns of this loop find them.
   for (Due due = NextDue(); due.level >= 0 && due.tick <= target; due = NextDue()) {
@@ -108,7 +109,7 @@ void TimerWheel::Advance(MonotonicTime now, NodeList& fired) {
       }
     }
   }
-  if (target > present_) present_ = target;
+  present_ = target;
 }
 
 MonotonicTime TimerWheel::NextWake() const {

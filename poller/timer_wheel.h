@@ -29,7 +29,7 @@
 //   4. A node of level n shares with the present tick all digits (base 64) above n, and its digit
 //      n is the greater one; at level 0 it may be equal. The top level is a ring: a digit that is
 //      not greater belongs to the next round, and what lies beyond that round waits in the slot
-//      that is furthest away.
+//      that was furthest away when it was placed.
 //   5. count() is the number of nodes in slots.
 #ifndef POLLER_TIMER_WHEEL_H_
 #define POLLER_TIMER_WHEEL_H_
@@ -72,6 +72,7 @@ class TimerWheel {
 
    private:
     friend class TimerWheel;
+    friend class TimerWheelPeer;
     static constexpr uint8_t kNoLevel = 0xff;
 
     uint32_t tick_ = 0;
@@ -140,6 +141,8 @@ class TimerWheel {
   static constexpr int kLevels = 5;
   static constexpr int kBitsPerLevel = 6;
   static constexpr int kSlots = 1 << kBitsPerLevel;
+
+  friend class TimerWheelPeer;  // the test's, which looks at the invariants
 
   struct Due {
     int level;  // -1: the wheel is empty
