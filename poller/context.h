@@ -70,8 +70,8 @@ class StackContext {
 
   struct Trampoline;
 
-  void* Jump(void* message);  // from outside, with what must be told before and after
-  void* Return(void* message, bool for_good);
+  void* Jump(void* message);
+  void* Return(void* message);
 
   void* stack_ = nullptr;      // fcontext of this stack while somebody else runs
   void* scheduler_ = nullptr;  // fcontext of the caller of SwitchTo() while this stack runs
@@ -80,6 +80,7 @@ class StackContext {
   size_t bytes_ = 0;
   Entry entry_ = nullptr;
   State state_ = State::kNoFrames;
+  bool leaving_ = false;  // tells the trampoline to leave for good
 #ifdef ABSL_HAVE_ADDRESS_SANITIZER
   const void* scheduler_bottom_ = nullptr;
   size_t scheduler_bytes_ = 0;

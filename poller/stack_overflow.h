@@ -10,7 +10,8 @@
 // and lets the process die of the same fault, with the core at the faulting instruction. A SIGSEGV
 // elsewhere goes to whoever handled it before, as if this were not here.
 //
-// Any thread, one reporter per thread, destroyed on the thread that made it. Under ASan and TSan
+// Any thread, one reporter per thread, destroyed on the thread that made it; it unblocks SIGSEGV
+// there, because a blocked fault ends the process without a word. Under ASan and TSan
 // it does nothing: both have handlers of their own, and say more.
 #ifndef POLLER_STACK_OVERFLOW_H_
 #define POLLER_STACK_OVERFLOW_H_
