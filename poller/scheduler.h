@@ -77,6 +77,7 @@ class Scheduler {
     size_t turn_bytes = 512 * 1024;
     size_t turn_bytes_shared = 128 * 1024;
     absl::Duration shared_window = absl::Milliseconds(10);
+    void* context = nullptr;  // the layer above's; see context()
   };
 
   static constexpr int kActivationsPerTurn = 256;
@@ -105,6 +106,8 @@ class Scheduler {
   MonotonicTime NextWake() const { return wheel_.NextWake(); }
   // The clock as of this turn.
   MonotonicTime now() const { return now_; }
+  // What the layer above wants to find again from a task or a descriptor (Of(desc).context()).
+  void* context() const { return options_.context; }
 
   // --- Tasks ---
 

@@ -1,0 +1,174 @@
+#include "poller/address.h"
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+
+namespace parkway {
+
+namespace {
+
+constexpr size_t kPathOffset = offsetof(sockaddr_un, sun_path);
+constexpr uint8_t kMappedPrefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+std::string Ipv4Text(const uint8_t* bytes, uint16_t port) {
+  char text[INET_ADDRSTRLEN];
+  inet_ntop(AF_INET, bytes, text, sizeof(text));
+  return std::string(text) + ":" + std::to_string(port);
+}
+
+std::string Ipv6Text(const uint8_t* bytes, uint16_t port) {
+  // IPv4 on a dual-stack socket.
+  if (std::equal(kMappedPrefix, kMappedPrefix + 12, bytes)) return Ipv4Text(bytes + 12, port);
+  char text[INET6_ADDRSTRLEN];
+  inet_ntop(AF_INET6, bytes, text, sizeof(text));
+  return "[" + std::string(text) + "]:" + std::to_string(port);
+}
+
+}  // namespace
+
+Address Address::Ipv4(const std::array<uint8_t, 4>& bytes, uint16_t port) {
+  Address address;
+  address.storage_.v4.sin_family = AF_INET;
+  address.storage_.v4.sin_port = htons(port);
+  std::memcpy(&address.storage_.v4.sin_addr, bytes.data(), bytes.size());
+  address.size_ = sizeof(sockaddr_in);
+  return address;
+}
+
+Address Address::Ipv6(const std::array<uint8_t, 16>& bytes, uint16_t port) {
+  Address address;
+  address.storage_.v6.sin6_family = AF_INET6;
+  address.storage_.v6.sin6_port = htons(port);
+  std::memcpy(&address.storage_.v6.sin6_addr, bytes.data(), bytes.size());
+  address.size_ = sizeof(sockaddr_in6);
+  return address;
+}
+
+Address Address::UnixPath(std::string_view path) {
+  Address address;
+  address.storage_.un.sun_family = AF_UNIX;
+  const size_t length = std::min(path.size(), kMostPathBytes);
+  std::memcpy(address.storage_.un.sun_path, path.data(), length);
+  address.size_ = static_cast<socklen_t>(kPathOffset + length + 1);
+  return address;
+}
+
+Address Address::UnixAbstract(std::string_view name) {
+  Address address;
+  address.storage_.un.sun_family = AF_UNIX;
+  const size_t length = std::min(name.size(), kMostPathBytes);
+  // A leading zero byte, and no trailing one: the length says where the name ends.
+  std::memcpy(address.storage_.un.sun_path + 1, name.data(), length);
+  address.size_ = static_cast<socklen_t>(kPathOffset + 1 + length);
+  return address;
+}
+
+Address Address::FromSockaddr(const sockaddr* address, socklen_t size) {
+  Address result;
+  if (size < sizeof(sa_family_t)) return result;
+  const int family = address->sa_family;
+  const bool known = (family == AF_INET && size >= sizeof(sockaddr_in)) ||
+                     (family == AF_INET6 && size >= sizeof(sockaddr_in6)) || family == AF_UNIX;
+  if (!known) return result;
+  size = std::min<socklen_t>(size, sizeof(result.storage_));
+  std::memcpy(&result.storage_, address, size);
+  result.size_ = size;
+  return result;
+}
+
+std::string_view Address::path() const {
+  if (!is_unix() || size_ <= kPathOffset || storage_.un.sun_path[0] == '\0') return {};
+  const size_t most = size_ - kPathOffset;
+  return {storage_.un.sun_path, strnlen(storage_.un.sun_path, most)};
+}
+
+bool Address::is_any() const {
+  if (family() == AF_INET) return storage_.v4.sin_addr.s_addr == 0;
+  return family() == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&storage_.v6.sin6_addr);
+}
+
+bool Address::is_loopback() const {
+  if (family() == AF_INET) return (ntohl(storage_.v4.sin_addr.s_addr) >> 24) == 127;
+  if (family() == AF_INET6) return IN6_IS_ADDR_LOOPBACK(&storage_.v6.sin6_addr);
+  return is_unix();
+}
+
+uint16_t Address::port() const {
+  if (family() == AF_INET) return ntohs(storage_.v4.sin_port);
+  if (family() == AF_INET6) return ntohs(storage_.v6.sin6_port);
+  return 0;
+}
+
+void Address::set_port(uint16_t port) {
+  if (family() == AF_INET) storage_.v4.sin_port = htons(port);
+  if (family() == AF_INET6) storage_.v6.sin6_port = htons(port);
+}
+
+std::string Address::ToString() const {
+  switch (family()) {
+    case AF_INET:
+      return Ipv4Text(reinterpret_cast<const uint8_t*>(&storage_.v4.sin_addr), port());
+    case AF_INET6:
+      return Ipv6Text(storage_.v6.sin6_addr.s6_addr, port());
+    case AF_UNIX:
+      if (!path().empty()) return "unix:" + std::string(path());
+      if (size_ <= kPathOffset + 1) return "unix:";
+      return "unix:@" + std::string(storage_.un.sun_path + 1, size_ - kPathOffset - 1);
+    default:
+      return "-";
+  }
+}
+
+bool Address::operator==(const Address& other) const {
+  if (family() != other.family()) return false;
+  switch (family()) {
+    case AF_INET:
+      return port() == other.port() &&
+             storage_.v4.sin_addr.s_addr == other.storage_.v4.sin_addr.s_addr;
+    case AF_INET6:
+      return port() == other.port() &&
+             std::memcmp(&storage_.v6.sin6_addr, &other.storage_.v6.sin6_addr, sizeof(in6_addr)) ==
+                 0;
+    case AF_UNIX:
+      return ToString() == other.ToString();
+    default:
+      return true;
+  }
+}
+
+PackedAddress::PackedAddress(const Address& address) : port_(address.port()) {
+  switch (address.family()) {
+    case AF_INET:
+      kind_ = Kind::kIpv4;
+      std::memcpy(bytes_.data(), &address.storage_.v4.sin_addr, 4);
+      break;
+    case AF_INET6:
+      kind_ = Kind::kIpv6;
+      std::memcpy(bytes_.data(), &address.storage_.v6.sin6_addr, 16);
+      break;
+    case AF_UNIX:
+      kind_ = Kind::kUnix;
+      break;
+    default:
+      break;
+  }
+}
+
+std::string PackedAddress::ToString() const {
+  switch (kind_) {
+    case Kind::kIpv4:
+      return Ipv4Text(bytes_.data(), port_);
+    case Kind::kIpv6:
+      return Ipv6Text(bytes_.data(), port_);
+    case Kind::kUnix:
+      return "unix";
+    case Kind::kNone:
+      break;
+  }
+  return "-";
+}
+
+}  // namespace parkway

@@ -1,0 +1,85 @@
+#include "poller/dialer.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "poller/kernel.h"
+#include "poller/socket.h"
+#include "poller/test_point.h"
+
+namespace parkway {
+
+Dial DialStart(Scheduler& scheduler, const Address& to, void* user) {
+  Dial dial;
+  const int fd = kernel::Socket(to.family(), SOCK_STREAM);
+  if (fd < 0) {
+    dial.error = -fd;
+    return dial;
+  }
+  if (!to.is_unix()) {
+    // Before connect, for the first bytes may hold an urgent one, which would vanish.
+    const int on = 1;
+    static_cast<void>(kernel::SetSockOpt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)));
+  }
+  const int result = kernel::Connect(fd, to.data(), to.size());
+  dial.in_progress = result == -EINPROGRESS;
+  if (result == 0 || dial.in_progress) {
+    dial.desc = scheduler.netpoll().Allocate(fd, user);
+    if (dial.desc != nullptr) return dial;
+    dial.error = ENOMEM;
+  } else {
+    dial.error = -result;
+  }
+  kernel::Close(fd);
+  dial.in_progress = false;
+  return dial;
+}
+
+int DialFinish(Scheduler& scheduler, PollDesc& desc, MonotonicTime deadline) {
+  scheduler.SetDeadline(desc, Directions::kWrite, deadline);
+  for (;;) {
+    switch (scheduler.Wait(desc, Direction::kWrite)) {
+      case WaitResult::kReady:
+        break;
+      case WaitResult::kClosing:
+        return ECANCELED;
+      case WaitResult::kTimeout:
+        return ETIMEDOUT;
+      case WaitResult::kNotPollable:
+        return ENOBUFS;
+    }
+    PARKWAY_TEST_POINT("DialFinish:woken");
+    const int error = TakeSocketError(desc);
+    if (error != 0) return error;
+    // A wake-up is not yet a connection (golang/go#14548): only a peer's name is.
+    sockaddr_storage peer;
+    socklen_t length = sizeof(peer);
+    const int named = kernel::GetPeerName(desc.fd(), reinterpret_cast<sockaddr*>(&peer), &length);
+    if (named == 0) break;
+    if (named != -ENOTCONN) return -named;
+  }
+  scheduler.SetDeadline(desc, Directions::kWrite, MonotonicTime());
+  return 0;
+}
+
+bool ConnectedToItself(const PollDesc& desc) {
+  sockaddr_storage here;
+  sockaddr_storage there;
+  socklen_t here_length = sizeof(here);
+  socklen_t there_length = sizeof(there);
+  if (kernel::GetSockName(desc.fd(), reinterpret_cast<sockaddr*>(&here), &here_length) != 0 ||
+      kernel::GetPeerName(desc.fd(), reinterpret_cast<sockaddr*>(&there), &there_length) != 0) {
+    return false;
+  }
+  return Address::FromSockaddr(reinterpret_cast<sockaddr*>(&here), here_length) ==
+         Address::FromSockaddr(reinterpret_cast<sockaddr*>(&there), there_length);
+}
+
+void DialClose(Scheduler& scheduler, PollDesc& desc) {
+  const int fd = desc.fd();
+  scheduler.Evict(desc);
+  scheduler.Close(desc);
+  kernel::Close(fd);
+}
+
+}  // namespace parkway

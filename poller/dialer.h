@@ -1,0 +1,44 @@
+// Dialer: from an address to a connected socket.
+//
+//   Dial dial = DialStart(scheduler, address, session);
+//   if (dial.in_progress) error = DialFinish(scheduler, *dial.desc, deadline);
+//
+// The two steps are apart because between them there is something to do: on one machine a connect
+// is done before the call returns although it says EINPROGRESS, and a first send then saves the
+// wait. And whoever waits must be told of other things meanwhile, so the descriptor belongs to its
+// user from the start.
+//
+// Owner thread only; DialFinish for a task that keeps its stack.
+#ifndef POLLER_DIALER_H_
+#define POLLER_DIALER_H_
+
+#include "poller/address.h"
+#include "poller/clock.h"
+#include "poller/poll_desc.h"
+#include "poller/scheduler.h"
+
+namespace parkway {
+
+struct Dial {
+  PollDesc* desc = nullptr;  // null on failure; not yet registered with epoll
+  int error = 0;             // positive errno. EAGAIN: the backlog of a unix listener is full, and
+                             // no event will say when it is not: try again after a pause
+  bool in_progress = false;
+};
+
+// socket, options, connect. Waits for nothing.
+Dial DialStart(Scheduler& scheduler, const Address& to, void* user);
+
+// Waits until the connect that is in progress has succeeded (0) or failed (positive errno):
+// ETIMEDOUT at `deadline`, ECANCELED when evicted. The descriptor stays the caller's.
+int DialFinish(Scheduler& scheduler, PollDesc& desc, MonotonicTime deadline);
+
+// A TCP connect to a dead local port may take that port as its own and connect to itself.
+bool ConnectedToItself(const PollDesc& desc);
+
+// Evicts and frees the descriptor, and closes its fd.
+void DialClose(Scheduler& scheduler, PollDesc& desc);
+
+}  // namespace parkway
+
+#endif  // POLLER_DIALER_H_

@@ -1,0 +1,59 @@
+// Listener: a listening socket: made, accepted from, paused, and closed without resetting anybody.
+//
+//   int fd = OpenListenSocket(address, {.backlog = 4096, .share = true}, nullptr);   // or -errno
+//
+// Several workers listen on one address with a socket each (share: SO_REUSEPORT). The first binds
+// without it, so that a second process on the same port fails instead of taking half of the
+// traffic, and sets it afterwards, before listen, so that the others may join. Options that
+// accepted sockets inherit are set here, once, and not per connection.
+//
+// Closing. The kernel resets whoever stands in the queue of a socket that is closed. So:
+//   Drop new handshakes   BlockNewHandshakes: a packet filter that lets no SYN in (no privilege)
+//   empty the queue       Accept until EAGAIN
+//   grace                 for handshakes whose last packet is under way
+//   empty it again, close
+// A unix socket has no handshakes under way: unlink, empty, close.
+//
+// Owner thread only.
+#ifndef POLLER_LISTENER_H_
+#define POLLER_LISTENER_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "poller/address.h"
+
+namespace parkway {
+
+struct ListenOptions {
+  int backlog = 4096;
+  // More sockets of this process will bind the same address.
+  bool share = false;
+  // One of them has bound it already.
+  bool join = false;
+};
+
+// A descriptor that was accepted, or why not.
+struct Accepted {
+  int fd = -1;
+  int error = 0;  // positive errno; EAGAIN: nobody waits
+  Address peer;   // as the kernel gave it: a later getpeername fails after a reset
+};
+
+// Binds and listens. Returns the fd, or -errno and nothing is left behind. `bound` (may be null)
+// gets the address with the port the kernel chose.
+int OpenListenSocket(const Address& address, const ListenOptions& options, Address* bound);
+
+// Takes one connection out of the queue of `fd`; non-blocking, close-on-exec.
+Accepted AcceptOne(int fd);
+
+// Whether an error of accept is about us (out of descriptors or memory: pause) or about that one
+// connection (go on).
+bool AcceptMustPause(int error);
+
+// From now on no new handshake begins. 0 or -errno. For TCP sockets.
+int BlockNewHandshakes(int fd);
+
+}  // namespace parkway
+
+#endif  // POLLER_LISTENER_H_

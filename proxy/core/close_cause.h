@@ -1,0 +1,78 @@
+// Why a connection ended: one enumeration for the log, the metrics and the admin interface.
+//
+// Each connection has exactly one cause, the first that became known. The words are part of what
+// operators rely on: never renamed.
+//
+// Any thread.
+#ifndef PROXY_CORE_CLOSE_CAUSE_H_
+#define PROXY_CORE_CLOSE_CAUSE_H_
+
+#include <cstdint>
+
+namespace parkway {
+
+enum class CloseCause : uint8_t {
+  kNone = 0,            // still open
+  kClientFin,           // the client ended first, both directions were delivered whole
+  kServerFin,           // the server ended first, both directions were delivered whole
+  kClientRst,           // the client reset the connection
+  kServerRst,           // the server reset the connection
+  kClientNetError,      // the client's socket failed otherwise: unreachable, keepalive
+  kServerNetError,      // the same for the server's socket
+  kIdle,                // nothing moved for idle_timeout
+  kHalfCloseTimeout,    // one side had ended, and nothing moved for half_close_timeout
+  kConnectRefused,      // every attempt failed; the last was refused
+  kConnectTimeout,      // ... timed out
+  kConnectUnreachable,  // ... found no way there
+  kLocalPortExhausted,  // no local port was left for the connection to the server
+  kLocalResources,      // out of descriptors, memory or epoll watches
+  kDrain,               // the drain timeout passed at a stop
+  kAdminKill,           // somebody with the right to said so
+  kInternal,            // none of the above: a mistake of ours
+  kCount,
+};
+
+constexpr const char* CloseCauseName(CloseCause cause) {
+  switch (cause) {
+    case CloseCause::kNone:
+      return "none";
+    case CloseCause::kClientFin:
+      return "client_fin";
+    case CloseCause::kServerFin:
+      return "server_fin";
+    case CloseCause::kClientRst:
+      return "client_rst";
+    case CloseCause::kServerRst:
+      return "server_rst";
+    case CloseCause::kClientNetError:
+      return "client_net_error";
+    case CloseCause::kServerNetError:
+      return "server_net_error";
+    case CloseCause::kIdle:
+      return "idle";
+    case CloseCause::kHalfCloseTimeout:
+      return "half_close_timeout";
+    case CloseCause::kConnectRefused:
+      return "connect_refused";
+    case CloseCause::kConnectTimeout:
+      return "connect_timeout";
+    case CloseCause::kConnectUnreachable:
+      return "connect_unreachable";
+    case CloseCause::kLocalPortExhausted:
+      return "local_port_exhausted";
+    case CloseCause::kLocalResources:
+      return "local_resources";
+    case CloseCause::kDrain:
+      return "drain";
+    case CloseCause::kAdminKill:
+      return "admin_kill";
+    case CloseCause::kInternal:
+    case CloseCause::kCount:
+      break;
+  }
+  return "internal";
+}
+
+}  // namespace parkway
+
+#endif  // PROXY_CORE_CLOSE_CAUSE_H_

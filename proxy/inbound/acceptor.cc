@@ -1,0 +1,169 @@
+#include "proxy/inbound/acceptor.h"
+
+#include <errno.h>
+
+#include <algorithm>
+
+#include "poller/kernel.h"
+
+namespace parkway {
+
+namespace {
+
+constexpr int64_t kTroubleEveryNs = 1'000'000'000;
+
+}  // namespace
+
+Acceptor::Acceptor(size_t listener, int fd, bool is_unix, bool inherited, ConnectionLimit& limit,
+                   WorkerStats& stats, Sink& sink)
+    : listener_(listener),
+      fd_(fd),
+      is_unix_(is_unix),
+      inherited_(inherited),
+      limit_(limit),
+      stats_(stats),
+      sink_(sink) {}
+
+Acceptor::~Acceptor() {
+  // Never started, or stopped with its worker: nothing runs any more.
+  if (desc_ == nullptr && closing_ == Closing::kNo) kernel::Close(fd_);
+}
+
+int Acceptor::Start(Scheduler& scheduler) {
+  desc_ = scheduler.netpoll().Allocate(fd_, nullptr);
+  if (desc_ == nullptr) return -ENOMEM;
+  const int error = scheduler.netpoll().RegisterListener(*desc_);
+  if (error != 0) {
+    scheduler.Evict(*desc_);
+    scheduler.Close(*desc_);
+    desc_ = nullptr;
+    return error;
+  }
+  scheduler.SpawnAwaiting(*this, *desc_, Direction::kRead);
+  return 0;
+}
+
+void Acceptor::Stop(Scheduler& scheduler) {
+  if (closing_ != Closing::kNo || desc_ == nullptr) return;
+  closing_ = Closing::kAsked;
+  if (!is_unix_ && !inherited_) {
+    // If the filter is refused, who comes in the next moments may be reset: said by accept's own
+    // counters, and no reason not to stop.
+    static_cast<void>(BlockNewHandshakes(fd_));
+  }
+  scheduler.Evict(*desc_);
+  scheduler.Kick(*this);
+}
+
+void Acceptor::SlotFreed(Scheduler& scheduler) {
+  if (waits_for_slot_) scheduler.Kick(*this);
+}
+
+Next Acceptor::Run(Scheduler& scheduler, Wake) noexcept {
+  if (paused_) Resume(scheduler);
+  if (closing_ != Closing::kNo) return Close(scheduler);
+  return Accept(scheduler);
+}
+
+Next Acceptor::Accept(Scheduler& scheduler) {
+  for (int i = 0; i < batch_; ++i) {
+    if (!scheduler.StackAvailable()) return Pause(scheduler, kStackPauseNs);
+    if (!limit_.TryAcquire()) {
+      waits_for_slot_ = true;
+      limit_.BeginWaiting();
+      // One may have been freed before anybody knew that we wait.
+      if (!limit_.TryAcquire()) {
+        stats_.accept_pauses.Add(1);
+        return Pause(scheduler, kLimitPauseNs);
+      }
+      waits_for_slot_ = false;
+      limit_.EndWaiting();
+    }
+    const Accepted accepted = AcceptOne(fd_);
+    if (accepted.fd >= 0) {
+      stats_.accepted.Add(1);
+      sink_.OnAccepted(listener_, accepted.fd, accepted.peer);
+      continue;
+    }
+    limit_.Release();
+    if (accepted.error == EAGAIN) {
+      batch_ = 1;
+      return Next::AwaitReadable(*desc_);
+    }
+    stats_.accept_errors.Add(1);
+    if (!AcceptMustPause(accepted.error)) continue;  // that one connection has gone
+    if (accepted.error == EMFILE || accepted.error == ENFILE) {
+      rlimit descriptors;
+      if (kernel::GetDescriptorLimit(&descriptors) == 0) {
+        limit_.FitToDescriptors(descriptors.rlim_cur);
+      }
+    }
+    Trouble(scheduler, accepted.error);
+    stats_.accept_pauses.Add(1);
+    return Pause(scheduler, kResourcePauseNs);
+  }
+  // A full batch: more may wait, and epoll says so at once if they do.
+  batch_ = std::min(batch_ * 2, kMostPerBatch);
+  return Next::AwaitReadable(*desc_);
+}
+
+Next Acceptor::Pause(Scheduler& scheduler, int64_t for_ns) {
+  paused_ = true;
+  const int error = scheduler.netpoll().PauseListener(*desc_);
+  if (error != 0) Trouble(scheduler, -error);
+  return Next::SleepUntil(timer_, scheduler.now().PlusNs(for_ns));
+}
+
+void Acceptor::Resume(Scheduler& scheduler) {
+  paused_ = false;
+  if (waits_for_slot_) {
+    waits_for_slot_ = false;
+    limit_.EndWaiting();
+  }
+  if (limit_.lowered()) {
+    // Somebody had taken descriptors from us; they may be back.
+    rlimit descriptors;
+    if (kernel::GetDescriptorLimit(&descriptors) == 0) {
+      limit_.FitToDescriptors(descriptors.rlim_cur);
+    }
+  }
+  const int error = scheduler.netpoll().ResumeListener(*desc_);
+  if (error != 0) Trouble(scheduler, -error);
+}
+
+void Acceptor::EmptyQueue() {
+  if (inherited_) return;
+  for (;;) {
+    const Accepted accepted = AcceptOne(fd_);
+    if (accepted.fd < 0) {
+      if (accepted.error == EAGAIN || AcceptMustPause(accepted.error)) return;
+      // An error of the socket itself would come for ever.
+      if (accepted.error == EINVAL || accepted.error == EBADF) return;
+      continue;
+    }
+    limit_.AcquireBeyond();
+    stats_.accepted.Add(1);
+    sink_.OnAccepted(listener_, accepted.fd, accepted.peer);
+  }
+}
+
+Next Acceptor::Close(Scheduler& scheduler) {
+  EmptyQueue();
+  if (closing_ == Closing::kAsked && !is_unix_ && !inherited_) {
+    closing_ = Closing::kGrace;
+    return Next::SleepUntil(timer_, scheduler.now().PlusNs(kCloseGraceNs));
+  }
+  scheduler.Close(*desc_);
+  desc_ = nullptr;
+  kernel::Close(fd_);
+  sink_.OnAcceptorClosed(*this);
+  return Next::Done();
+}
+
+void Acceptor::Trouble(Scheduler& scheduler, int error) {
+  if (last_trouble_.ns() != 0 && scheduler.now() < last_trouble_.PlusNs(kTroubleEveryNs)) return;
+  last_trouble_ = scheduler.now();
+  sink_.OnAcceptTrouble(listener_, error);
+}
+
+}  // namespace parkway

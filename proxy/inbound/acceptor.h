@@ -1,0 +1,98 @@
+// Acceptor: the task that takes connections from one listening socket of one worker.
+//
+// It accepts in batches that grow while the queue is full and shrink when it is not, so that a
+// lone connection costs one accept and no attempt that says EAGAIN (the listener is
+// level-triggered: what is left is reported again). It never spins: out of descriptors or at a
+// limit it takes the listener out of epoll's sight and sleeps.
+//
+// Stopping resets nobody; poller/listener.h says how.
+//
+// Owner thread only.
+//
+// Invariants
+//   1. A slot of the connection limit is held for every connection that was accepted.
+//   2. After Stop the socket is closed when everybody who had finished a handshake was accepted.
+#ifndef PROXY_INBOUND_ACCEPTOR_H_
+#define PROXY_INBOUND_ACCEPTOR_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "poller/listener.h"
+#include "poller/scheduler.h"
+#include "poller/task.h"
+#include "proxy/core/stats.h"
+#include "proxy/inbound/limits.h"
+
+namespace parkway {
+
+class Acceptor : public Task {
+ public:
+  // Who gets what was accepted.
+  class Sink {
+   public:
+    // Takes over `fd`, for which a slot is held.
+    virtual void OnAccepted(size_t listener, int fd, const Address& peer) = 0;
+    // The socket is closed; the acceptor will never run again.
+    virtual void OnAcceptorClosed(Acceptor& acceptor) = 0;
+    // Something that an operator should know, at most once a second.
+    virtual void OnAcceptTrouble(size_t listener, int error) = 0;
+
+   protected:
+    ~Sink() = default;
+  };
+
+  // Takes over `fd`, which listens. `inherited`: others use it too, so it is neither filtered nor
+  // emptied when it is closed.
+  Acceptor(size_t listener, int fd, bool is_unix, bool inherited, ConnectionLimit& limit,
+           WorkerStats& stats, Sink& sink);
+  ~Acceptor();
+
+  // 0 or -errno (epoll refused it).
+  int Start(Scheduler& scheduler);
+  void Stop(Scheduler& scheduler);
+  // A slot has become free.
+  void SlotFreed(Scheduler& scheduler);
+
+  Next Run(Scheduler& scheduler, Wake wake) noexcept override;
+  const char* name() const override { return "acceptor"; }
+
+ private:
+  enum class Closing : uint8_t { kNo, kAsked, kGrace };
+
+  static constexpr int kMostPerBatch = 16;
+  // Out of descriptors or memory: somebody must close something first.
+  static constexpr int64_t kResourcePauseNs = 100'000'000;
+  // At the limit: who frees a slot wakes us; this is for the case that nobody does.
+  static constexpr int64_t kLimitPauseNs = 500'000'000;
+  // No stack to connect with: connects end soon.
+  static constexpr int64_t kStackPauseNs = 10'000'000;
+  // For handshakes whose last packet was under way when new ones were blocked.
+  static constexpr int64_t kCloseGraceNs = 200'000'000;
+
+  Next Accept(Scheduler& scheduler);
+  Next Pause(Scheduler& scheduler, int64_t for_ns);
+  void Resume(Scheduler& scheduler);
+  Next Close(Scheduler& scheduler);
+  void EmptyQueue();
+  void Trouble(Scheduler& scheduler, int error);
+
+  const size_t listener_;
+  const int fd_;
+  const bool is_unix_;
+  const bool inherited_;
+  ConnectionLimit& limit_;
+  WorkerStats& stats_;
+  Sink& sink_;
+  PollDesc* desc_ = nullptr;
+  SleepTimer timer_;
+  MonotonicTime last_trouble_;
+  int batch_ = 1;
+  bool paused_ = false;
+  bool waits_for_slot_ = false;
+  Closing closing_ = Closing::kNo;
+};
+
+}  // namespace parkway
+
+#endif  // PROXY_INBOUND_ACCEPTOR_H_

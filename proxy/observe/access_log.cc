@@ -1,0 +1,138 @@
+#include "proxy/observe/access_log.h"
+
+#include <errno.h>
+#include <glog/logging.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace parkway {
+
+namespace {
+
+// How long a line may wait before it is written with the others.
+constexpr auto kBatchInterval = std::chrono::milliseconds(100);
+// Without connections to log there is only trouble to wait for.
+constexpr auto kQuietInterval = std::chrono::seconds(1);
+constexpr auto kStopPatience = std::chrono::seconds(1);
+constexpr size_t kMostLines = 1024;
+constexpr size_t kBatchBytes = 64 * 1024;
+
+}  // namespace
+
+AccessLog::AccessLog(const Plan& plan, std::vector<LogRing*> rings, int fd)
+    : plan_(plan), rings_(std::move(rings)), fd_(fd) {}
+
+AccessLog::~AccessLog() {
+  if (thread_.joinable()) Stop();
+}
+
+void AccessLog::Start() {
+  thread_ = std::thread([this] { Run(); });
+}
+
+void AccessLog::Say(std::string line) {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (lines_.size() >= kMostLines) return;
+    lines_.push_back({true, std::move(line)});
+  }
+  wake_.notify_one();
+}
+
+void AccessLog::Write(std::string line) {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (lines_.size() >= kMostLines) return;
+    lines_.push_back({false, std::move(line)});
+  }
+  wake_.notify_one();
+}
+
+bool AccessLog::Stop() {
+  if (!thread_.joinable()) return true;
+  std::unique_lock<std::mutex> lock(mutex_);
+  stopping_ = true;
+  wake_.notify_one();
+  const bool done = wake_.wait_for(lock, kStopPatience, [this] { return stopped_; });
+  lock.unlock();
+  if (done) {
+    thread_.join();
+  } else {
+    thread_.detach();
+  }
+  return done;
+}
+
+void AccessLog::WriteAll(const std::string& text) {
+  size_t written = 0;
+  while (written < text.size()) {
+    const ssize_t n = write(fd_, text.data() + written, text.size() - written);
+    if (n < 0 && errno == EINTR) continue;
+    // Nobody reads any more: there is nothing to be done about a log.
+    if (n <= 0) return;
+    written += static_cast<size_t>(n);
+  }
+}
+
+void AccessLog::Run() {
+  const std::chrono::milliseconds interval = plan_.access_log ? kBatchInterval : kQuietInterval;
+  std::string batch;
+  for (;;) {
+    std::vector<Line> lines;
+    bool last = false;
+    {
+      std::unique_lock<std::mutex> lock(mutex_);
+      if (lines_.empty() && !stopping_) wake_.wait_for(lock, interval);
+      lines.swap(lines_);
+      last = stopping_;
+    }
+    for (const Line& line : lines) {
+      if (line.through_glog) {
+        LOG(INFO) << line.text;
+      } else {
+        absl::StrAppend(&batch, line.text, "\n");
+      }
+    }
+    LogRecord record;
+    for (LogRing* ring : rings_) {
+      while (ring->Pop(record)) {
+        absl::StrAppend(&batch, Format(plan_, record), "\n");
+        if (batch.size() >= kBatchBytes) {
+          WriteAll(batch);
+          batch.clear();
+        }
+      }
+    }
+    if (!batch.empty()) WriteAll(batch);
+    batch.clear();
+    if (last) break;
+  }
+  std::lock_guard<std::mutex> lock(mutex_);
+  stopped_ = true;
+  wake_.notify_all();
+}
+
+std::string AccessLog::Format(const Plan& plan, const LogRecord& record) {
+  const ListenerPlan& listener = plan.listeners[record.listener];
+  if (record.kind == LogRecord::Kind::kAcceptTrouble) {
+    return absl::StrFormat("listener %s: accept: %s; paused, the backlog queues", listener.name,
+                           strerror(record.error));
+  }
+  const UpstreamPlan& upstream = plan.upstreams[record.upstream];
+  const double seconds =
+      static_cast<double>(record.ended.ns() - record.started.ns()) / 1'000'000'000.0;
+  return absl::StrFormat(
+      "client=%s listener=%s upstream=%s server=%s bytes_in=%d bytes_out=%d duration=%.3fs "
+      "cause=%s attempts=%d unsent=%d",
+      record.client.ToString(), listener.name, upstream.name,
+      upstream.servers[record.server].address.ToString(), record.bytes_up, record.bytes_down,
+      seconds, CloseCauseName(record.cause), record.attempts, record.unsent_bytes);
+}
+
+}  // namespace parkway

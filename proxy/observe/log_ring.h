@@ -1,0 +1,80 @@
+// LogRing: what a worker has to say, on its way to the writer thread. A worker never waits for a
+// log: what does not fit is counted and dropped.
+//
+// A ring of fixed records with one producer (the worker) and one consumer (the writer), each
+// keeping its own index (Lamport, 1983). The records hold numbers, not text: formatting is the
+// writer's work.
+//
+// Invariants
+//   1. A record is read only after it was written whole.
+//   2. Push never waits and makes no system call.
+#ifndef PROXY_OBSERVE_LOG_RING_H_
+#define PROXY_OBSERVE_LOG_RING_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "poller/address.h"
+#include "poller/clock.h"
+#include "proxy/core/close_cause.h"
+
+namespace parkway {
+
+// One ended connection, or trouble with a listener.
+struct LogRecord {
+  enum class Kind : uint8_t { kClosed, kAcceptTrouble };
+
+  Kind kind = Kind::kClosed;
+  CloseCause cause = CloseCause::kNone;
+  bool has_server = false;
+  uint8_t attempts = 0;
+  uint16_t listener = 0;
+  uint16_t upstream = 0;
+  uint16_t server = 0;
+  uint16_t worker = 0;
+  int32_t error = 0;
+  uint32_t unsent_bytes = 0;
+  PackedAddress client;
+  uint64_t id = 0;
+  uint64_t bytes_up = 0;
+  uint64_t bytes_down = 0;
+  MonotonicTime started;
+  MonotonicTime ended;
+};
+
+class LogRing {
+ public:
+  static constexpr uint32_t kRecords = 4096;
+
+  LogRing() : records_(new LogRecord[kRecords]) {}
+  LogRing(const LogRing&) = delete;
+  LogRing& operator=(const LogRing&) = delete;
+
+  // The worker. False: full; the record is lost.
+  bool Push(const LogRecord& record) {
+    const uint32_t head = head_.load(std::memory_order_relaxed);
+    if (head - tail_.load(std::memory_order_acquire) == kRecords) return false;
+    records_[head % kRecords] = record;
+    head_.store(head + 1, std::memory_order_release);
+    return true;
+  }
+
+  // The writer. False: empty.
+  bool Pop(LogRecord& record) {
+    const uint32_t tail = tail_.load(std::memory_order_relaxed);
+    if (tail == head_.load(std::memory_order_acquire)) return false;
+    record = records_[tail % kRecords];
+    tail_.store(tail + 1, std::memory_order_release);
+    return true;
+  }
+
+ private:
+  const std::unique_ptr<LogRecord[]> records_;
+  alignas(64) std::atomic<uint32_t> head_{0};  // written by the worker
+  alignas(64) std::atomic<uint32_t> tail_{0};  // written by the writer
+};
+
+}  // namespace parkway
+
+#endif  // PROXY_OBSERVE_LOG_RING_H_

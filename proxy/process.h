@@ -1,0 +1,37 @@
+// Process: the life of the daemon: bind, start the workers, wait for a word from outside, drain,
+// stop.
+//
+// Main thread only. Signals are blocked in every thread and taken here, one at a time: TERM and
+// INT drain, a second one ends at once.
+#ifndef PROXY_PROCESS_H_
+#define PROXY_PROCESS_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "proxy/core/plan.h"
+
+namespace parkway {
+
+// Exit codes (sysexits.h).
+inline constexpr int kExitOk = 0;
+inline constexpr int kExitCheckFailed = 1;
+inline constexpr int kExitOsError = 71;  // cannot bind, or no resources
+inline constexpr int kExitConfig = 78;   // configuration refused
+
+struct ProcessOptions {
+  uint32_t threads = 1;
+  absl::Duration drain_timeout = absl::Seconds(30);
+  absl::Duration stats_interval = absl::ZeroDuration();  // off
+  std::string version;
+};
+
+// Runs until told to stop; returns the exit code.
+int RunProcess(const Plan& plan, const ProcessOptions& options);
+
+}  // namespace parkway
+
+#endif  // PROXY_PROCESS_H_

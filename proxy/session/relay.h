@@ -1,0 +1,108 @@
+// Relay: one direction of a connection. It moves bytes from one socket to another until the
+// source ends or either fails, and its whole state is this record: nothing of it lives on a stack.
+//
+// Copy path. A read goes into the worker's one large buffer and is written from there; only what
+// the receiver did not take moves into a chunk that the direction then holds. While it holds one
+// it does not read: back-pressure is the kernel's window. A direction that waits for input holds
+// nothing; a blocked one holds at most kMostHeldBytes, and above the worker's cap of chunks
+// nothing at all: it peeks, sends, and discards what was sent.
+//
+// Reads start at kFirstReadBytes and double while every write is taken whole.
+//
+// Owner thread only. Knows no session: what must be decided is returned.
+//
+// Invariants
+//   1. Bytes leave in the order in which they came, each once.
+//   2. It reads only while it holds nothing.
+//   3. The end of the source is reported (kEnd) after the last byte was taken by the sink.
+#ifndef PROXY_SESSION_RELAY_H_
+#define PROXY_SESSION_RELAY_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "poller/poll_desc.h"
+#include "poller/pools.h"
+
+namespace parkway {
+
+// What the relays of one worker share.
+struct RelayTools {
+  static constexpr size_t kBufferBytes = 64 * 1024;
+
+  char* buffer = nullptr;  // kBufferBytes; empty between activations
+  ChunkPool* chunks = nullptr;
+};
+
+class Relay {
+ public:
+  static constexpr size_t kFirstReadBytes = 16 * 1024;
+  static constexpr size_t kMostHeldBytes = RelayTools::kBufferBytes;
+  // An activation ends after so much, that others get their turn.
+  static constexpr size_t kStepBytes = 256 * 1024;
+  static constexpr int kStepReads = 16;
+  // Nagle's algorithm never delays a first send of at most a segment.
+  static constexpr size_t kSegmentBytes = 1400;
+
+  enum class Outcome : uint8_t {
+    kAwaitReadable,  // the source has nothing now
+    kAwaitWritable,  // the sink takes nothing now
+    kYield,          // the budget of this activation is used up
+    kEnd,            // the source's FIN was reached, and all before it was taken
+    kSourceError,    // all that could be read was taken by the sink; then `error`
+    kSinkError,      // `unsent` bytes in hand could not be delivered: `error`
+  };
+  struct Step {
+    Outcome outcome;
+    int error = 0;
+    size_t moved = 0;
+  };
+
+  // Moves what can be moved now.
+  Step Run(PollDesc& source, PollDesc& sink, RelayTools& tools);
+
+  // Gives back what it holds and returns how many bytes that were.
+  size_t Drop(RelayTools& tools);
+
+  // Bytes taken from the connector: read from the source before the relay began. REQUIRES: holds
+  // nothing. False: no memory for them.
+  bool Hold(const char* data, size_t size, RelayTools& tools);
+  void CountSent(size_t bytes) { bytes_ += bytes; }
+  void set_source_ended() { source_ended_ = true; }
+  // The source was read until it had nothing more: the first Run waits instead of asking again.
+  void set_source_drained() { source_drained_ = true; }
+
+  // Set the sink's TCP_NODELAY before it could matter, not earlier.
+  void set_no_delay_due(bool due) { no_delay_due_ = due; }
+
+  uint64_t bytes() const { return bytes_; }  // taken by the sink
+  size_t held() const { return held_; }
+  bool source_ended() const { return source_ended_; }
+
+ private:
+  // What became of an attempt to empty the hands.
+  enum class Hands : uint8_t { kEmpty, kFull, kFailed };
+
+  Hands WriteHeld(PollDesc& sink, RelayTools& tools, Step& step);
+  // One read and what follows from it. True: go on reading.
+  bool Copy(PollDesc& source, PollDesc& sink, RelayTools& tools, Step& step);
+  bool CopyPeeking(PollDesc& source, PollDesc& sink, RelayTools& tools, Step& step);
+  // True if the sink can take more at once.
+  bool Send(PollDesc& sink, const char* data, size_t size, Step& step, size_t* sent);
+  bool AfterRead(const struct IoResult& got, size_t asked, Step& step);
+
+  Chunk* chunk_ = nullptr;
+  uint64_t bytes_ = 0;
+  uint32_t offset_ = 0;  // of the first held byte in chunk_
+  uint32_t held_ = 0;
+  uint32_t read_bytes_ = kFirstReadBytes;
+  bool source_ended_ : 1 = false;
+  bool source_drained_ : 1 = false;
+  bool no_delay_due_ : 1 = false;
+};
+
+static_assert(sizeof(Relay) <= 32, "two of them live in every session");
+
+}  // namespace parkway
+
+#endif  // PROXY_SESSION_RELAY_H_

@@ -1,0 +1,377 @@
+#include "proxy/session/session.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include <algorithm>
+#include <cstddef>
+
+#include "poller/check.h"
+#include "poller/kernel.h"
+#include "poller/socket.h"
+#include "proxy/core/stats.h"
+
+namespace parkway {
+
+namespace {
+
+constexpr int64_t kMillisecond = 1'000'000;
+// The first look of a session's timer: a connection that lives so long gets keepalive.
+constexpr int64_t kFirstLookNs = 10'000 * kMillisecond;
+// Between two looks at a send queue that is to become empty.
+constexpr uint32_t kFirstLingerMs = 1;
+constexpr uint32_t kMostLingerMs = 50;
+
+constexpr int kKeepaliveIdleSeconds = 60;
+constexpr int kKeepaliveIntervalSeconds = 10;
+constexpr int kKeepaliveProbes = 3;
+
+void SetOption(int fd, int level, int name, int value) {
+  // A unix socket has none of these; nothing depends on them.
+  static_cast<void>(kernel::SetSockOpt(fd, level, name, &value, sizeof(value)));
+}
+
+Session::Side Other(Session::Side side) {
+  return side == Session::Side::kClient ? Session::Side::kServer : Session::Side::kClient;
+}
+
+bool IsReset(int error) { return error == ECONNRESET || error == EPIPE || error == ENOTCONN; }
+
+}  // namespace
+
+Session::Session(uint64_t id, PollDesc& client, const PackedAddress& client_address,
+                 const SessionTimes& times, MonotonicTime now)
+    : client_(&client),
+      times_(&times),
+      started_(now),
+      last_activity_(now),
+      id_(id),
+      client_address_(client_address) {
+  up_.up = true;
+  // The server's socket gets its options when they begin to matter; the client's has inherited
+  // them from the listener.
+  up_.relay.set_no_delay_due(true);
+  client.set_user(this);
+}
+
+Session& Session::OfTimer(TimerWheel::Node& node) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Winvalid-offsetof"
+  constexpr size_t kPlace = offsetof(Session, timer_);
+#pragma GCC diagnostic pop
+  return *reinterpret_cast<Session*>(reinterpret_cast<char*>(&node) - kPlace);
+}
+
+SessionHost& Session::host() const { return *static_cast<SessionHost*>(scheduler().context()); }
+
+void Session::Start(Scheduler& scheduler) {
+  up_.live = true;
+  scheduler.Spawn(up_);
+}
+
+Next Session::Flow::Run(Scheduler& scheduler, Wake wake) noexcept {
+  // A flow is a member of its session.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Winvalid-offsetof"
+  constexpr size_t kUp = offsetof(Session, up_);
+  constexpr size_t kDown = offsetof(Session, down_);
+#pragma GCC diagnostic pop
+  char* place = reinterpret_cast<char*>(this) - (up ? kUp : kDown);
+  return reinterpret_cast<Session*>(place)->RunFlow(*this, scheduler, wake);
+}
+
+Next Session::RunFlow(Flow& flow, Scheduler& scheduler, Wake wake) {
+  if (phase_ == Phase::kConnecting) {
+    const bool connected = host().Connect(*this);
+    if (!connected || phase_ == Phase::kEnding) {
+      if (!connected && cause_ == CloseCause::kNone) SetCause(CloseCause::kInternal);
+      phase_ = Phase::kEnding;
+      return Leave(flow);
+    }
+    phase_ = Phase::kRelaying;
+    down_.live = true;
+    scheduler.SpawnAwaiting(down_, *server_, Direction::kRead);
+    last_activity_ = scheduler.now();
+    ArmTimer();
+  }
+  if (phase_ == Phase::kEnding || phase_ == Phase::kLingering) return Leave(flow);
+  // While resetting, only the direction that comes from the failed side has anything left to do.
+  if (phase_ == Phase::kResetting && &flow != &flow_from(failed_)) return Leave(flow);
+
+  PollDesc& source = flow.up ? *client_ : *server_;
+  PollDesc& sink = flow.up ? *server_ : *client_;
+  SessionHost& worker = host();
+  const Relay::Step step = flow.relay.Run(source, sink, worker.tools);
+  if (step.moved > 0) {
+    last_activity_ = scheduler.now();
+    (flow.up ? worker.stats->bytes_up : worker.stats->bytes_down).Add(step.moved);
+    scheduler.Charge(flow, step.moved);
+  }
+  return AfterStep(flow, step, wake);
+}
+
+Next Session::AfterStep(Flow& flow, const Relay::Step& step, Wake wake) {
+  PollDesc& source = flow.up ? *client_ : *server_;
+  PollDesc& sink = flow.up ? *server_ : *client_;
+  const Side from = flow.up ? Side::kClient : Side::kServer;
+  switch (step.outcome) {
+    case Relay::Outcome::kAwaitReadable:
+      // A failed side has nothing more to come; and epoll may have refused the descriptor.
+      if (phase_ == Phase::kResetting) break;
+      if (wake == Wake::kNotPollable && !source.registered()) {
+        Abort(CloseCause::kLocalResources, true);
+        return Leave(flow);
+      }
+      return Next::AwaitReadable(source);
+    case Relay::Outcome::kAwaitWritable:
+      if (wake == Wake::kNotPollable && !sink.registered()) {
+        Abort(CloseCause::kLocalResources, true);
+        return Leave(flow);
+      }
+      return Next::AwaitWritable(sink);
+    case Relay::Outcome::kYield:
+      return Next::Yield();
+    case Relay::Outcome::kEnd:
+      if (phase_ == Phase::kResetting) break;
+      return OnEnd(flow);
+    case Relay::Outcome::kSourceError:
+      OnSideError(from, step.error);
+      break;
+    case Relay::Outcome::kSinkError:
+      OnSideError(Other(from), step.error);
+      break;
+  }
+  // One side has failed. If this direction comes from it, all that could be delivered was.
+  if (phase_ == Phase::kResetting && &flow == &flow_from(failed_)) Finish();
+  return Leave(flow);
+}
+
+// The source has ended and all of it was taken.
+Next Session::OnEnd(Flow& flow) {
+  SetCause(flow.up ? CloseCause::kClientFin : CloseCause::kServerFin);
+  Flow& other = flow.up ? down_ : up_;
+  if (other.done) {
+    // Both have ended and nothing is left: the close sends the FIN that is missing.
+    phase_ = Phase::kEnding;
+    return Leave(flow);
+  }
+  PollDesc& sink = flow.up ? *server_ : *client_;
+  const int error = kernel::Shutdown(sink.fd(), SHUT_WR);
+  if (error != 0) {
+    OnSideError(flow.up ? Side::kServer : Side::kClient, -error);
+    return Leave(flow);
+  }
+  flow.done = true;
+  last_activity_ = scheduler().now();
+  // The half-close timeout may be the shorter one.
+  ArmTimer();
+  return Leave(flow);
+}
+
+void Session::OnSideError(Side side, int error) {
+  if (phase_ == Phase::kEnding || phase_ == Phase::kLingering) return;
+  if (error == 0) {
+    error = TakeSocketError(desc(side));
+    if (error == 0) error = ECONNRESET;  // another call has eaten it
+  }
+  const bool client = side == Side::kClient;
+  if (IsReset(error)) {
+    SetCause(client ? CloseCause::kClientRst : CloseCause::kServerRst);
+  } else {
+    SetCause(client ? CloseCause::kClientNetError : CloseCause::kServerNetError);
+  }
+  if (cause_ == CloseCause::kClientFin || cause_ == CloseCause::kServerFin) {
+    // It had begun to end in order, and did not: the reset is what happened to this connection.
+    cause_ = client ? CloseCause::kClientRst : CloseCause::kServerRst;
+  }
+  if (phase_ == Phase::kResetting) {
+    // The second side has failed as well: nothing is left to do for anybody.
+    if (side != failed_) {
+      reset_client_ = reset_server_ = true;
+      phase_ = Phase::kEnding;
+      scheduler().Evict(*client_);
+      scheduler().Evict(*server_);
+    }
+    return;
+  }
+  phase_ = Phase::kResetting;
+  failed_ = side;
+  (client ? reset_server_ : reset_client_) = true;
+  (client ? reset_client_ : reset_server_) = true;
+  // Wakes whoever waits there: the direction that still has bytes to deliver goes on without ever
+  // waiting on this side again; the other one leaves.
+  scheduler().Evict(desc(side));
+  Scheduler& s = scheduler();
+  s.wheel().Cancel(timer_);
+  s.wheel().Arm(timer_, s.now().PlusNs(times_->delayed_close_ns));
+  last_activity_ = s.now();
+  Flow& survivor = flow_from(side);
+  if (!survivor.live) Finish();
+}
+
+// The failed side has nothing more that could be delivered: wait for the other one's queue, then
+// reset it.
+void Session::Finish() {
+  phase_ = Phase::kLingering;
+  linger_ms_ = kFirstLingerMs;
+  scheduler().Evict(*client_);
+  scheduler().Evict(*server_);
+}
+
+Next Session::Leave(Flow& flow) {
+  flow.live = false;
+  if (!up_.live && !down_.live) AllLeft();
+  return Next::Done();
+}
+
+void Session::AllLeft() {
+  if (phase_ == Phase::kLingering) {
+    Linger();
+    return;
+  }
+  PARKWAY_CHECK(phase_ == Phase::kEnding, "both directions left an open session");
+  Close();
+}
+
+// Closes if the surviving side's kernel has delivered everything, else looks again later.
+void Session::Linger() {
+  Scheduler& s = scheduler();
+  const PollDesc& survivor = desc(Other(failed_));
+  const int64_t waited = s.now().ns() - last_activity_.ns();
+  const int queued = kernel::SendQueueBytes(survivor.fd());
+  if (queued <= 0 || waited >= times_->delayed_close_ns) {
+    if (queued > 0) unsent_ += static_cast<uint32_t>(queued);
+    Close();
+    return;
+  }
+  s.wheel().Cancel(timer_);
+  s.wheel().Arm(timer_, s.now().PlusNs(linger_ms_ * kMillisecond));
+  linger_ms_ = std::min(linger_ms_ * 2, kMostLingerMs);
+}
+
+// Frees the session.
+void Session::Close() {
+  SessionHost& worker = host();
+  Scheduler& s = scheduler();
+  const size_t lost_up = up_.relay.Drop(worker.tools);
+  const size_t lost_down = down_.relay.Drop(worker.tools);
+  unsent_ += static_cast<uint32_t>(lost_up + lost_down);
+  // Who was to get the bytes that are dropped here must not take what came for all there was.
+  if (lost_up > 0) reset_server_ = true;
+  if (lost_down > 0) reset_client_ = true;
+  s.wheel().Cancel(timer_);
+  for (PollDesc* desc : {server_, client_}) {
+    if (desc == nullptr) continue;
+    const int fd = desc->fd();
+    s.Evict(*desc);
+    s.Close(*desc);
+    if (desc == client_ ? reset_client_ : reset_server_) ResetOnClose(fd);
+    kernel::Close(fd);
+  }
+  worker.Finished(*this);
+}
+
+void Session::FailConnect(CloseCause cause) {
+  SetCause(cause);
+  reset_client_ = true;
+}
+
+void Session::FailClient(int error) {
+  Abort(IsReset(error) ? CloseCause::kClientRst : CloseCause::kClientNetError, true);
+}
+
+void Session::OnHangup(PollDesc& desc) {
+  // A hang-up without an error is two FINs, which the relays find themselves.
+  if ((desc.edge_bits() & PollDesc::kError) == 0) return;
+  const Side side = &desc == client_ ? Side::kClient : Side::kServer;
+  switch (phase_) {
+    case Phase::kConnecting:
+      // Whatever the connector waits for, the client has left.
+      if (side == Side::kClient) Abort(CloseCause::kClientRst, true);
+      return;
+    case Phase::kRelaying:
+      OnSideError(side, 0);
+      return;
+    case Phase::kResetting:
+      if (side != failed_) OnSideError(side, 0);
+      return;
+    case Phase::kLingering:
+      // The one whose queue is waited for is gone too.
+      if (side != failed_ && !up_.live && !down_.live) Close();
+      return;
+    case Phase::kEnding:
+      return;
+  }
+}
+
+void Session::Abort(CloseCause cause, bool reset) {
+  SetCause(cause);
+  if (phase_ == Phase::kEnding) return;
+  if (reset) reset_client_ = reset_server_ = true;
+  const bool lingering = phase_ == Phase::kLingering;
+  phase_ = Phase::kEnding;
+  Scheduler& s = scheduler();
+  s.Evict(*client_);
+  if (server_ != nullptr) s.Evict(*server_);
+  // The connector may be asleep between two attempts.
+  if (up_.live) s.Kick(up_);
+  if (lingering && !up_.live && !down_.live) Close();
+}
+
+void Session::ArmTimer() {
+  Scheduler& s = scheduler();
+  int64_t wait = times_->idle_ns;
+  if (half_closed() && times_->half_close_ns > 0) wait = times_->half_close_ns;
+  int64_t when = wait > 0 ? last_activity_.PlusNs(wait).ns() : 0;
+  if (!server_tuned_) {
+    const int64_t look = started_.PlusNs(kFirstLookNs).ns();
+    when = when == 0 ? look : std::min(when, look);
+  }
+  s.wheel().Cancel(timer_);
+  if (when != 0) s.wheel().Arm(timer_, MonotonicTime(when));
+}
+
+void Session::OnTimer() {
+  switch (phase_) {
+    case Phase::kConnecting:
+    case Phase::kEnding:
+      return;
+    case Phase::kRelaying:
+      LookAtTimes();
+      return;
+    case Phase::kResetting: {
+      // Delivering what the failed side left behind has taken too long.
+      phase_ = Phase::kEnding;
+      scheduler().Evict(*client_);
+      scheduler().Evict(*server_);
+      return;
+    }
+    case Phase::kLingering:
+      if (!up_.live && !down_.live) Linger();
+      return;
+  }
+}
+
+void Session::LookAtTimes() {
+  const int64_t now = scheduler().now().ns();
+  if (!server_tuned_ && now >= started_.PlusNs(kFirstLookNs).ns()) {
+    server_tuned_ = true;
+    const int fd = server_->fd();
+    SetOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    SetOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, kKeepaliveIdleSeconds);
+    SetOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, kKeepaliveIntervalSeconds);
+    SetOption(fd, IPPROTO_TCP, TCP_KEEPCNT, kKeepaliveProbes);
+  }
+  const bool half = half_closed() && times_->half_close_ns > 0;
+  const int64_t wait = half ? times_->half_close_ns : times_->idle_ns;
+  if (wait > 0 && now >= last_activity_.PlusNs(wait).ns()) {
+    // The FIN was the beginning of this end, but not its cause.
+    cause_ = half ? CloseCause::kHalfCloseTimeout : CloseCause::kIdle;
+    Abort(cause_, false);
+    return;
+  }
+  ArmTimer();
+}
+
+}  // namespace parkway

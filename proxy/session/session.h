@@ -1,0 +1,175 @@
+// Session: one proxied connection: two sockets, two relays with their tasks, and how it ends.
+//
+//   kConnecting   the up task runs the connector on its stack; the client is registered
+//   kRelaying     up: client to server; down: server to client; each a task without a stack
+//   kResetting    one side failed; what was read from it is still delivered to the other
+//   kLingering    all is delivered to the kernel; waits until the other side's queue is empty,
+//                 because a reset would throw it away
+//   kEnding       whoever still waits is woken and leaves
+//
+// Endings. A FIN is forwarded after the last byte, and the other direction goes on under the
+// half-close timeout. A reset is forwarded as a reset, after what can still be delivered has been,
+// within delayed_close. A socket's error belongs to the session: the first call that meets it eats
+// it, so whoever sees it notes it here before anybody reads again. Where bytes are dropped the
+// receiver gets a reset, never a FIN that would say "this is all".
+//
+// Owner thread only. It holds no pointer to its worker but through its descriptors.
+//
+// Invariants
+//   1. Exactly one cause, the first.
+//   2. Freed by the last of its tasks that left, or after that by its timer: never while a task of
+//      it is in a word, in a queue, or under way from another thread.
+//   3. All state that outlives an activation is in this object: a session can be rebuilt from it.
+#ifndef PROXY_SESSION_SESSION_H_
+#define PROXY_SESSION_SESSION_H_
+
+#include <cstdint>
+
+#include "poller/address.h"
+#include "poller/poll_desc.h"
+#include "poller/scheduler.h"
+#include "poller/task.h"
+#include "poller/timer_wheel.h"
+#include "proxy/core/close_cause.h"
+#include "proxy/session/relay.h"
+#include "proxy/session/session_times.h"
+
+namespace parkway {
+
+class Session;
+struct WorkerStats;
+
+// What a session needs from the worker that it lives on. The scheduler's context() points here.
+class SessionHost {
+ public:
+  // Runs on the stack of the up task: connects `session` to a server (sets server()), or fails
+  // with a cause set. False: it is to end.
+  virtual bool Connect(Session& session) = 0;
+  // The session has ended, its sockets are closed: account for it and free it.
+  virtual void Finished(Session& session) = 0;
+
+  Scheduler* scheduler = nullptr;
+  RelayTools tools;
+  WorkerStats* stats = nullptr;
+
+ protected:
+  ~SessionHost() = default;
+};
+
+class Session {
+ public:
+  enum class Side : uint8_t { kClient = 0, kServer = 1 };
+  enum class Phase : uint8_t { kConnecting, kRelaying, kResetting, kLingering, kEnding };
+
+  // `client` is an open descriptor whose user becomes this session.
+  Session(uint64_t id, PollDesc& client, const PackedAddress& client_address,
+          const SessionTimes& times, MonotonicTime now);
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // Spawns the up task, which connects first.
+  void Start(Scheduler& scheduler);
+
+  // --- For the connector ---
+
+  PollDesc& client() { return *client_; }
+  PollDesc* server() { return server_; }
+  void set_server(PollDesc* server) { server_ = server; }
+  Relay& up() { return up_.relay; }
+  // The session is to end: stop connecting.
+  bool ended() const { return phase_ == Phase::kEnding; }
+  // Every attempt has failed: the client will get a reset.
+  void FailConnect(CloseCause cause);
+  // The client's socket has failed with `error` while connecting.
+  void FailClient(int error);
+
+  // --- For the worker ---
+
+  // The scheduler reported ERR or HUP on `desc`, and nobody waits there.
+  void OnHangup(PollDesc& desc);
+  // The timer of this session has fired.
+  void OnTimer();
+  // Ends it now, with resets where bytes are lost (or everywhere if `reset`).
+  void Abort(CloseCause cause, bool reset);
+
+  uint64_t id() const { return id_; }
+  CloseCause cause() const { return cause_; }
+  Phase phase() const { return phase_; }
+  const PackedAddress& client_address() const { return client_address_; }
+  MonotonicTime started() const { return started_; }
+  uint64_t bytes_up() const { return up_.relay.bytes(); }
+  uint64_t bytes_down() const { return down_.relay.bytes(); }
+  uint32_t unsent_bytes() const { return unsent_; }
+
+  // Indices into the snapshot and counts that the layers around fill in.
+  uint16_t listener = 0;
+  uint16_t upstream = 0;
+  uint16_t server_index = 0;
+  uint8_t attempts = 0;
+
+  static Session& OfTimer(TimerWheel::Node& node);
+  static constexpr TimerKind kTimerKind = TimerKind::kOwner0;
+
+ private:
+  // One direction's task. Its relay is all it has.
+  class Flow : public Task {
+   public:
+    Next Run(Scheduler& scheduler, Wake wake) noexcept override;
+    const char* name() const override { return "relay"; }
+
+    bool up = false;
+    bool live = false;  // spawned and not left
+    bool done = false;  // its FIN was forwarded
+    Relay relay;
+  };
+
+  Next RunFlow(Flow& flow, Scheduler& scheduler, Wake wake);
+  Next AfterStep(Flow& flow, const Relay::Step& step, Wake wake);
+  Next OnEnd(Flow& flow);
+  Next BeginRelaying(Scheduler& scheduler);
+  // One side's socket has failed with `error`; 0: ask the socket.
+  void OnSideError(Side side, int error);
+  void AfterReset(Flow& survivor);
+  void Finish();
+  Next Leave(Flow& flow);
+  void AllLeft();
+  void Linger();
+  void Close();
+
+  void SetCause(CloseCause cause) {
+    if (cause_ == CloseCause::kNone) cause_ = cause;
+  }
+  bool half_closed() const { return up_.done || down_.done; }
+  void ArmTimer();
+  void LookAtTimes();
+
+  SessionHost& host() const;
+  Scheduler& scheduler() const { return Scheduler::Of(*client_); }
+  PollDesc& desc(Side side) { return side == Side::kClient ? *client_ : *server_; }
+  Flow& flow_from(Side side) { return side == Side::kClient ? up_ : down_; }
+
+  Flow up_;
+  Flow down_;
+  PollDesc* client_;
+  PollDesc* server_ = nullptr;
+  TimerWheel::Node timer_{kTimerKind};
+  const SessionTimes* times_;
+  MonotonicTime started_;
+  MonotonicTime last_activity_;
+  uint64_t id_;
+  PackedAddress client_address_;
+  uint32_t unsent_ = 0;
+  uint32_t linger_ms_ = 0;
+  Phase phase_ = Phase::kConnecting;
+  CloseCause cause_ = CloseCause::kNone;
+  Side failed_ = Side::kClient;    // kResetting, kLingering: the side that failed
+  bool reset_client_ : 1 = false;  // close with RST
+  bool reset_server_ : 1 = false;
+  bool server_tuned_ : 1 = false;  // keepalive was set
+};
+
+static_assert(sizeof(Session) <= 256, "an idle proxied pair stays under 512 bytes");
+
+}  // namespace parkway
+
+#endif  // PROXY_SESSION_SESSION_H_

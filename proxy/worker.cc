@@ -1,0 +1,220 @@
+#include "proxy/worker.h"
+
+#include "poller/kernel.h"
+#include "poller/socket.h"
+#include "poller/stack_overflow.h"
+
+namespace parkway {
+
+namespace {
+
+class AdoptMessage : public Message {
+ public:
+  AdoptMessage(Worker& worker, size_t listener, int fd, const Address& peer)
+      : worker_(worker), listener_(listener), fd_(fd), peer_(peer) {}
+  ~AdoptMessage() override {
+    // Undelivered: the worker has ended.
+    if (fd_ >= 0) kernel::Close(fd_);
+  }
+
+  void Deliver(Scheduler&) override {
+    const int fd = fd_;
+    fd_ = -1;
+    worker_.Adopt(listener_, fd, peer_);
+  }
+
+ private:
+  Worker& worker_;
+  const size_t listener_;
+  int fd_;
+  const Address peer_;
+};
+
+// Calls a method of a worker on its thread.
+template <typename Call>
+class CallMessage : public Message {
+ public:
+  explicit CallMessage(Call call) : call_(std::move(call)) {}
+  void Deliver(Scheduler&) override { call_(); }
+
+ private:
+  Call call_;
+};
+
+template <typename Call>
+void PostCall(Scheduler& scheduler, Call call) {
+  scheduler.Post(std::make_unique<CallMessage<Call>>(std::move(call)));
+}
+
+}  // namespace
+
+Worker::Worker(const Options& options, WorkerShared& shared)
+    : options_(options),
+      shared_(shared),
+      scheduler_({.max_stacks = options.max_stacks,
+                  .worker = options.index,
+                  .context = static_cast<SessionHost*>(this)},
+                 this),
+      chunks_(options.chunk_cap_bytes),
+      buffer_(new char[RelayTools::kBufferBytes]),
+      connector_(scheduler_, shared.plan, shared.balancer, shared.limit, tools, stats_),
+      random_(options.seed) {
+  SessionHost::scheduler = &scheduler_;
+  SessionHost::stats = &stats_;
+  tools.buffer = buffer_.get();
+  tools.chunks = &chunks_;
+}
+
+void Worker::Run() {
+  StackOverflowReporter reporter(scheduler_.stacks());
+  scheduler_.Run();
+}
+
+int Worker::AddListener(size_t listener, int fd, bool inherited) {
+  const bool is_unix = shared_.plan.listeners[listener].address.is_unix();
+  acceptors_.push_back(
+      std::make_unique<Acceptor>(listener, fd, is_unix, inherited, shared_.limit, stats_, *this));
+  const int error = acceptors_.back()->Start(scheduler_);
+  if (error != 0) {
+    acceptors_.pop_back();
+    return error;
+  }
+  open_acceptors_.fetch_add(1, std::memory_order_release);
+  return 0;
+}
+
+// ---------------------------------------------------------------------------------------------
+// A connection's way
+
+void Worker::OnAccepted(size_t listener, int fd, const Address& peer) {
+  const size_t chosen = shared_.spread.Choose(options_.index, random_());
+  if (chosen == options_.index) {
+    Adopt(listener, fd, peer);
+    return;
+  }
+  stats_.handed_over.Add(1);
+  Worker& other = *shared_.workers[chosen];
+  other.scheduler_.Post(std::make_unique<AdoptMessage>(other, listener, fd, peer));
+}
+
+void Worker::Adopt(size_t listener, int fd, const Address& peer) {
+  const ListenerPlan& plan = shared_.plan.listeners[listener];
+  PollDesc* client = scheduler_.netpoll().Allocate(fd, nullptr);
+  if (client == nullptr) {
+    ResetOnClose(fd);
+    kernel::Close(fd);
+    stats_.closed[static_cast<size_t>(CloseCause::kLocalResources)].Add(1);
+    shared_.spread.Ended(options_.index);
+    if (shared_.limit.Release()) WakeWaitingListeners();
+    return;
+  }
+  const uint64_t id = static_cast<uint64_t>(options_.index) << 48 | ++next_session_;
+  Session& session = sessions_.New(id, *client, PackedAddress(peer), plan.times, scheduler_.now());
+  session.listener = static_cast<uint16_t>(listener);
+  session.upstream = static_cast<uint16_t>(plan.upstream);
+  stats_.sessions_in.Add(1);
+  session.Start(scheduler_);
+}
+
+bool Worker::Connect(Session& session) { return connector_.Connect(session); }
+
+void Worker::Finished(Session& session) {
+  stats_.sessions_out.Add(1);
+  stats_.bytes_unsent.Add(session.unsent_bytes());
+  stats_.closed[static_cast<size_t>(session.cause())].Add(1);
+  if (options_.log_connections) {
+    LogRecord record;
+    record.cause = session.cause();
+    record.has_server = session.server() != nullptr;
+    record.attempts = session.attempts;
+    record.listener = session.listener;
+    record.upstream = session.upstream;
+    record.server = session.server_index;
+    record.unsent_bytes = session.unsent_bytes();
+    record.client = session.client_address();
+    record.id = session.id();
+    record.bytes_up = session.bytes_up();
+    record.bytes_down = session.bytes_down();
+    record.started = session.started();
+    record.ended = scheduler_.now();
+    Log(record);
+  }
+  sessions_.Free(session);
+  shared_.spread.Ended(options_.index);
+  if (shared_.limit.Release()) WakeWaitingListeners();
+}
+
+void Worker::OnHangup(PollDesc& desc) {
+  // Listeners belong to nobody.
+  if (desc.user() != nullptr) static_cast<Session*>(desc.user())->OnHangup(desc);
+}
+
+void Worker::OnTimer(TimerWheel::Node& node) { Session::OfTimer(node).OnTimer(); }
+
+// ---------------------------------------------------------------------------------------------
+// Limits, stopping, numbers
+
+void Worker::WakeWaitingListeners() {
+  // The listener that waits may be any worker's; those that do not wait do nothing.
+  for (Worker* worker : shared_.workers) {
+    if (worker == this) {
+      SlotFreed();
+    } else {
+      PostCall(worker->scheduler_, [worker] { worker->SlotFreed(); });
+    }
+  }
+}
+
+void Worker::SlotFreed() {
+  for (const auto& acceptor : acceptors_) acceptor->SlotFreed(scheduler_);
+}
+
+void Worker::PostStopAccepting() {
+  PostCall(scheduler_, [this] { StopAccepting(); });
+}
+
+void Worker::PostAbortAll(CloseCause cause) {
+  PostCall(scheduler_, [this, cause] { AbortAll(cause); });
+}
+
+void Worker::StopAccepting() {
+  for (const auto& acceptor : acceptors_) acceptor->Stop(scheduler_);
+}
+
+void Worker::AbortAll(CloseCause cause) {
+  sessions_.ForEach([cause](Session& session) { session.Abort(cause, true); });
+}
+
+void Worker::OnAcceptorClosed(Acceptor&) {
+  open_acceptors_.fetch_sub(1, std::memory_order_release);
+}
+
+void Worker::OnAcceptTrouble(size_t listener, int error) {
+  LogRecord record;
+  record.kind = LogRecord::Kind::kAcceptTrouble;
+  record.listener = static_cast<uint16_t>(listener);
+  record.error = error;
+  record.ended = scheduler_.now();
+  Log(record);
+}
+
+void Worker::Log(const LogRecord& record) {
+  LogRecord numbered = record;
+  numbered.worker = static_cast<uint16_t>(options_.index);
+  if (!log_.Push(numbered)) stats_.log_dropped.Add(1);
+}
+
+void Worker::PostRefreshGauges() {
+  PostCall(scheduler_, [this] { RefreshGauges(); });
+}
+
+void Worker::RefreshGauges() {
+  stats_.descriptors.Set(scheduler_.netpoll().cache().in_use());
+  stats_.stacks.Set(scheduler_.parked());
+  stats_.stacks_peak.Set(scheduler_.parked_high_water());
+  stats_.buffers.Set(chunks_.in_use());
+  stats_.buffer_bytes.Set(chunks_.in_use_bytes());
+  stats_.timers.Set(scheduler_.wheel().count());
+}
+
+}  // namespace parkway

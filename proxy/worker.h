@@ -1,0 +1,132 @@
+// Worker: one thread's share of the proxy: its scheduler, its listening sockets, its sessions.
+//
+// A connection's way through it, from top to bottom:
+//   Acceptor::Accept   takes it from the queue, within the limits
+//   OnAccepted         gives it to the least loaded worker (Spread)
+//   Adopt              makes the session, whose first task runs the connector
+//   Connect            Connector: a server is chosen and connected
+//   Session            two relays until both ends have ended, or one has failed
+//   Finished           counted, logged, freed
+//
+// Owner thread only, but for what is marked. Nothing here starts a thread: process.cc runs a
+// worker by Run(), a simulation by turns of its scheduler.
+#ifndef PROXY_WORKER_H_
+#define PROXY_WORKER_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "poller/pools.h"
+#include "poller/scheduler.h"
+#include "proxy/core/plan.h"
+#include "proxy/core/stats.h"
+#include "proxy/inbound/acceptor.h"
+#include "proxy/inbound/connector.h"
+#include "proxy/inbound/limits.h"
+#include "proxy/inbound/spread.h"
+#include "proxy/observe/log_ring.h"
+#include "proxy/session/session.h"
+#include "proxy/session/session_pool.h"
+#include "proxy/upstream/balancer.h"
+
+namespace parkway {
+
+class Worker;
+
+// What the workers of one process share. Outlives them.
+struct WorkerShared {
+  WorkerShared(const Plan& plan_in, size_t worker_count)
+      : plan(plan_in),
+        limit(plan_in.max_connections),
+        spread(worker_count),
+        balancer(plan_in.upstreams.size()) {}
+
+  const Plan& plan;
+  ConnectionLimit limit;
+  Spread spread;
+  Balancer balancer;
+  std::vector<Worker*> workers;  // filled before any of them runs
+};
+
+class Worker final : public SessionHost, public Scheduler::Delegate, public Acceptor::Sink {
+ public:
+  struct Options {
+    uint32_t index = 0;
+    uint64_t seed = 1;
+    uint32_t max_stacks = 1024;
+    size_t chunk_cap_bytes = size_t{1} << 30;  // for directions that are blocked on a receiver
+    bool log_connections = false;              // a record for each that ends
+  };
+
+  Worker(const Options& options, WorkerShared& shared);
+
+  // 0 or -errno.
+  int init_error() const { return scheduler_.init_error(); }
+
+  // Before Run(), or on the worker's thread. Takes over `fd`, which listens. 0 or -errno, and then
+  // the fd is closed.
+  int AddListener(size_t listener, int fd, bool inherited);
+  // Until Stop().
+  void Run();
+
+  // --- Any thread ---
+
+  void Stop() { scheduler_.Stop(); }
+  // Stops accepting, resetting nobody; sessions go on.
+  void PostStopAccepting();
+  // Ends all sessions now.
+  void PostAbortAll(CloseCause cause);
+  // Whether all listening sockets are closed.
+  bool accepting() const { return open_acceptors_.load(std::memory_order_acquire) > 0; }
+  uint32_t sessions() const { return shared_.spread.load(options_.index); }
+  const WorkerStats& worker_stats() const { return stats_; }
+  LogRing& log_ring() { return log_; }
+  // Asks for fresh gauges in worker_stats().
+  void PostRefreshGauges();
+  uint64_t turns() const { return scheduler_.turns(); }
+
+  // --- Owner: what messages and the simulation call ---
+
+  Scheduler& scheduler_ref() { return scheduler_; }
+  void Adopt(size_t listener, int fd, const Address& peer);
+  void StopAccepting();
+  void AbortAll(CloseCause cause);
+  void SlotFreed();
+  void RefreshGauges();
+  const SessionPool& sessions_pool() const { return sessions_; }
+  const ChunkPool& chunk_pool() const { return chunks_; }
+
+ private:
+  bool Connect(Session& session) override;
+  void Finished(Session& session) override;
+  void OnHangup(PollDesc& desc) override;
+  void OnTimer(TimerWheel::Node& node) override;
+  void OnAccepted(size_t listener, int fd, const Address& peer) override;
+  void OnAcceptorClosed(Acceptor& acceptor) override;
+  void OnAcceptTrouble(size_t listener, int error) override;
+
+  void Log(const LogRecord& record);
+  void WakeWaitingListeners();
+
+  const Options options_;
+  WorkerShared& shared_;
+  WorkerStats stats_;
+  Scheduler scheduler_;
+  ChunkPool chunks_;
+  const std::unique_ptr<char[]> buffer_;
+  SessionPool sessions_;
+  Connector connector_;
+  std::vector<std::unique_ptr<Acceptor>> acceptors_;
+  std::atomic<uint32_t> open_acceptors_{0};
+  LogRing log_;
+  std::mt19937_64 random_;
+  uint64_t next_session_ = 0;
+};
+
+}  // namespace parkway
+
+#endif  // PROXY_WORKER_H_
