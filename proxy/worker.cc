@@ -100,20 +100,31 @@ void Worker::OnAccepted(size_t listener, int fd, const Address& peer) {
 void Worker::Adopt(size_t listener, int fd, const Address& peer) {
   const ListenerPlan& plan = shared_.plan.listeners[listener];
   PollDesc* client = scheduler_.netpoll().Allocate(fd, nullptr);
-  if (client == nullptr) {
-    ResetOnClose(fd);
-    kernel::Close(fd);
-    stats_.closed[static_cast<size_t>(CloseCause::kLocalResources)].Add(1);
-    shared_.spread.Ended(options_.index);
-    if (shared_.limit.Release()) WakeWaitingListeners();
-    return;
-  }
+  if (client == nullptr) return Refuse(fd);
   const uint64_t id = static_cast<uint64_t>(options_.index) << 48 | ++next_session_;
-  Session& session = sessions_.New(id, *client, PackedAddress(peer), plan.times, scheduler_.now());
-  session.listener = static_cast<uint16_t>(listener);
-  session.upstream = static_cast<uint16_t>(plan.upstream);
+  Session* session = sessions_.New(id, *client, PackedAddress(peer), plan.times, scheduler_.now());
+  if (session == nullptr) {
+    scheduler_.Evict(*client);
+    scheduler_.Close(*client);
+    return Refuse(fd);
+  }
+  session->listener = static_cast<uint16_t>(listener);
+  session->upstream = static_cast<uint16_t>(plan.upstream);
   stats_.sessions_in.Add(1);
-  session.Start(scheduler_);
+  session->Start(scheduler_);
+}
+
+// Out of memory for a connection that was already accepted.
+void Worker::Refuse(int fd) {
+  ResetOnClose(fd);
+  kernel::Close(fd);
+  stats_.closed[static_cast<size_t>(CloseCause::kLocalResources)].Add(1);
+  ReleaseSlot();
+}
+
+void Worker::ReleaseSlot() {
+  shared_.spread.Ended(options_.index);
+  if (shared_.limit.Release()) WakeWaitingListeners();
 }
 
 bool Worker::Connect(Session& session) { return connector_.Connect(session); }
@@ -140,8 +151,7 @@ void Worker::Finished(Session& session) {
     Log(record);
   }
   sessions_.Free(session);
-  shared_.spread.Ended(options_.index);
-  if (shared_.limit.Release()) WakeWaitingListeners();
+  ReleaseSlot();
 }
 
 void Worker::OnHangup(PollDesc& desc) {
