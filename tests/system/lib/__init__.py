@@ -1,0 +1,1 @@
+"""What the system tests share: real programs, exact peers, and readings of a live process."""

@@ -1,0 +1,85 @@
+"""The daemon under test: started, listening, watched, ended."""
+
+from . import logline, places, procfs
+from .process import Process, until
+
+PATIENCE = 15 * places.count("patience")
+
+
+def flag_list(flags):
+    """{'idle_timeout': '1s'} -> ['--idle_timeout=1s']."""
+    return [f"--{name}={value}" for name, value in flags.items()]
+
+
+class Parkway(Process):
+    """`parkway --listen=... --upstream=... FLAGS`, ready when the constructor returns."""
+
+    def __init__(self, listen, upstream, *, stderr=None, rlimit_nofile=None, ready=True, **flags):
+        upstreams = [upstream] if isinstance(upstream, str) else upstream
+        flags.setdefault("threads", 1)
+        argv = [places.parkway_binary(), f"--listen={listen}", f"--upstream={','.join(upstreams)}"]
+        super().__init__(argv + flag_list(flags), stderr=stderr, rlimit_nofile=rlimit_nofile)
+        self.workers = flags["threads"]
+        self._statistics_seen = 0
+        if ready:
+            self._wait_until_ready(listen)
+
+    def _wait_until_ready(self, listen):
+        if listen.startswith("unix:"):
+            wanted = ("unix", listen[len("unix:"):])
+        else:
+            wanted = ("tcp", int(listen.rsplit(":", 1)[1]))
+
+        def ready():
+            if not self.running():
+                raise AssertionError(f"{self} ended with {self.child.returncode} at start:\n"
+                                     f"{self.stderr()}")
+            return wanted in procfs.listens(self.pid) and (self.lines or not self._reader)
+
+        until(ready, PATIENCE, f"{self} listens on {listen} and has written its start line")
+
+    def closing_line(self, client=None, seconds=PATIENCE):
+        """The fields of the line about the closed connection of `client` ("127.0.0.1:4711")."""
+
+        def matches(line):
+            return logline.is_closing(line) and (
+                client is None or client in logline.fields(line).values())
+
+        line = self.wait_line(matches, seconds, f"a closing line for client {client}")
+        return logline.fields(line)
+
+    def closing_lines(self):
+        return [logline.fields(line) for line in list(self.lines) if logline.is_closing(line)]
+
+    def statistics(self, seconds=PATIENCE):
+        """The numbers of the next --stats_interval line that is written from now on."""
+        written = len(self.lines)
+
+        def fresh():
+            for line in self.lines[written:]:
+                if logline.is_statistics(line):
+                    return logline.numbers(line)
+            return None
+
+        return until(fresh, seconds, f"{self} writes a line of statistics:\n{self.stderr()}")
+
+    def settled(self, condition, what, seconds=PATIENCE):
+        """Statistics that meet `condition(numbers)`; fails showing the last ones."""
+        last = {}
+
+        def met():
+            last.update(self.statistics())
+            return condition(last)
+
+        try:
+            until(met, seconds, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; last: {last}") from None
+        return last
+
+    def finish(self, seconds=None):
+        """SIGTERM, and fails unless it ends with 0."""
+        self.child.terminate()
+        code = self.wait(seconds or PATIENCE)
+        if code != 0:
+            raise AssertionError(f"{self} ended with {code}:\n{self.stderr()}")

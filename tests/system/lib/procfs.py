@@ -1,0 +1,80 @@
+"""Readings of a live process from /proc."""
+
+import os
+import time
+
+
+def cpu_seconds(pid):
+    """Processor time of all its threads so far, in seconds, to the nanosecond."""
+    total = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as file:
+                total += int(file.read().split()[0])
+        except FileNotFoundError:
+            pass  # the thread ended meanwhile
+    return total / 1e9
+
+
+def cpu_share(pid, seconds):
+    """The share of one processor that it uses over `seconds` from now."""
+    before, start = cpu_seconds(pid), time.monotonic()
+    time.sleep(seconds)
+    return (cpu_seconds(pid) - before) / (time.monotonic() - start)
+
+
+def private_bytes(pid):
+    """Memory that is its own: Private_Clean + Private_Dirty."""
+    total = 0
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        for line in file:
+            if line.startswith(("Private_Clean:", "Private_Dirty:")):
+                total += int(line.split()[1]) * 1024
+    return total
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def threads(pid):
+    return len(os.listdir(f"/proc/{pid}/task"))
+
+
+def soft_nofile(pid):
+    with open(f"/proc/{pid}/limits", encoding="ascii") as file:
+        for line in file:
+            if line.startswith("Max open files"):
+                return int(line.split()[3])
+    raise AssertionError(f"no limit of open files for {pid}")
+
+
+def _socket_inodes(pid):
+    inodes = set()
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            target = os.readlink(f"/proc/{pid}/fd/{fd}")
+        except FileNotFoundError:
+            continue
+        if target.startswith("socket:["):
+            inodes.add(int(target[8:-1]))
+    return inodes
+
+
+def listens(pid):
+    """What it listens on: {('tcp', port), ('unix', path), ...}."""
+    inodes = _socket_inodes(pid)
+    found = set()
+    for table in ("tcp", "tcp6"):
+        try:
+            with open(f"/proc/{pid}/net/{table}", encoding="ascii") as file:
+                for fields in (line.split() for line in list(file)[1:]):
+                    if fields[3] == "0A" and int(fields[9]) in inodes:
+                        found.add(("tcp", int(fields[1].rsplit(":", 1)[1], 16)))
+        except FileNotFoundError:
+            pass  # no IPv6 here
+    with open(f"/proc/{pid}/net/unix", encoding="utf-8", errors="replace") as file:
+        for fields in (line.split() for line in list(file)[1:]):
+            if int(fields[3], 16) & 0x10000 and int(fields[6]) in inodes and len(fields) > 7:
+                found.add(("unix", fields[7]))
+    return found
