@@ -19,12 +19,31 @@ std::string Ipv4Text(const uint8_t* bytes, uint16_t port) {
   return std::string(text) + ":" + std::to_string(port);
 }
 
-std::string Ipv6Text(const uint8_t* bytes, uint16_t port) {
-  // IPv4 on a dual-stack socket.
-  if (std::equal(kMappedPrefix, kMappedPrefix + 12, bytes)) return Ipv4Text(bytes + 12, port);
-  char text[INET6_ADDRSTRLEN];
-  inet_ntop(AF_INET6, bytes, text, sizeof(text));
-  return "[" + std::string(text) + "]:" + std::to_string(port);
+// `scope` is the interface of a link-local address; 0 for others.
+std::string Ipv6Text(const uint8_t* bytes, uint32_t scope, uint16_t port) {
+  char address[INET6_ADDRSTRLEN];
+  inet_ntop(AF_INET6, bytes, address, sizeof(address));
+  std::string text = "[";
+  text += address;
+  if (scope != 0) text += "%" + std::to_string(scope);
+  return text + "]:" + std::to_string(port);
+}
+
+// A name may hold any byte but a line of a log may not.
+std::string Printable(std::string_view name) {
+  constexpr char kHex[] = "0123456789abcdef";
+  std::string text;
+  for (const char c : name) {
+    const auto byte = static_cast<uint8_t>(c);
+    if (byte >= 0x20 && byte != 0x7f && c != '\\') {
+      text += c;
+      continue;
+    }
+    text += "\\x";
+    text += kHex[byte >> 4];
+    text += kHex[byte & 15];
+  }
+  return text;
 }
 
 }  // namespace
@@ -69,11 +88,24 @@ Address Address::UnixAbstract(std::string_view name) {
 Address Address::FromSockaddr(const sockaddr* address, socklen_t size) {
   Address result;
   if (size < sizeof(sa_family_t)) return result;
-  const int family = address->sa_family;
-  const bool known = (family == AF_INET && size >= sizeof(sockaddr_in)) ||
-                     (family == AF_INET6 && size >= sizeof(sockaddr_in6)) || family == AF_UNIX;
-  if (!known) return result;
-  size = std::min<socklen_t>(size, sizeof(result.storage_));
+  socklen_t most = 0;
+  switch (address->sa_family) {
+    case AF_INET:
+      most = sizeof(sockaddr_in);
+      if (size < most) return result;
+      break;
+    case AF_INET6:
+      most = sizeof(sockaddr_in6);
+      if (size < most) return result;
+      break;
+    case AF_UNIX:
+      // The kernel counts a zero behind a path that fills all of sun_path.
+      most = sizeof(sockaddr_un);
+      break;
+    default:
+      return result;
+  }
+  size = std::min(size, most);
   std::memcpy(&result.storage_, address, size);
   result.size_ = size;
   return result;
@@ -85,12 +117,31 @@ std::string_view Address::path() const {
   return {storage_.un.sun_path, strnlen(storage_.un.sun_path, most)};
 }
 
+std::string_view Address::unix_bytes() const {
+  if (size_ <= kPathOffset) return {};
+  if (storage_.un.sun_path[0] != '\0') return path();  // the zero at its end may be missing
+  return {storage_.un.sun_path, size_ - kPathOffset};
+}
+
+bool Address::is_mapped() const {
+  return family() == AF_INET6 && std::equal(kMappedPrefix, kMappedPrefix + sizeof(kMappedPrefix),
+                                            storage_.v6.sin6_addr.s6_addr);
+}
+
+Address Address::Unmapped() const {
+  if (!is_mapped()) return *this;
+  const uint8_t* v4 = storage_.v6.sin6_addr.s6_addr + sizeof(kMappedPrefix);
+  return Ipv4({v4[0], v4[1], v4[2], v4[3]}, port());
+}
+
 bool Address::is_any() const {
+  if (is_mapped()) return Unmapped().is_any();
   if (family() == AF_INET) return storage_.v4.sin_addr.s_addr == 0;
   return family() == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&storage_.v6.sin6_addr);
 }
 
 bool Address::is_loopback() const {
+  if (is_mapped()) return Unmapped().is_loopback();
   if (family() == AF_INET) return (ntohl(storage_.v4.sin_addr.s_addr) >> 24) == 127;
   if (family() == AF_INET6) return IN6_IS_ADDR_LOOPBACK(&storage_.v6.sin6_addr);
   return is_unix();
@@ -112,11 +163,12 @@ std::string Address::ToString() const {
     case AF_INET:
       return Ipv4Text(reinterpret_cast<const uint8_t*>(&storage_.v4.sin_addr), port());
     case AF_INET6:
-      return Ipv6Text(storage_.v6.sin6_addr.s6_addr, port());
+      if (is_mapped()) return Unmapped().ToString();
+      return Ipv6Text(storage_.v6.sin6_addr.s6_addr, storage_.v6.sin6_scope_id, port());
     case AF_UNIX:
-      if (!path().empty()) return "unix:" + std::string(path());
+      if (!path().empty()) return "unix:" + Printable(path());
       if (size_ <= kPathOffset + 1) return "unix:";
-      return "unix:@" + std::string(storage_.un.sun_path + 1, size_ - kPathOffset - 1);
+      return "unix:@" + Printable(unix_bytes().substr(1));
     default:
       return "-";
   }
@@ -130,24 +182,26 @@ bool Address::operator==(const Address& other) const {
              storage_.v4.sin_addr.s_addr == other.storage_.v4.sin_addr.s_addr;
     case AF_INET6:
       return port() == other.port() &&
+             storage_.v6.sin6_scope_id == other.storage_.v6.sin6_scope_id &&
              std::memcmp(&storage_.v6.sin6_addr, &other.storage_.v6.sin6_addr, sizeof(in6_addr)) ==
                  0;
     case AF_UNIX:
-      return ToString() == other.ToString();
+      return unix_bytes() == other.unix_bytes();
     default:
       return true;
   }
 }
 
 PackedAddress::PackedAddress(const Address& address) : port_(address.port()) {
-  switch (address.family()) {
+  const Address plain = address.Unmapped();
+  switch (plain.family()) {
     case AF_INET:
       kind_ = Kind::kIpv4;
-      std::memcpy(bytes_.data(), &address.storage_.v4.sin_addr, 4);
+      std::memcpy(bytes_.data(), &plain.storage_.v4.sin_addr, sizeof(in_addr));
       break;
     case AF_INET6:
       kind_ = Kind::kIpv6;
-      std::memcpy(bytes_.data(), &address.storage_.v6.sin6_addr, 16);
+      std::memcpy(bytes_.data(), &plain.storage_.v6.sin6_addr, sizeof(in6_addr));
       break;
     case AF_UNIX:
       kind_ = Kind::kUnix;
@@ -162,7 +216,7 @@ std::string PackedAddress::ToString() const {
     case Kind::kIpv4:
       return Ipv4Text(bytes_.data(), port_);
     case Kind::kIpv6:
-      return Ipv6Text(bytes_.data(), port_);
+      return Ipv6Text(bytes_.data(), /*scope=*/0, port_);
     case Kind::kUnix:
       return "unix";
     case Kind::kNone:

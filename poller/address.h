@@ -5,7 +5,11 @@
 //   a.ToString()     1.2.3.4:80   [::1]:80   unix:/run/x.sock   unix:@name
 //
 // PackedAddress is the same for a peer whose address is only compared and shown, in 20 bytes; a
-// unix peer has no name worth keeping.
+// unix peer has no name worth keeping, and a link-local IPv6 peer loses its interface.
+//
+// IPv4 that arrives on a dual-stack socket is an IPv6 address to the kernel (::ffff:1.2.3.4). An
+// Address keeps that, because it must fit its socket, and shows it as IPv4; Unmapped() and
+// PackedAddress make it IPv4.
 //
 // Values: any thread may copy and read its own.
 #ifndef POLLER_ADDRESS_H_
@@ -41,30 +45,40 @@ class Address {
   socklen_t size() const { return size_; }
   int family() const { return storage_.any.sa_family; }
   bool is_unix() const { return family() == AF_UNIX; }
-  // A name in the abstract namespace, or a peer without one: nothing in the file system.
+  // In the file system: neither a name in the abstract namespace nor a peer without one.
   bool is_path() const { return is_unix() && !path().empty(); }
   // The path of a unix socket in the file system; empty if it has none.
   std::string_view path() const;
-  // 0.0.0.0 or ::
+  // 0.0.0.0, ::, or the former as IPv6.
   bool is_any() const;
-  // 127.0.0.0/8, ::1, or unix: reached without leaving this machine.
+  // 127.0.0.0/8 (also as IPv6), ::1, or unix: reached without leaving this machine.
   bool is_loopback() const;
   // 0 for unix.
   uint16_t port() const;
   void set_port(uint16_t port);
 
+  // The same, but IPv4 for an IPv4-mapped IPv6 address.
+  Address Unmapped() const;
+
+  // Control characters and backslashes in a unix name are shown as \xNN.
   std::string ToString() const;
+  // What the kernel would take for the same: an IPv4-mapped address is not equal to the IPv4 one.
   bool operator==(const Address& other) const;
 
  private:
   friend class PackedAddress;
 
+  // The largest comes first: {} makes all of it zero.
   union Storage {
+    sockaddr_un un;
     sockaddr any;
     sockaddr_in v4;
     sockaddr_in6 v6;
-    sockaddr_un un;
   };
+
+  bool is_mapped() const;
+  // All bytes of the name of a unix address, with the leading zero of an abstract one.
+  std::string_view unix_bytes() const;
 
   Storage storage_ = {};
   socklen_t size_ = 0;
@@ -77,7 +91,7 @@ class PackedAddress {
 
   bool is_unix() const { return kind_ == Kind::kUnix; }
   uint16_t port() const { return port_; }
-  // An IPv4 address that arrived on a dual-stack socket is shown as IPv4; "unix" for unix.
+  // "unix" for unix.
   std::string ToString() const;
   bool operator==(const PackedAddress&) const = default;
 
