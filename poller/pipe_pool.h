@@ -33,8 +33,8 @@ struct Pipe {
 };
 
 struct PipePoolOptions {
-  uint32_t limit = 64;     // lent at once
-  uint32_t keep_idle = 4;  // empty ones that are kept for the next
+  uint32_t limit = 32;     // lent at once
+  uint32_t keep_idle = 8;  // empty ones that are kept for the next
 };
 
 class PipePool {

@@ -148,10 +148,10 @@ void Scheduler::RunReady() {
   }
   const bool shared =
       now_.PlusNs(-absl::ToInt64Nanoseconds(options_.shared_window)) < last_foreground_io_;
-  const size_t budget = shared ? options_.turn_bytes_shared : options_.turn_bytes;
+  budget_ = shared ? options_.turn_bytes_shared : options_.turn_bytes;
   charged_ = 0;
   // Each runs at most once a turn, so that one that moves nothing cannot hold the turn open.
-  for (size_t left = background_.size(); left > 0 && charged_ < budget; --left) {
+  for (size_t left = background_.size(); left > 0 && charged_ < budget_; --left) {
     Activate(*background_.PopFront());
     if (out_of_stacks_) return;
   }

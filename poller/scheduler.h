@@ -141,6 +141,12 @@ class Scheduler {
     }
   }
 
+  // What a background task may move now: what the turn has left, and always something worth a call.
+  size_t BudgetLeft() const {
+    return budget_ > charged_ + kLeastStepBytes ? budget_ - charged_ : kLeastStepBytes;
+  }
+  static constexpr size_t kLeastStepBytes = 64 * 1024;
+
   // False while as many tasks as allowed wait with a stack: begin nothing that may park.
   bool StackAvailable() const { return parked_ < options_.max_stacks; }
 
@@ -209,7 +215,8 @@ class Scheduler {
   Task::Parking* parking_in_ = nullptr;
   Next returned_ = Next::Done();
   Stack* hot_ = nullptr;  // the stack that was used last, warm in the cache
-  size_t charged_ = 0;
+  size_t budget_ = 0;     // of background tasks in this turn
+  size_t charged_ = 0;    // of it
   MonotonicTime last_foreground_io_{std::numeric_limits<int64_t>::min() / 2};
   size_t parked_ = 0;
   size_t parked_high_water_ = 0;

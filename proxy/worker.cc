@@ -1,5 +1,7 @@
 #include "proxy/worker.h"
 
+#include <algorithm>
+
 #include "poller/kernel.h"
 #include "poller/socket.h"
 #include "poller/stack_overflow.h"
@@ -7,6 +9,9 @@
 namespace parkway {
 
 namespace {
+
+// Empty pipes that a worker keeps for the next bulk direction.
+constexpr uint32_t kIdlePipes = 8;
 
 class AdoptMessage : public Message {
  public:
@@ -56,6 +61,7 @@ Worker::Worker(const Options& options, WorkerShared& shared)
                   .context = static_cast<SessionHost*>(this)},
                  this),
       chunks_(options.chunk_cap_bytes),
+      pipes_({.limit = options.max_pipes, .keep_idle = std::min(options.max_pipes, kIdlePipes)}),
       buffer_(new char[RelayTools::kBufferBytes]),
       connector_(scheduler_, shared.plan, shared.balancer, shared.limit, tools, stats_),
       random_(options.seed) {
@@ -63,6 +69,7 @@ Worker::Worker(const Options& options, WorkerShared& shared)
   SessionHost::stats = &stats_;
   tools.buffer = buffer_.get();
   tools.chunks = &chunks_;
+  if (options.max_pipes > 0) tools.pipes = &pipes_;
 }
 
 void Worker::Run() {
@@ -224,6 +231,7 @@ void Worker::RefreshGauges() {
   stats_.stacks_peak.Set(scheduler_.parked_high_water());
   stats_.buffers.Set(chunks_.in_use());
   stats_.buffer_bytes.Set(chunks_.in_use_bytes());
+  stats_.pipes.Set(pipes_.in_use());
   stats_.timers.Set(scheduler_.wheel().count());
 }
 

@@ -20,6 +20,7 @@
 #include <random>
 #include <vector>
 
+#include "poller/pipe_pool.h"
 #include "poller/pools.h"
 #include "poller/scheduler.h"
 #include "proxy/core/plan.h"
@@ -59,6 +60,7 @@ class Worker final : public SessionHost, public Scheduler::Delegate, public Acce
     uint64_t seed = 1;
     uint32_t max_stacks = 1024;
     size_t chunk_cap_bytes = size_t{1} << 30;  // for directions that are blocked on a receiver
+    uint32_t max_pipes = 32;                   // lent at once; 0: never splice
     bool log_connections = false;              // a record for each that ends
   };
 
@@ -99,6 +101,7 @@ class Worker final : public SessionHost, public Scheduler::Delegate, public Acce
   void RefreshGauges();
   const SessionPool& sessions_pool() const { return sessions_; }
   const ChunkPool& chunk_pool() const { return chunks_; }
+  const PipePool& pipe_pool() const { return pipes_; }
 
  private:
   bool Connect(Session& session) override;
@@ -119,6 +122,7 @@ class Worker final : public SessionHost, public Scheduler::Delegate, public Acce
   WorkerStats stats_;
   Scheduler scheduler_;
   ChunkPool chunks_;
+  PipePool pipes_;
   const std::unique_ptr<char[]> buffer_;
   SessionPool sessions_;
   Connector connector_;

@@ -2,9 +2,11 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "poller/check.h"
 #include "poller/kernel.h"
@@ -14,15 +16,16 @@ namespace parkway {
 
 namespace {
 
-void SetNoDelay(PollDesc& sink) {
-  const int on = 1;
-  // Fails on a unix socket, which has no Nagle either.
-  static_cast<void>(kernel::SetSockOpt(sink.fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)));
+bool IsUnix(const PollDesc& desc) {
+  sockaddr_storage name = {};
+  socklen_t length = sizeof(name);
+  return kernel::GetSockName(desc.fd(), reinterpret_cast<sockaddr*>(&name), &length) != 0 ||
+         name.ss_family == AF_UNIX;
 }
 
 }  // namespace
 
-Relay::Step Relay::Run(PollDesc& source, PollDesc& sink, RelayTools& tools) {
+Relay::Step Relay::Run(PollDesc& source, PollDesc& sink, RelayTools& tools, size_t budget) {
   Step step{.outcome = Outcome::kYield};
   switch (WriteHeld(sink, tools, step)) {
     case Hands::kEmpty:
@@ -38,25 +41,37 @@ Relay::Step Relay::Run(PollDesc& source, PollDesc& sink, RelayTools& tools) {
     step.outcome = Outcome::kAwaitReadable;
     return step;
   }
-  for (int reads = 0; reads < kStepReads && step.moved < kStepBytes; ++reads) {
+  for (int reads = 0; reads < kStepReads && step.moved < budget; ++reads) {
     if (source_ended_) {
       step.outcome = Outcome::kEnd;
       return step;
     }
-    const bool room = tools.chunks->CanBorrow(read_bytes_);
-    if (!(room ? Copy(source, sink, tools, step) : CopyPeeking(source, sink, tools, step))) {
-      return step;
+    bool more = false;
+    if (bulk_ && splicing_ == Splicing::kPossible) {
+      more = Splice(source, sink, tools, step);
+    } else if (tools.chunks->CanBorrow(read_bytes_)) {
+      more = Copy(source, sink, tools, step);
+    } else {
+      more = CopyPeeking(source, sink, tools, step);
     }
+    if (!more) return step;
   }
   step.outcome = Outcome::kYield;
   return step;
 }
 
+void Relay::SetNoDelay(PollDesc& sink, bool on) {
+  const int value = on ? 1 : 0;
+  // Fails on a unix socket, which has no Nagle either.
+  static_cast<void>(kernel::SetSockOpt(sink.fd(), IPPROTO_TCP, TCP_NODELAY, &value, sizeof(value)));
+  no_delay_off_ = !on;
+  no_delay_due_ = false;
+}
+
 // On failure step.outcome and step.error are set.
 bool Relay::Send(PollDesc& sink, const char* data, size_t size, Step& step, size_t* sent) {
   if (no_delay_due_ && (bytes_ > 0 || size > kSegmentBytes)) {
-    SetNoDelay(sink);
-    no_delay_due_ = false;
+    SetNoDelay(sink, true);
   }
   const IoResult result = TryWrite(sink, data, size);
   *sent = result.bytes;
@@ -70,14 +85,16 @@ bool Relay::Send(PollDesc& sink, const char* data, size_t size, Step& step, size
 
 Relay::Hands Relay::WriteHeld(PollDesc& sink, RelayTools& tools, Step& step) {
   if (held_ == 0) return Hands::kEmpty;
+  if (in_pipe_) {
+    if (!SpliceOut(sink, tools, step)) return Hands::kFailed;
+    return held_ > 0 ? Hands::kFull : Hands::kEmpty;
+  }
   size_t sent = 0;
   if (!Send(sink, chunk_->data() + offset_, held_, step, &sent)) return Hands::kFailed;
   offset_ += static_cast<uint32_t>(sent);
   held_ -= static_cast<uint32_t>(sent);
   if (held_ > 0) return Hands::kFull;
-  tools.chunks->Return(*chunk_);
-  chunk_ = nullptr;
-  offset_ = 0;
+  ReturnHands(tools);
   return Hands::kEmpty;
 }
 
@@ -93,11 +110,20 @@ bool Relay::Hold(const char* data, size_t size, RelayTools& tools) {
 
 size_t Relay::Drop(RelayTools& tools) {
   const size_t dropped = held_;
-  if (chunk_ != nullptr) tools.chunks->Return(*chunk_);
-  chunk_ = nullptr;
-  held_ = 0;
-  offset_ = 0;
+  ReturnHands(tools);
   return dropped;
+}
+
+void Relay::ReturnHands(RelayTools& tools) {
+  if (in_pipe_) {
+    tools.pipes->Return({pipe_.read_fd, pipe_.write_fd, pipe_bytes_}, held_ == 0);
+    in_pipe_ = false;
+  } else if (chunk_ != nullptr) {
+    tools.chunks->Return(*chunk_);
+  }
+  chunk_ = nullptr;
+  offset_ = 0;
+  held_ = 0;
 }
 
 // What follows from a read whose bytes were all taken by the sink.
@@ -109,7 +135,6 @@ bool Relay::AfterRead(const IoResult& got, size_t asked, Step& step) {
   }
   if (got.drained) {
     read_bytes_ = std::max<uint32_t>(read_bytes_ / 2, kFirstReadBytes);
-    step.outcome = Outcome::kAwaitReadable;
     return false;
   }
   if (got.bytes == asked) {
@@ -139,7 +164,91 @@ bool Relay::Copy(PollDesc& source, PollDesc& sink, RelayTools& tools, Step& step
       return false;
     }
   }
-  return AfterRead(got, asked, step);
+  const bool more = AfterRead(got, asked, step);
+  if (got.drained) {
+    Drained(sink, step);
+  } else if (got.bytes == kMostHeldBytes) {
+    EnterBulk(source, sink, tools);
+  }
+  return more;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Bulk
+
+void Relay::EnterBulk(PollDesc& source, PollDesc& sink, const RelayTools& tools) {
+  bulk_ = true;
+  small_wakeups_ = 0;
+  if (splicing_ != Splicing::kUnknown) return;
+  // Between unix sockets a splice costs more than a copy.
+  const bool possible = tools.pipes != nullptr && !IsUnix(source) && !IsUnix(sink);
+  splicing_ = possible ? Splicing::kPossible : Splicing::kImpossible;
+}
+
+void Relay::LeaveBulk(PollDesc& sink) {
+  bulk_ = false;
+  if (no_delay_off_) SetNoDelay(sink, true);
+}
+
+void Relay::Drained(PollDesc& sink, Step& step) {
+  step.outcome = Outcome::kAwaitReadable;
+  if (!bulk_) return;
+  // Nagle must never hold back a tail. Set, it also sends what is there.
+  if (no_delay_off_) SetNoDelay(sink, true);
+  small_wakeups_ = step.moved < kSmallBytes ? small_wakeups_ + 1 : 0;
+  if (small_wakeups_ >= kSmallWakeups) LeaveBulk(sink);
+}
+
+bool Relay::Splice(PollDesc& source, PollDesc& sink, RelayTools& tools, Step& step) {
+  const std::optional<Pipe> pipe = tools.pipes->Borrow();
+  if (!pipe.has_value()) {
+    LeaveBulk(sink);
+    return true;
+  }
+  const IoResult in = TrySpliceIn(source, pipe->write_fd, kSpliceBytes);
+  if (in.bytes == 0) {
+    tools.pipes->Return(*pipe, /*empty=*/true);
+    const uint8_t doubts = PollDesc::kHangup | PollDesc::kError | PollDesc::kUrgent;
+    if (in.would_block() && (source.edge_bits() & doubts) == 0) {
+      Drained(sink, step);
+      return false;
+    }
+    LeaveBulk(sink);
+    if (in.error == EINVAL) {
+      splicing_ = Splicing::kImpossible;
+    } else if (in.failed()) {
+      step.outcome = Outcome::kSourceError;
+      step.error = in.error;
+      return false;
+    }
+    return true;  // a read tells what this was
+  }
+  pipe_ = {pipe->read_fd, pipe->write_fd};
+  pipe_bytes_ = pipe->capacity_bytes;
+  in_pipe_ = true;
+  held_ = static_cast<uint32_t>(in.bytes);
+  if (!no_delay_off_ && in.bytes >= kMostHeldBytes) SetNoDelay(sink, false);
+  if (!SpliceOut(sink, tools, step)) return false;
+  if (held_ > 0) {
+    step.outcome = Outcome::kAwaitWritable;
+    return false;
+  }
+  return true;
+}
+
+// Empties the pipe as far as the sink takes it. On failure step.outcome and step.error are set.
+bool Relay::SpliceOut(PollDesc& sink, RelayTools& tools, Step& step) {
+  const IoResult out = TrySpliceOut(pipe_.read_fd, sink, held_);
+  bytes_ += out.bytes;
+  step.moved += out.bytes;
+  held_ -= static_cast<uint32_t>(out.bytes);
+  if (out.failed()) {
+    step.outcome = Outcome::kSinkError;
+    step.error = out.error;
+    return false;
+  }
+  if (held_ == 0) ReturnHands(tools);
+  return true;
 }
 
 // The worker lends no more chunks: the bytes stay in the source's queue until the sink has them.
@@ -150,7 +259,11 @@ bool Relay::CopyPeeking(PollDesc& source, PollDesc& sink, RelayTools& tools, Ste
     step.error = got.error;
     return false;
   }
-  if (got.bytes == 0) return AfterRead(got, kFirstReadBytes, step);
+  if (got.bytes == 0) {
+    const bool more = AfterRead(got, kFirstReadBytes, step);
+    if (got.drained) Drained(sink, step);
+    return more;
+  }
   size_t sent = 0;
   if (!Send(sink, tools.buffer, got.bytes, step, &sent)) return false;
   if (sent > 0) {
@@ -162,7 +275,7 @@ bool Relay::CopyPeeking(PollDesc& source, PollDesc& sink, RelayTools& tools, Ste
     return false;
   }
   if (got.drained) {
-    step.outcome = Outcome::kAwaitReadable;
+    Drained(sink, step);
     return false;
   }
   return true;

@@ -9,6 +9,12 @@
 //
 // Reads start at kFirstReadBytes and double while every write is taken whole.
 //
+// Bulk. A read that fills the whole buffer makes a direction bulk: between two TCP sockets it then
+// splices through a pipe, which is lent only while bytes are inside, and its sink sends full
+// segments (TCP_NODELAY off) until the source is drained. It is bulk no more after
+// kSmallWakeups wake-ups that each brought little. What splice says of the source's end is not
+// believed (an urgent mark looks like one): a read confirms it.
+//
 // Owner thread only. Knows no session: what must be decided is returned.
 //
 // Invariants
@@ -21,6 +27,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "poller/pipe_pool.h"
 #include "poller/poll_desc.h"
 #include "poller/pools.h"
 
@@ -32,6 +39,7 @@ struct RelayTools {
 
   char* buffer = nullptr;  // kBufferBytes; empty between activations
   ChunkPool* chunks = nullptr;
+  PipePool* pipes = nullptr;  // null: never splice
 };
 
 class Relay {
@@ -41,6 +49,10 @@ class Relay {
   // An activation ends after so much, that others get their turn.
   static constexpr size_t kStepBytes = 256 * 1024;
   static constexpr int kStepReads = 16;
+  // Asked for at once: 128 KiB costs a fifth more, and a pipe holds 1 MiB of full slots.
+  static constexpr size_t kSpliceBytes = 512 * 1024;
+  static constexpr size_t kSmallBytes = 16 * 1024;
+  static constexpr uint8_t kSmallWakeups = 4;
   // Nagle's algorithm never delays a first send of at most a segment.
   static constexpr size_t kSegmentBytes = 1400;
 
@@ -58,8 +70,8 @@ class Relay {
     size_t moved = 0;
   };
 
-  // Moves what can be moved now.
-  Step Run(PollDesc& source, PollDesc& sink, RelayTools& tools);
+  // Moves what can be moved now, and not much more than `budget` bytes.
+  Step Run(PollDesc& source, PollDesc& sink, RelayTools& tools, size_t budget = kStepBytes);
 
   // Gives back what it holds and returns how many bytes that were.
   size_t Drop(RelayTools& tools);
@@ -77,9 +89,14 @@ class Relay {
 
   uint64_t bytes() const { return bytes_; }  // taken by the sink
   size_t held() const { return held_; }
+  bool in_pipe() const { return in_pipe_; }
+  // Moves much at once: gives way to those that do not.
+  bool bulk() const { return bulk_; }
   bool source_ended() const { return source_ended_; }
 
  private:
+  enum class Splicing : uint8_t { kUnknown, kPossible, kImpossible };
+
   // What became of an attempt to empty the hands.
   enum class Hands : uint8_t { kEmpty, kFull, kFailed };
 
@@ -90,15 +107,39 @@ class Relay {
   // True if the sink can take more at once.
   bool Send(PollDesc& sink, const char* data, size_t size, Step& step, size_t* sent);
   bool AfterRead(const struct IoResult& got, size_t asked, Step& step);
+  // One splice in and out. True: go on.
+  bool Splice(PollDesc& source, PollDesc& sink, RelayTools& tools, Step& step);
+  bool SpliceOut(PollDesc& sink, RelayTools& tools, Step& step);
+  void EnterBulk(PollDesc& source, PollDesc& sink, const RelayTools& tools);
+  void LeaveBulk(PollDesc& sink);
+  // The source has nothing now: nothing that was sent may wait for more.
+  void Drained(PollDesc& sink, Step& step);
+  void SetNoDelay(PollDesc& sink, bool on);
+  void ReturnHands(RelayTools& tools);
 
-  Chunk* chunk_ = nullptr;
+  // What it holds: nothing (held_ is 0), a chunk, or a pipe with bytes inside (in_pipe_).
+  union {
+    Chunk* chunk_ = nullptr;
+    struct {
+      int read_fd;
+      int write_fd;
+    } pipe_;
+  };
   uint64_t bytes_ = 0;
-  uint32_t offset_ = 0;  // of the first held byte in chunk_
+  union {
+    uint32_t offset_ = 0;  // of the first held byte in chunk_
+    uint32_t pipe_bytes_;  // capacity of pipe_
+  };
   uint32_t held_ = 0;
   uint32_t read_bytes_ = kFirstReadBytes;
   bool source_ended_ : 1 = false;
   bool source_drained_ : 1 = false;
   bool no_delay_due_ : 1 = false;
+  bool in_pipe_ : 1 = false;
+  bool bulk_ : 1 = false;
+  bool no_delay_off_ : 1 = false;  // while bulk
+  Splicing splicing_ : 2 = Splicing::kUnknown;
+  uint8_t small_wakeups_ : 4 = 0;
 };
 
 static_assert(sizeof(Relay) <= 32, "two of them live in every session");

@@ -102,11 +102,13 @@ Next Session::RunFlow(Flow& flow, Scheduler& scheduler, Wake wake) {
   PollDesc& source = flow.up ? *client_ : *server_;
   PollDesc& sink = flow.up ? *server_ : *client_;
   SessionHost& worker = host();
-  const Relay::Step step = flow.relay.Run(source, sink, worker.tools);
+  const size_t budget = flow.background() ? scheduler.BudgetLeft() : Relay::kStepBytes;
+  const Relay::Step step = flow.relay.Run(source, sink, worker.tools, budget);
   if (step.moved > 0) {
     last_activity_ = scheduler.now();
     (flow.up ? worker.stats->bytes_up : worker.stats->bytes_down).Add(step.moved);
     scheduler.Charge(flow, step.moved);
+    flow.set_background(flow.relay.bulk());
   }
   return AfterStep(flow, step, wake);
 }
