@@ -177,6 +177,7 @@ class PollDesc {
 
  private:
   friend class PollCache;
+  friend class PollDescPeer;  // the test's, which looks at the words
 
   static constexpr uintptr_t kNil = 0;
   static constexpr uintptr_t kReady = 1;
