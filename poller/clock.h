@@ -30,13 +30,14 @@ class MonotonicTime {
   constexpr int64_t ns() const { return ns_; }
   constexpr auto operator<=>(const MonotonicTime&) const = default;
 
-  // This time plus `duration`; clamps at InfiniteFuture() and at 0, never wraps.
+  // This time plus `duration`; clamps at InfiniteFuture() and at 1 ns, never wraps. Not at 0: a
+  // deadline before the beginning of time has passed, and zero would say that there is none.
   constexpr MonotonicTime PlusNs(int64_t duration_ns) const {
     int64_t sum = 0;
     if (__builtin_add_overflow(ns_, duration_ns, &sum)) {
-      return duration_ns > 0 ? InfiniteFuture() : MonotonicTime(0);
+      return duration_ns > 0 ? InfiniteFuture() : MonotonicTime(1);
     }
-    return MonotonicTime(sum < 0 ? 0 : sum);
+    return MonotonicTime(sum < 1 ? 1 : sum);
   }
   MonotonicTime operator+(absl::Duration duration) const {
     if (duration == absl::InfiniteDuration()) return InfiniteFuture();

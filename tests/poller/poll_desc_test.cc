@@ -449,6 +449,12 @@ TEST_F(PollDescTest, T28_ADeadlineOfExactlyNowHasPassed) {
   EXPECT_EQ(desc_.CheckError(kWrite), WaitResult::kTimeout);
 }
 
+TEST_F(PollDescTest, T28_ADeadlineBeforeTheBeginningOfTimeHasPassedToo) {
+  const MonotonicTime now = At(5);
+  SetDeadline(Directions::kRead, now.PlusNs(-3'600'000 * kMs), now);
+  EXPECT_EQ(desc_.CheckError(kRead), WaitResult::kTimeout) << "zero would mean: no deadline";
+}
+
 TEST_F(PollDescTest, ClearingAnExpiredDeadlineBringsTheDescriptorBack) {
   SetDeadline(Directions::kBoth, At(3), At(5));
   EXPECT_FALSE(SetDeadline(Directions::kBoth, MonotonicTime(), At(5)).rearm);
