@@ -1,0 +1,366 @@
+#include "config/flags.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include "config/text.h"
+#include "config/value.h"
+
+namespace parkway::config {
+namespace {
+
+constexpr std::string_view kAccessLogWords[] = {"off", "stderr"};
+constexpr std::string_view kSpliceWords[] = {"auto", "on", "off"};
+
+// An enumeration whose values are the indices of its words.
+template <auto kMember>
+constexpr WordField Word(absl::Span<const std::string_view> words) {
+  return {words,
+          [](Scalars& scalars, size_t index) {
+            using Enum = std::remove_reference_t<decltype(scalars.*kMember)>;
+            scalars.*kMember = static_cast<Enum>(index);
+          },
+          [](const Scalars& scalars) { return static_cast<size_t>(scalars.*kMember); }};
+}
+
+// In the order of --help.
+const Flag kFlags[] = {
+    {.name = kListen,
+     .short_forms = "",
+     .field = ListField{},
+     .default_text = "",
+     .value = "ADDR[,ADDR...]",
+     .group = Group::kListening,
+     .reloadable = true,
+     .help = "where to listen: IP:PORT, [IPv6]:PORT, :PORT (all addresses), unix:PATH, unix:@NAME; "
+             "keys may follow: name=NAME upstream=NAME"},
+    {.name = "backlog",
+     .short_forms = "",
+     .field = CountField{&Scalars::backlog, 1, 65535},
+     .default_text = "4096",
+     .value = "N",
+     .group = Group::kListening,
+     .reloadable = true,
+     .help = "connections that the kernel queues for each listening socket; net.core.somaxconn "
+             "limits it"},
+    {.name = kUpstream,
+     .short_forms = "",
+     .field = ListField{},
+     .default_text = "",
+     .value = "ADDR[,ADDR...]",
+     .group = Group::kUpstream,
+     .reloadable = true,
+     .help = "the servers, taken in turn: IP:PORT, [IPv6]:PORT, unix:PATH, unix:@NAME; a key may "
+             "follow: name=NAME"},
+    {.name = "connect_timeout",
+     .short_forms = "",
+     .field = DurationField{&Scalars::connect_timeout},
+     .default_text = "5s",
+     .value = "DURATION",
+     .group = Group::kTimeouts,
+     .reloadable = true,
+     .help = "how long one attempt to reach a server may take"},
+    {.name = "idle_timeout",
+     .short_forms = "",
+     .field = DurationField{&Scalars::idle_timeout, true},
+     .default_text = "1h",
+     .value = "DURATION|off",
+     .group = Group::kTimeouts,
+     .reloadable = true,
+     .help = "a connection on which nothing moves for so long is closed"},
+    {.name = "half_close_timeout",
+     .short_forms = "",
+     .field = DurationField{&Scalars::half_close_timeout, true},
+     .default_text = "5m",
+     .value = "DURATION|off",
+     .group = Group::kTimeouts,
+     .reloadable = true,
+     .help = "the same once one side has ended its direction; off: only idle_timeout"},
+    {.name = "delayed_close",
+     .short_forms = "",
+     .field = DurationField{&Scalars::delayed_close, true},
+     .default_text = "1s",
+     .value = "DURATION|off",
+     .group = Group::kTimeouts,
+     .reloadable = true,
+     .help = "after a reset, how long bytes that were read may take to reach the other side"},
+    {.name = "drain_timeout",
+     .short_forms = "",
+     .field = DurationField{&Scalars::drain_timeout, true},
+     .default_text = "30s",
+     .value = "DURATION|off",
+     .group = Group::kTimeouts,
+     .reloadable = true,
+     .help = "after SIGTERM, how long connections may take to end; off: as long as they want"},
+    {.name = "max_connections",
+     .short_forms = "",
+     .field = AutoCountField{&Scalars::max_connections, 1, 10'000'000},
+     .default_text = "auto",
+     .value = "auto|N",
+     .group = Group::kLimits,
+     .reloadable = true,
+     .help = "connections at a time, beyond which clients queue in the backlog; auto: what the "
+             "limit of open files allows"},
+    {.name = "access_log",
+     .short_forms = "",
+     .field = Word<&Scalars::access_log>(kAccessLogWords),
+     .default_text = "stderr",
+     .value = "off|stderr",
+     .group = Group::kLogging,
+     .reloadable = true,
+     .help = "one line for each connection that has ended"},
+    {.name = "stats_interval",
+     .short_forms = "",
+     .field = DurationField{&Scalars::stats_interval, true},
+     .default_text = "off",
+     .value = "DURATION|off",
+     .group = Group::kLogging,
+     .reloadable = true,
+     .help = "how often a line to stderr counts connections, descriptors, stacks, buffers, pipes "
+             "and timers"},
+    {.name = "threads",
+     .short_forms = "",
+     .field = AutoCountField{&Scalars::threads, 1, 1024},
+     .default_text = "auto",
+     .value = "auto|N",
+     .group = Group::kProcess,
+     .help = "workers; auto: one for each CPU of the affinity mask, or of the cgroup's quota if "
+             "that is less"},
+    {.name = "splice",
+     .short_forms = "",
+     .field = Word<&Scalars::splice>(kSpliceWords),
+     .default_text = "auto",
+     .value = "auto|on|off",
+     .group = Group::kProcess,
+     .reloadable = true,
+     .help = "move bytes within the kernel: auto where a connection carries much, on always, off "
+             "never"},
+    {.name = kFlagfile,
+     .short_forms = "cf",
+     .field = LoaderField{},
+     .default_text = "",
+     .value = "FILE[,FILE...]",
+     .group = Group::kProcess,
+     .help = "read flags from files, one --NAME=VALUE a line; patterns such as conf.d/*.flags are "
+             "allowed"},
+    {.name = kFromenv,
+     .short_forms = "",
+     .field = LoaderField{},
+     .default_text = "",
+     .value = "NAME[,NAME...]",
+     .group = Group::kProcess,
+     .in_file = false,
+     .help = "take these flags from the environment, each from FLAGS_NAME, which must be set"},
+    {.name = kTryfromenv,
+     .short_forms = "",
+     .field = LoaderField{},
+     .default_text = "",
+     .value = "NAME[,NAME...]",
+     .group = Group::kProcess,
+     .in_file = false,
+     .help = "the same, passing over those that are not set"},
+    {.name = kUndefok,
+     .short_forms = "",
+     .field = LoaderField{},
+     .default_text = "",
+     .value = "NAME[,NAME...]",
+     .group = Group::kProcess,
+     .help = "flags that are passed over if this version does not know them"},
+    {.name = kCheck,
+     .short_forms = "t",
+     .field = ActionField{},
+     .default_text = "",
+     .value = "",
+     .group = Group::kProcess,
+     .in_file = false,
+     .help = "say what is wrong with the configuration and exit: 0 if nothing is, else 1"},
+    {.name = kDumpConfig,
+     .short_forms = "T",
+     .field = ActionField{},
+     .default_text = "",
+     .value = "",
+     .group = Group::kProcess,
+     .in_file = false,
+     .help = "print the configuration as a flags file and exit"},
+    {.name = kVersion,
+     .short_forms = "V",
+     .field = ActionField{},
+     .default_text = "",
+     .value = "",
+     .group = Group::kProcess,
+     .in_file = false,
+     .help = "print the version and exit"},
+    {.name = kHelp,
+     .short_forms = "h",
+     .field = ActionField{},
+     .default_text = "",
+     .value = "",
+     .group = Group::kProcess,
+     .in_file = false,
+     .help = "print this and exit"},
+};
+
+// Breaks `text` at blanks into lines of at most `width`, each after `indent` blanks.
+void AppendWrapped(std::string* out, std::string_view text, size_t indent, size_t width) {
+  size_t column = 0;
+  for (const std::string_view word : Split(text, ' ')) {
+    if (column == 0 || column + 1 + word.size() > width) {
+      if (column != 0) *out += '\n';
+      Append(out, std::string(indent, ' '), word);
+      column = indent + word.size();
+    } else {
+      Append(out, " ", word);
+      column += 1 + word.size();
+    }
+  }
+  *out += '\n';
+}
+
+template <typename... Ts>
+struct Overloaded : Ts... {
+  using Ts::operator()...;
+};
+template <typename... Ts>
+Overloaded(Ts...) -> Overloaded<Ts...>;
+
+}  // namespace
+
+bool Flag::is_scalar() const {
+  return !is_list() && !is_action() && !std::holds_alternative<LoaderField>(field);
+}
+
+absl::Span<const Flag> AllFlags() { return kFlags; }
+
+absl::Span<const std::string_view> FlagNames() {
+  static const std::vector<std::string_view> names = [] {
+    std::vector<std::string_view> all;
+    for (const Flag& flag : kFlags) all.push_back(flag.name);
+    return all;
+  }();
+  return names;
+}
+
+const Flag* FindFlag(std::string_view name) {
+  const Flag* flag = std::find_if(std::begin(kFlags), std::end(kFlags),
+                                  [name](const Flag& f) { return f.name == name; });
+  return flag == std::end(kFlags) ? nullptr : flag;
+}
+
+const Flag* FindShortFlag(char letter) {
+  const Flag* flag = std::find_if(std::begin(kFlags), std::end(kFlags), [letter](const Flag& f) {
+    return f.short_forms.find(letter) != std::string_view::npos;
+  });
+  return flag == std::end(kFlags) ? nullptr : flag;
+}
+
+std::string_view GroupName(Group group) {
+  switch (group) {
+    case Group::kListening:
+      return "Listening";
+    case Group::kUpstream:
+      return "Upstream";
+    case Group::kTimeouts:
+      return "Timeouts";
+    case Group::kLimits:
+      return "Limits";
+    case Group::kLogging:
+      return "Logging";
+    case Group::kProcess:
+      return "Process";
+  }
+  return "";
+}
+
+Scalars DefaultScalars() {
+  static const Scalars defaults = [] {
+    Scalars scalars;
+    for (const Flag& flag : kFlags) {
+      // A test reads every default.
+      if (flag.is_scalar()) SetScalar(flag, flag.default_text, scalars).IgnoreError();
+    }
+    return scalars;
+  }();
+  return defaults;
+}
+
+absl::Status SetScalar(const Flag& flag, std::string_view text, Scalars& scalars) {
+  const auto set_count = [&](auto member, uint64_t least, uint64_t most) {
+    const absl::StatusOr<uint64_t> count = ParseCount(text, least, most);
+    if (count.ok()) scalars.*member = static_cast<uint32_t>(*count);
+    return count.status();
+  };
+  return std::visit(
+      Overloaded{
+          [&](const DurationField& field) {
+            const absl::StatusOr<absl::Duration> duration =
+                ParseDuration(text, {.off = field.off, .least = field.least});
+            if (duration.ok()) scalars.*field.member = *duration;
+            return duration.status();
+          },
+          [&](const CountField& field) { return set_count(field.member, field.least, field.most); },
+          [&](const AutoCountField& field) {
+            if (text != "auto") {
+              absl::Status status = set_count(field.member, field.least, field.most);
+              if (status.ok()) return status;
+              return absl::InvalidArgumentError(Cat(Message(status), ", or auto"));
+            }
+            scalars.*field.member = std::nullopt;
+            return absl::OkStatus();
+          },
+          [&](const WordField& field) {
+            const absl::StatusOr<size_t> index = ParseWord(text, field.words);
+            if (index.ok()) field.set(scalars, *index);
+            return index.status();
+          },
+          [&](const auto&) { return absl::InvalidArgumentError("it is no scalar; a bug"); },
+      },
+      flag.field);
+}
+
+std::string PrintScalar(const Flag& flag, const Scalars& scalars) {
+  return std::visit(
+      Overloaded{
+          [&](const DurationField& field) { return PrintDuration(scalars.*field.member); },
+          [&](const CountField& field) { return Cat(scalars.*field.member); },
+          [&](const AutoCountField& field) {
+            const std::optional<uint32_t>& count = scalars.*field.member;
+            return count.has_value() ? Cat(*count) : std::string("auto");
+          },
+          [&](const WordField& field) { return std::string(field.words[field.get(scalars)]); },
+          [&](const auto&) { return std::string(); },
+      },
+      flag.field);
+}
+
+std::string HelpText() {
+  constexpr size_t kIndent = 6;
+  constexpr size_t kWidth = 80;
+  std::string text =
+      "parkway: a TCP proxy\n"
+      "\n"
+      "  parkway --listen=:8080 --upstream=10.0.0.1:9000,10.0.0.2:9000\n"
+      "  parkway -c parkway.flags\n"
+      "\n"
+      "Units: DURATION us ms s m h d, as in 1h30m. 0, 0s and off are the same.\n"
+      "[R]: a reload can apply it (this version does not reload yet).\n"
+      "[C]: on the command line only, not in a flags file.\n";
+  std::optional<Group> group;
+  for (const Flag& flag : kFlags) {
+    if (group != flag.group) {
+      group = flag.group;
+      Append(&text, "\n", GroupName(flag.group), "\n");
+    }
+    text += "  ";
+    for (const char letter : flag.short_forms) Append(&text, "-", std::string(1, letter), ", ");
+    Append(&text, "--", flag.name);
+    if (!flag.value.empty()) Append(&text, "=", flag.value);
+    if (!flag.default_text.empty()) Append(&text, "  (default ", flag.default_text, ")");
+    if (flag.reloadable) text += "  [R]";
+    if (!flag.in_file) text += "  [C]";
+    text += '\n';
+    AppendWrapped(&text, flag.help, kIndent, kWidth);
+  }
+  return text;
+}
+
+}  // namespace parkway::config

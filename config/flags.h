@@ -1,0 +1,129 @@
+// Flags: the one table of every flag that parkway knows, and the typed values of the scalar ones.
+//
+// --help, the README's table, the reader of flags files, --dump_config and the defaults all come
+// from this table. gflags' own parsing is not used: it exits by itself, keeps one value of a list,
+// and passes over what it does not know.
+//
+// The table is constant: any thread.
+#ifndef CONFIG_FLAGS_H_
+#define CONFIG_FLAGS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+
+namespace parkway::config {
+
+enum class AccessLog : uint8_t { kOff, kStderr };
+enum class Splice : uint8_t { kAuto, kOn, kOff };
+
+// The scalar flags, typed. A duration that is off is zero. Their defaults are in the table.
+struct Scalars {
+  std::optional<uint32_t> threads;          // nullopt: automatic
+  std::optional<uint32_t> max_connections;  // nullopt: automatic
+  uint32_t backlog = 0;
+  absl::Duration connect_timeout;
+  absl::Duration idle_timeout;
+  absl::Duration half_close_timeout;
+  absl::Duration delayed_close;
+  absl::Duration drain_timeout;
+  absl::Duration stats_interval;
+  AccessLog access_log = AccessLog::kStderr;
+  Splice splice = Splice::kAuto;
+
+  bool operator==(const Scalars&) const = default;
+};
+
+enum class Group : uint8_t { kListening, kUpstream, kTimeouts, kLimits, kLogging, kProcess };
+
+// How a flag's values are stored, which is also how they are read and printed.
+struct DurationField {
+  absl::Duration Scalars::*member;
+  bool off = false;
+  absl::Duration least = absl::Milliseconds(1);
+};
+struct CountField {
+  uint32_t Scalars::*member;
+  uint32_t least;
+  uint32_t most;
+};
+// "auto" or a count.
+struct AutoCountField {
+  std::optional<uint32_t> Scalars::*member;
+  uint32_t least;
+  uint32_t most;
+};
+struct WordField {
+  absl::Span<const std::string_view> words;
+  void (*set)(Scalars& scalars, size_t index);
+  size_t (*get)(const Scalars& scalars);
+};
+// --listen, --upstream: each line adds one; see grammar.h.
+struct ListField {};
+// Directs the loading itself (--flagfile=FILES, --undefok=NAMES): no value of the configuration.
+struct LoaderField {};
+// --check, --help: what to do instead of running. A boolean.
+struct ActionField {};
+
+using Field = std::variant<DurationField, CountField, AutoCountField, WordField, ListField,
+                           LoaderField, ActionField>;
+
+// The flags that are no scalar are known to the loader by their names.
+inline constexpr std::string_view kListen = "listen";
+inline constexpr std::string_view kUpstream = "upstream";
+inline constexpr std::string_view kFlagfile = "flagfile";
+inline constexpr std::string_view kFromenv = "fromenv";
+inline constexpr std::string_view kTryfromenv = "tryfromenv";
+inline constexpr std::string_view kUndefok = "undefok";
+inline constexpr std::string_view kCheck = "check";
+inline constexpr std::string_view kDumpConfig = "dump_config";
+inline constexpr std::string_view kHelp = "help";
+inline constexpr std::string_view kVersion = "version";
+
+struct Flag {
+  std::string_view name;
+  std::string_view short_forms;  // "cf": -c and -f
+  Field field;
+  std::string_view default_text;  // as a value would be written; empty: none
+  std::string_view value;         // what --help shows behind "=": "DURATION", "off|stderr"
+  Group group = Group::kProcess;
+  bool in_file = true;      // else only on the command line
+  bool reloadable = false;  // a reload applies it
+  std::string_view help;
+
+  bool is_scalar() const;
+  bool is_list() const { return std::holds_alternative<ListField>(field); }
+  bool is_action() const { return std::holds_alternative<ActionField>(field); }
+};
+
+// In the order of --help.
+absl::Span<const Flag> AllFlags();
+// Names of all flags, for suggestions.
+absl::Span<const std::string_view> FlagNames();
+// nullptr if there is none.
+const Flag* FindFlag(std::string_view name);
+const Flag* FindShortFlag(char letter);
+
+std::string_view GroupName(Group group);
+
+Scalars DefaultScalars();
+// Reads `text` into the flag's field. The message of an error is "what is wrong; what would be
+// right". `flag` must be a scalar.
+absl::Status SetScalar(const Flag& flag, std::string_view text, Scalars& scalars);
+// Canonical: what SetScalar reads back as the same.
+std::string PrintScalar(const Flag& flag, const Scalars& scalars);
+
+// The text of --help: flags by group with defaults and units.
+std::string HelpText();
+
+}  // namespace parkway::config
+
+#endif  // CONFIG_FLAGS_H_

@@ -1,0 +1,79 @@
+// Snapshot: the validated configuration, complete and immutable: what the proxy runs on.
+//
+// It is built from declarations (the lines as they were read, with their places) and from facts
+// about the machine. Whoever holds one may read it from any thread; a reload builds another.
+#ifndef CONFIG_SNAPSHOT_H_
+#define CONFIG_SNAPSHOT_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/flags.h"
+#include "config/value.h"
+
+namespace parkway::config {
+
+// What the machine is and allows; found out by the caller, so that a test may claim anything.
+struct SystemFacts {
+  // CPUs that the process may use: those of the affinity mask, or of the cgroup's quota if less.
+  uint32_t cpus = 1;
+  // The hard limit of open files, to which the soft one is raised.
+  uint64_t nofile_hard = 4096;
+  bool ipv6 = true;
+  // IP addresses of the machine's interfaces; the port is not looked at.
+  std::vector<Address> own_addresses;
+  // getenv, for --fromenv; nothing is set if it is empty.
+  std::function<std::optional<std::string>(const std::string& name)> environment;
+};
+
+struct Listener {
+  std::string name;
+  std::vector<Address> addresses;  // at least one
+  size_t upstream = 0;             // index in Snapshot::upstreams
+};
+
+struct Server {
+  std::string name;
+  Address address;
+};
+
+struct Upstream {
+  std::string name;
+  std::vector<Server> servers;  // at least one
+};
+
+struct Snapshot {
+  Scalars scalars;  // as set: `threads` and `max_connections` may be automatic
+  std::vector<Listener> listeners;
+  std::vector<Upstream> upstreams;
+
+  // Computed.
+  uint32_t threads = 1;
+  uint32_t max_connections = 1;       // of the process; each needs two descriptors
+  uint64_t reserved_descriptors = 0;  // for everything that is no connection
+};
+
+// Descriptors that are no connection's. The process: standard streams, signals, timers, logs, the
+// flags files, and those that libraries open for a moment.
+inline constexpr uint64_t kProcessDescriptors = 64;
+// A worker: epoll and its wake-up.
+inline constexpr uint64_t kWorkerDescriptors = 2;
+// A worker keeps so many empty pipes for the next connection that splices.
+inline constexpr uint64_t kIdlePipesPerWorker = 8;
+inline constexpr uint64_t kDescriptorsPerPipe = 2;
+inline constexpr uint64_t kDescriptorsPerConnection = 2;
+
+inline constexpr uint32_t kMostThreads = 1024;
+inline constexpr uint32_t kMostConnections = 10'000'000;
+
+// `addresses`: of all listeners; each worker has a socket for each.
+uint64_t ReservedDescriptors(uint32_t threads, size_t addresses);
+
+}  // namespace parkway::config
+
+#endif  // CONFIG_SNAPSHOT_H_

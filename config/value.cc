@@ -1,0 +1,545 @@
+#include "config/value.h"
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstring>
+#include <limits>
+
+#include "absl/status/status.h"
+#include "config/text.h"
+
+namespace parkway::config {
+namespace {
+
+// "what is wrong; what would be right".
+absl::Status Wrong(std::string_view what, std::string_view right) {
+  return absl::InvalidArgumentError(Cat(what, "; ", right));
+}
+
+bool AllDigits(std::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), IsDigit);
+}
+
+std::string AsciiLower(std::string_view text) {
+  std::string lower(text);
+  std::transform(lower.begin(), lower.end(), lower.begin(), ToLower);
+  return lower;
+}
+
+std::string WithoutUnderscores(std::string_view text) {
+  std::string bare(text);
+  std::erase(bare, '_');
+  return bare;
+}
+
+bool AddOverflows(uint64_t a, uint64_t b, uint64_t* sum) {
+  return __builtin_add_overflow(a, b, sum);
+}
+
+bool MultiplyOverflows(uint64_t a, uint64_t b, uint64_t* product) {
+  return __builtin_mul_overflow(a, b, product);
+}
+
+struct Unit {
+  std::string_view name;
+  uint64_t worth;
+};
+
+// The largest first, as compounds are written and printed.
+constexpr Unit kDurationUnits[] = {
+    {"d", uint64_t{86400} * 1000000},
+    {"h", uint64_t{3600} * 1000000},
+    {"m", 60 * 1000000},
+    {"s", 1000000},
+    {"ms", 1000},
+    {"us", 1},
+};
+
+constexpr Unit kSizeUnits[] = {
+    {"GiB", uint64_t{1} << 30},
+    {"MiB", uint64_t{1} << 20},
+    {"KiB", uint64_t{1} << 10},
+    {"B", 1},
+};
+
+std::string Compound(uint64_t amount, absl::Span<const Unit> units) {
+  std::string text;
+  for (const Unit& unit : units) {
+    if (amount >= unit.worth) {
+      Append(&text, amount / unit.worth, unit.name);
+      amount %= unit.worth;
+    }
+  }
+  return text;
+}
+
+// --- Addresses
+
+constexpr std::string_view kForms = "IP:PORT, [IPv6]:PORT, unix:PATH or unix:@NAME";
+
+std::string FormsFor(AddressUse use) {
+  return use == AddressUse::kListens ? Cat("write :PORT, ", kForms) : Cat("write ", kForms);
+}
+
+bool ParseIpv4(std::string_view text, std::array<uint8_t, 16>* ip) {
+  return inet_pton(AF_INET, std::string(text).c_str(), ip->data()) == 1;
+}
+
+bool ParseIpv6(std::string_view text, std::array<uint8_t, 16>* ip) {
+  return inet_pton(AF_INET6, std::string(text).c_str(), ip->data()) == 1;
+}
+
+// What a bare IPv6 address was meant to be: "::1:80" and "::1" are [::1]:80.
+std::string Bracketed(std::string_view text) {
+  std::array<uint8_t, 16> ip;
+  const size_t colon = text.rfind(':');
+  const std::string_view tail = text.substr(colon + 1);
+  if (AllDigits(tail) && ParseIpv6(text.substr(0, colon), &ip)) {
+    return Cat("[", text.substr(0, colon), "]:", tail);
+  }
+  return Cat("[", text, "]:80");
+}
+
+absl::StatusOr<uint16_t> ParsePort(std::string_view text) {
+  uint32_t port = 0;
+  if (text.size() <= 5 && AllDigits(text)) (void)ParseNumber(text, &port);
+  if (port == 0 || port > 65535) {
+    return Wrong(Cat(Quoted(text), " is not a port"), "a port is 1 to 65535");
+  }
+  return static_cast<uint16_t>(port);
+}
+
+absl::StatusOr<Address> ParseUnix(std::string_view name) {
+  Address address;
+  address.kind = Address::Kind::kUnixPath;
+  if (ConsumePrefix(&name, "@")) address.kind = Address::Kind::kUnixAbstract;
+  if (name.empty()) {
+    return Wrong("unix: without a path", "write unix:/run/NAME.sock or unix:@NAME");
+  }
+  // An abstract name begins with a zero byte, which takes the place of a path's last one.
+  if (name.size() > kMostUnixPathBytes) {
+    return Wrong(Cat(Quoted(name), " is ", name.size(), " bytes long"),
+                 Cat("the kernel takes at most ", kMostUnixPathBytes, ", choose a shorter one"));
+  }
+  for (const char c : name) {
+    if (IsControl(c)) {
+      return Wrong(Cat(Quoted(name), " has a control character"), "choose another path");
+    }
+  }
+  address.path = std::string(name);
+  return address;
+}
+
+// What stands before the port, outside brackets, and is no IPv4 address.
+absl::Status NotAnIp(std::string_view host, std::string_view port, AddressUse use) {
+  if (host == "*") {
+    return Wrong("\"*\" is not an address",
+                 use == AddressUse::kListens ? Cat("write :", port, " to listen on all addresses")
+                                             : FormsFor(use));
+  }
+  if (AsciiLower(host) == "localhost") {
+    return Wrong("\"localhost\" is a name, and names are not resolved yet",
+                 Cat("write the address, 127.0.0.1:", port, " or [::1]:", port));
+  }
+  if (host.find_first_not_of("0123456789.") == std::string_view::npos) {
+    return Wrong(Cat(Quoted(host), " is not an IPv4 address"),
+                 "write four numbers of 0 to 255, such as 127.0.0.1");
+  }
+  if ((host.find('/') != std::string_view::npos)) {
+    return Wrong(Cat(Quoted(host), " is not an address"), FormsFor(use));
+  }
+  return Wrong(Cat(Quoted(host), " is a name, and names are not resolved yet"),
+               "write the address");
+}
+
+size_t EditDistance(std::string_view a, std::string_view b) {
+  // With neighbours swapped as one edit: the last two rows are kept.
+  std::vector<size_t> older(b.size() + 1), old(b.size() + 1), now(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) old[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    now[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      now[j] = std::min({old[j] + 1, now[j - 1] + 1, old[j - 1] + (a[i - 1] != b[j - 1])});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
+        now[j] = std::min(now[j], older[j - 2] + 1);
+      }
+    }
+    older.swap(old);
+    old.swap(now);
+  }
+  return old[b.size()];
+}
+
+}  // namespace
+
+bool Address::is_any() const {
+  const Address plain = Unmapped();
+  if (plain.is_unix()) return false;
+  return std::all_of(plain.ip.begin(), plain.ip.end(), [](uint8_t byte) { return byte == 0; });
+}
+
+bool Address::is_loopback() const {
+  const Address plain = Unmapped();
+  if (plain.kind == Kind::kIpv4) return plain.ip[0] == 127;
+  if (plain.kind != Kind::kIpv6) return false;
+  return plain.ip[15] == 1 &&
+         std::all_of(plain.ip.begin(), plain.ip.begin() + 15, [](uint8_t b) { return b == 0; });
+}
+
+Address Address::Unmapped() const {
+  static constexpr uint8_t kMapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  if (kind != Kind::kIpv6 || std::memcmp(ip.data(), kMapped, sizeof(kMapped)) != 0) return *this;
+  Address v4;
+  v4.kind = Kind::kIpv4;
+  std::copy(ip.begin() + 12, ip.end(), v4.ip.begin());
+  v4.port = port;
+  return v4;
+}
+
+std::string Address::ToString() const {
+  char text[INET6_ADDRSTRLEN] = "";
+  switch (kind) {
+    case Kind::kAnyIp:
+      return Cat(":", port);
+    case Kind::kIpv4:
+      inet_ntop(AF_INET, ip.data(), text, sizeof(text));
+      return Cat(text, ":", port);
+    case Kind::kIpv6:
+      inet_ntop(AF_INET6, ip.data(), text, sizeof(text));
+      return Cat("[", text, "]:", port);
+    case Kind::kUnixPath:
+      return Cat("unix:", path);
+    case Kind::kUnixAbstract:
+      return Cat("unix:@", path);
+  }
+  return "";
+}
+
+absl::StatusOr<Address> ParseAddress(std::string_view text, AddressUse use) {
+  if (text.empty()) return Wrong("an address is missing", FormsFor(use));
+  if (text.find('\0') != std::string_view::npos) {
+    return Wrong(Cat(Quoted(text), " is not an address"), FormsFor(use));
+  }
+  if (text.starts_with("unix:")) return ParseUnix(text.substr(5));
+  if (text[0] == '/' || text[0] == '@') {
+    return Wrong(Cat(Quoted(text), " is not an address"), Cat("write unix:", text));
+  }
+  if (const size_t scheme = text.find("://"); scheme != std::string_view::npos) {
+    return Wrong(Cat(Quoted(text), " begins with a scheme"),
+                 Cat("leave out ", text.substr(0, scheme + 3)));
+  }
+
+  Address address;
+  if (text[0] == '[') {
+    const size_t close = text.find(']');
+    if (close == std::string_view::npos) {
+      return Wrong(Cat(Quoted(text), " lacks the closing bracket"), "write [IPv6]:PORT");
+    }
+    const std::string_view host = text.substr(1, close - 1);
+    std::string_view port = text.substr(close + 1);
+    address.kind = Address::Kind::kIpv6;
+    if (!ParseIpv6(host, &address.ip)) {
+      if (ParseIpv4(host, &address.ip)) {
+        return Wrong(Cat(Quoted(host), " is not an IPv6 address"),
+                     "write an IPv4 address without brackets");
+      }
+      return Wrong(Cat(Quoted(host), " is not an IPv6 address"),
+                   (host.find('%') != std::string_view::npos)
+                       ? "an address with a zone is not supported"
+                       : "write [IPv6]:PORT, such as [::1]:80");
+    }
+    if (!ConsumePrefix(&port, ":")) {
+      return Wrong(Cat(Quoted(text), " has no port"),
+                   Cat("write it behind the bracket, such as [", host, "]:80"));
+    }
+    absl::StatusOr<uint16_t> number = ParsePort(port);
+    if (!number.ok()) return number.status();
+    address.port = *number;
+    return address;
+  }
+
+  const size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos) {
+    if (AllDigits(text) && use == AddressUse::kListens) {
+      return Wrong(Cat(Quoted(text), " is not an address"),
+                   Cat("write :", text, " to listen on all addresses"));
+    }
+    if (ParseIpv4(text, &address.ip)) {
+      return Wrong(Cat(Quoted(text), " has no port"),
+                   Cat("write it behind a colon, such as ", text, ":80"));
+    }
+    return Wrong(Cat(Quoted(text), " is not an address"), FormsFor(use));
+  }
+  if (text.find(':') != colon) {
+    if (ParseIpv6(text, &address.ip)) {
+      return Wrong(Cat(Quoted(text), " is IPv6 without brackets"), Cat("write ", Bracketed(text)));
+    }
+    return Wrong(Cat(Quoted(text), " is not an address"), FormsFor(use));
+  }
+
+  const std::string_view host = text.substr(0, colon);
+  const std::string_view port = text.substr(colon + 1);
+  if (host.empty()) {
+    if (use == AddressUse::kConnects) {
+      return Wrong(Cat(Quoted(text), " does not say which server"),
+                   Cat("write its address, such as 127.0.0.1:",
+                       AllDigits(port) ? port : std::string_view("80")));
+    }
+    address.kind = Address::Kind::kAnyIp;
+  } else if (ParseIpv4(host, &address.ip)) {
+    address.kind = Address::Kind::kIpv4;
+  } else {
+    return NotAnIp(host, port, use);
+  }
+  absl::StatusOr<uint16_t> number = ParsePort(port);
+  if (!number.ok()) return number.status();
+  address.port = *number;
+  return address;
+}
+
+// --- Durations
+
+absl::StatusOr<absl::Duration> ParseDuration(std::string_view text, const DurationRange& range) {
+  constexpr std::string_view kUnits = "the units are us ms s m h d, as in 1h30m";
+  if (text.empty()) return Wrong("a duration is missing", "write one with its unit, such as 5s");
+  if (text == "off" || text == "0" || text == "0s") {
+    if (range.off) return absl::ZeroDuration();
+    return Wrong(Cat(Quoted(text), " is not allowed, it cannot be off"),
+                 Cat("the least is ", PrintDuration(range.least)));
+  }
+  if (text[0] == '-') {
+    return Wrong(Cat(Quoted(text), " is negative"),
+                 range.off ? "write a duration such as 5s, or off" : "write a duration such as 5s");
+  }
+  if (AllDigits(text)) {
+    return Wrong(Cat(Quoted(text), " has no unit"), "a duration needs a unit, such as 5s");
+  }
+
+  uint64_t total_us = 0;
+  const Unit* next_unit = std::begin(kDurationUnits);
+  bool too_large = false;
+  for (std::string_view rest = text; !rest.empty();) {
+    const size_t digits = std::min(rest.find_first_not_of("0123456789"), rest.size());
+    const std::string_view number = rest.substr(0, digits);
+    rest.remove_prefix(digits);
+    const size_t letters = std::find_if_not(rest.begin(), rest.end(), IsLetter) - rest.begin();
+    const std::string_view name = rest.substr(0, letters);
+    rest.remove_prefix(letters);
+    if (number.empty()) {
+      return Wrong(Cat(Quoted(text), " is not a duration"),
+                   (text.find('.') != std::string_view::npos)
+                       ? "write whole numbers, such as 1s500ms"
+                       : "write a number and a unit, such as 5s");
+    }
+    if (name.empty()) {
+      return Wrong(Cat(Quoted(text), " is not a duration"),
+                   rest.starts_with(".") ? "write whole numbers, such as 1s500ms" : kUnits);
+    }
+    const Unit* unit = std::find_if(std::begin(kDurationUnits), std::end(kDurationUnits),
+                                    [name](const Unit& u) { return u.name == name; });
+    if (unit == std::end(kDurationUnits)) {
+      return Wrong(Cat(Quoted(name), " is not a unit of time"), kUnits);
+    }
+    if (unit < next_unit) {
+      return Wrong(Cat(Quoted(text), " has its units out of order"),
+                   "write each once, the largest first, as in 1h30m");
+    }
+    next_unit = unit + 1;
+    uint64_t count = 0, us = 0;
+    too_large = too_large || !ParseNumber(number, &count) ||
+                MultiplyOverflows(count, unit->worth, &us) || AddOverflows(total_us, us, &total_us);
+  }
+  if (too_large || total_us > static_cast<uint64_t>(absl::ToInt64Microseconds(range.most))) {
+    return Wrong(Cat(Quoted(text), " is too long"), Cat("the most is ", PrintDuration(range.most)));
+  }
+  const absl::Duration duration = absl::Microseconds(static_cast<int64_t>(total_us));
+  if (total_us == 0 && range.off) return duration;
+  if (duration < range.least) {
+    return Wrong(Cat(Quoted(text), " is too short"),
+                 Cat("the least is ", PrintDuration(range.least)));
+  }
+  return duration;
+}
+
+std::string PrintDuration(absl::Duration duration) {
+  if (duration <= absl::ZeroDuration()) return "off";
+  std::string text =
+      Compound(static_cast<uint64_t>(absl::ToInt64Microseconds(duration)), kDurationUnits);
+  return text.empty() ? "off" : text;
+}
+
+// --- Sizes, counts and words
+
+absl::StatusOr<uint64_t> ParseSize(std::string_view text, uint64_t least, uint64_t most) {
+  constexpr std::string_view kUnits = "the units are B KiB MiB GiB, as in 64KiB";
+  if (text.empty()) return Wrong("a size is missing", "write one with its unit, such as 64KiB");
+  if (text[0] == '-') {
+    return Wrong(Cat(Quoted(text), " is negative"), "write a size such as 64KiB");
+  }
+  const size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+  const std::string_view name = text.substr(digits);
+  if (digits == 0) return Wrong(Cat(Quoted(text), " is not a size"), kUnits);
+  if (name.empty() && text != "0") {
+    return Wrong(Cat(Quoted(text), " has no unit"), "a size needs a unit, such as 64KiB");
+  }
+  uint64_t worth = 1;
+  if (!name.empty()) {
+    const Unit* unit = std::find_if(std::begin(kSizeUnits), std::end(kSizeUnits),
+                                    [name](const Unit& u) { return u.name == name; });
+    if (unit == std::end(kSizeUnits)) {
+      return Wrong(Cat(Quoted(name), " is not a unit of size"), kUnits);
+    }
+    worth = unit->worth;
+  }
+  uint64_t count = 0, bytes = 0;
+  if (!ParseNumber(text.substr(0, digits), &count) || MultiplyOverflows(count, worth, &bytes) ||
+      bytes > most) {
+    return Wrong(Cat(Quoted(text), " is too large"), Cat("the most is ", PrintSize(most)));
+  }
+  if (bytes < least) {
+    return Wrong(Cat(Quoted(text), " is too small"), Cat("the least is ", PrintSize(least)));
+  }
+  return bytes;
+}
+
+std::string PrintSize(uint64_t bytes) {
+  for (const Unit& unit : kSizeUnits) {
+    if (bytes >= unit.worth && bytes % unit.worth == 0) {
+      return Cat(bytes / unit.worth, unit.name);
+    }
+  }
+  return "0B";
+}
+
+absl::StatusOr<uint64_t> ParseCount(std::string_view text, uint64_t least, uint64_t most) {
+  const std::string range = Cat("write a whole number of ", least, " to ", most);
+  if (text.empty()) return Wrong("a number is missing", range);
+  if (text[0] == '-') return Wrong(Cat(Quoted(text), " is negative"), range);
+  if (!AllDigits(text)) return Wrong(Cat(Quoted(text), " is not a number"), range);
+  uint64_t count = 0;
+  if (!ParseNumber(text, &count) || count > most) {
+    return Wrong(Cat(Quoted(text), " is too large"), range);
+  }
+  if (count < least) return Wrong(Cat(Quoted(text), " is too small"), range);
+  return count;
+}
+
+absl::StatusOr<bool> ParseBool(std::string_view text) {
+  if (text == "on" || text == "true" || text == "1") return true;
+  if (text == "off" || text == "false" || text == "0") return false;
+  return Wrong(Cat(Quoted(text), " is neither on nor off"), "write on or off");
+}
+
+std::string_view PrintBool(bool value) { return value ? "on" : "off"; }
+
+absl::StatusOr<size_t> ParseWord(std::string_view text, absl::Span<const std::string_view> words) {
+  for (size_t i = 0; i < words.size(); ++i) {
+    if (words[i] == text) return i;
+  }
+  return Wrong(text.empty() ? "a word is missing" : Cat(Quoted(text), " is not known here"),
+               Cat("write ", Join(words, " or "), DidYouMean(text, words)));
+}
+
+absl::Status CheckName(std::string_view name) {
+  constexpr std::string_view kRight = "a name is 1 to 64 of A-Z a-z 0-9 _ . -";
+  if (name.empty()) return Wrong("a name is missing", kRight);
+  const bool known = std::all_of(name.begin(), name.end(), [](char c) {
+    return IsLetter(c) || IsDigit(c) || c == '_' || c == '.' || c == '-';
+  });
+  if (!known || name.size() > 64) return Wrong(Cat(Quoted(name), " is not a name"), kRight);
+  return absl::OkStatus();
+}
+
+// --- Errors
+
+std::string Quoted(std::string_view text) {
+  constexpr size_t kMostShown = 80;
+  std::string shown = "\"";
+  // Bytes that are not UTF-8 may come from the command line.
+  const size_t valid = std::min(FindInvalidUtf8(text), text.size());
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<uint8_t>(text[i]);
+    // Cut before a character, never inside one.
+    if (i >= kMostShown && (i >= valid || (byte & 0xc0) != 0x80)) {
+      shown += "...";
+      break;
+    }
+    if (byte < 0x20 || byte == 0x7f || (byte >= 0x80 && i >= valid)) {
+      constexpr char kHex[] = "0123456789abcdef";
+      Append(&shown, "\\x", std::string(1, kHex[byte >> 4]), std::string(1, kHex[byte & 15]));
+    } else {
+      shown += text[i];
+    }
+  }
+  shown += '"';
+  return shown;
+}
+
+std::string_view Nearest(std::string_view name, absl::Span<const std::string_view> known) {
+  std::string plain = AsciiLower(name.substr(0, 64));
+  std::replace(plain.begin(), plain.end(), '-', '_');
+  std::string_view best;
+  size_t best_distance = std::max<size_t>(1, plain.size() / 3) + 1;
+  for (const std::string_view candidate : known) {
+    const size_t distance = EditDistance(plain, candidate);
+    if (distance < best_distance && distance < candidate.size()) {
+      best = candidate;
+      best_distance = distance;
+    }
+  }
+  if (!best.empty() || plain.size() < 3) return best;
+  // The beginning of exactly one, also without underscores: "maxconn".
+  const std::string bare = WithoutUnderscores(plain);
+  for (const std::string_view candidate : known) {
+    if (!WithoutUnderscores(candidate).starts_with(bare)) continue;
+    if (!best.empty()) return "";
+    best = candidate;
+  }
+  return best;
+}
+
+std::string DidYouMean(std::string_view name, absl::Span<const std::string_view> known,
+                       std::string_view prefix) {
+  const std::string_view nearest = Nearest(name, known);
+  if (nearest.empty()) return "";
+  return Cat(" (did you mean ", prefix, nearest, "?)");
+}
+
+size_t FindInvalidUtf8(std::string_view bytes) {
+  size_t i = 0;
+  while (i < bytes.size()) {
+    const auto lead = static_cast<uint8_t>(bytes[i]);
+    size_t extra;
+    uint32_t point;
+    if (lead < 0x80) {
+      ++i;
+      continue;
+    } else if (lead >= 0xc2 && lead <= 0xdf) {
+      extra = 1;
+      point = lead & 0x1f;
+    } else if (lead >= 0xe0 && lead <= 0xef) {
+      extra = 2;
+      point = lead & 0x0f;
+    } else if (lead >= 0xf0 && lead <= 0xf4) {
+      extra = 3;
+      point = lead & 0x07;
+    } else {
+      return i;
+    }
+    if (bytes.size() - i <= extra) return i;
+    for (size_t k = 1; k <= extra; ++k) {
+      const auto byte = static_cast<uint8_t>(bytes[i + k]);
+      if ((byte & 0xc0) != 0x80) return i;
+      point = point << 6 | (byte & 0x3f);
+    }
+    const bool overlong = (extra == 2 && point < 0x800) || (extra == 3 && point < 0x10000);
+    const bool surrogate = point >= 0xd800 && point <= 0xdfff;
+    if (overlong || surrogate || point > 0x10ffff) return i;
+    i += extra + 1;
+  }
+  return std::string_view::npos;
+}
+
+}  // namespace parkway::config

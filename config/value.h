@@ -1,0 +1,101 @@
+// Values as an operator writes them: read from text and printed canonically.
+//
+//   ParseDuration("1h30m", {.off = true})   90 minutes     PrintDuration(...)  "1h30m"
+//   ParseSize("64KiB")                      65536          PrintSize(...)      "64KiB"
+//   ParseAddress("[::1]:80", kListens)      an Address     address.ToString()  "[::1]:80"
+//
+// What is read back from a printed value is the same value, and prints the same. An error's
+// message is one line "what is wrong; what would be right", without the place and the flag: those
+// are the caller's. Pure functions: any thread.
+#ifndef CONFIG_VALUE_H_
+#define CONFIG_VALUE_H_
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+
+namespace parkway::config {
+
+// An address as text, before any socket: a literal, never a name.
+struct Address {
+  enum class Kind : uint8_t {
+    kAnyIp,         // ":80": IPv6 and IPv4 together, IPv4 alone on a machine without IPv6
+    kIpv4,          // "10.0.0.1:80"
+    kIpv6,          // "[::1]:80"
+    kUnixPath,      // "unix:/run/x.sock"
+    kUnixAbstract,  // "unix:@x"
+  };
+
+  Kind kind = Kind::kAnyIp;
+  std::array<uint8_t, 16> ip = {};  // kIpv4: the first four
+  uint16_t port = 0;                // 1 to 65535; 0 for unix
+  std::string path;                 // without "unix:"; kUnixAbstract: the name, without the "@"
+
+  bool is_unix() const { return kind == Kind::kUnixPath || kind == Kind::kUnixAbstract; }
+  // ":80", "0.0.0.0:80", "[::]:80".
+  bool is_any() const;
+  // 127.0.0.0/8 or ::1, also as ::ffff:127.0.0.1.
+  bool is_loopback() const;
+  // IPv4 for an IPv4-mapped IPv6 address, else the same.
+  Address Unmapped() const;
+  std::string ToString() const;
+  bool operator==(const Address&) const = default;
+};
+
+// A path in the file system or an abstract name has at most this many bytes (sun_path).
+inline constexpr size_t kMostUnixPathBytes = 107;
+
+enum class AddressUse : uint8_t { kListens, kConnects };
+
+absl::StatusOr<Address> ParseAddress(std::string_view text, AddressUse use);
+
+// Nobody means a time above it, and sums of two stay far from overflow.
+inline constexpr absl::Duration kMostDuration = absl::Hours(24 * 10000);
+
+struct DurationRange {
+  bool off = false;  // "0", "0s" and "off" are allowed: zero
+  absl::Duration least = absl::Microseconds(1);
+  absl::Duration most = kMostDuration;
+};
+
+absl::StatusOr<absl::Duration> ParseDuration(std::string_view text, const DurationRange& range);
+// Zero is "off".
+std::string PrintDuration(absl::Duration duration);
+
+absl::StatusOr<uint64_t> ParseSize(std::string_view text, uint64_t least, uint64_t most);
+std::string PrintSize(uint64_t bytes);
+
+absl::StatusOr<uint64_t> ParseCount(std::string_view text, uint64_t least, uint64_t most);
+
+absl::StatusOr<bool> ParseBool(std::string_view text);
+std::string_view PrintBool(bool value);
+
+// The index of `text` among `words`.
+absl::StatusOr<size_t> ParseWord(std::string_view text, absl::Span<const std::string_view> words);
+
+// Names of listeners, upstreams and servers: 1 to 64 of A-Z a-z 0-9 _ . -
+absl::Status CheckName(std::string_view name);
+
+// `text` as an error line shows it: in quotes, control characters escaped, cut when long.
+std::string Quoted(std::string_view text);
+
+// The known name that `name` was probably meant to be; empty if none is near.
+std::string_view Nearest(std::string_view name, absl::Span<const std::string_view> known);
+
+// " (did you mean PREFIXname?)", or nothing.
+std::string DidYouMean(std::string_view name, absl::Span<const std::string_view> known,
+                       std::string_view prefix = "");
+
+// Where the bytes stop being UTF-8; npos if they never do. NUL is UTF-8.
+size_t FindInvalidUtf8(std::string_view bytes);
+
+}  // namespace parkway::config
+
+#endif  // CONFIG_VALUE_H_
