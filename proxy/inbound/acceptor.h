@@ -26,7 +26,7 @@
 
 namespace parkway {
 
-class Acceptor : public Task {
+class Acceptor final : public Task {
  public:
   // Who gets what was accepted.
   class Sink {

@@ -199,8 +199,7 @@ void Session::OnSideError(Side side, int error) {
   }
   phase_ = Phase::kResetting;
   failed_ = side;
-  (client ? reset_server_ : reset_client_) = true;
-  (client ? reset_client_ : reset_server_) = true;
+  reset_client_ = reset_server_ = true;
   // Wakes whoever waits there: the direction that still has bytes to deliver goes on without ever
   // waiting on this side again; the other one leaves.
   scheduler().Evict(desc(side));
