@@ -2,9 +2,9 @@
 
 A part is a function that runs commands and returns an Outcome. What counts as a test case:
   a GoogleTest program    each case in its XML report
-  our Python and shell    the sum of its lines "RESULT passed=N failed=M" (or, without such lines,
-                          its lines that begin with PASS and FAIL); failures are its lines
-                          "FAILED name"
+  our Python and shell    what its last line "N passed, M failed" says, or the sum of its lines
+                          "RESULT passed=N failed=M", or its lines "PASS name" and "FAIL name";
+                          failures are named by lines "FAIL name" or "FAILED name"
   any other Bazel test    one
   a build                 one; each target that does not build is a failure
   a tool over files       one for each file
@@ -26,7 +26,7 @@ import urllib.parse
 import xml.etree.ElementTree
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", ".."))
-PATIENCE = 25 * 60  # seconds that one command may take
+PATIENCE = 15 * 60  # seconds that one command may take
 _TAIL = 60  # lines of a failed part's output that are shown
 
 # The daemon under a sanitizer gets what .bazelrc gives to unit tests.
@@ -64,10 +64,11 @@ class Outcome:
 
 # ---- Reading reports ----------------------------------------------------------------------------
 
+_TOTAL = re.compile(r"^(\d+) passed, (\d+) failed\s*$", re.MULTILINE)
 _RESULT = re.compile(r"^RESULT passed=(\d+) failed=(\d+)(?: skipped=(\d+))?\s*$", re.MULTILINE)
+_PASS = re.compile(r"^PASS \S", re.MULTILINE)
+_FAIL = re.compile(r"^FAIL (\S.*?)\s*$", re.MULTILINE)  # "FAIL: " is a heading of unittest
 _FAILED = re.compile(r"^FAILED (\S.*?)\s*$", re.MULTILINE)
-_PASS_LINE = re.compile(r"^PASS\b", re.MULTILINE)
-_FAIL_LINE = re.compile(r"^FAIL\b[:\s]*(.*?)\s*$", re.MULTILINE)
 
 
 def read_text(path):
@@ -77,15 +78,20 @@ def read_text(path):
 
 def from_lines(text):
     """The Outcome that a program of ours writes as lines, or None where there is none."""
-    results = _RESULT.findall(text)
-    if results:
-        failed = _FAILED.findall(text)
-        unnamed = sum(int(result[1]) for result in results) - len(failed)
-        return Outcome(sum(int(result[0]) for result in results),
-                       failed + ["(not named)"] * unnamed,
-                       sum(int(result[2] or 0) for result in results))
-    passed, failed = len(_PASS_LINE.findall(text)), _FAIL_LINE.findall(text)
-    return Outcome(passed, failed) if passed or failed else None
+    totals, results = _TOTAL.findall(text), _RESULT.findall(text)
+    # A program that runs others repeats their names in a form of its own.
+    names = _FAIL.findall(text) or _FAILED.findall(text)
+    skipped = 0
+    if totals:
+        passed, failed = (int(number) for number in totals[-1])
+    elif results:
+        passed, failed, skipped = (sum(int(result[i] or 0) for result in results) for i in range(3))
+    else:
+        passed, failed = len(_PASS.findall(text)), len(names)
+        if not passed and not failed:
+            return None
+    names = names[:failed]
+    return Outcome(passed, names + ["(not named)"] * (failed - len(names)), skipped)
 
 
 def from_googletest(text):

@@ -60,6 +60,11 @@ class Lines(unittest.TestCase):
         self.assertEqual(Outcome(2, ["block.pml: deadlock"]), runner.from_lines(
             "PASS commit.pml\nPASSED? no\nFAIL block.pml: deadlock\nPASS wake.pml\n"))
 
+    def test_the_total_of_a_program_that_runs_others_is_the_last_word(self):
+        self.assertEqual(Outcome(7, ["b: Storm.a", "c: no result"]), runner.from_lines(
+            "FAIL: a (__main__.Storm)\nFAILED Storm.a\nRESULT passed=7 failed=1\n"
+            "FAIL b: Storm.a\nFAIL c: no result\n7 passed, 2 failed\n"))
+
     def test_other_text_says_nothing(self):
         self.assertIsNone(runner.from_lines("all is well\n"))
 
