@@ -199,7 +199,10 @@ void Worker::StopAccepting() {
 }
 
 void Worker::AbortAll(CloseCause cause) {
-  sessions_.ForEach([cause](Session& session) { session.Abort(cause, true); });
+  // One that moves bytes ends like one that is idle: with a FIN where nothing is lost.
+  sessions_.ForEach([cause](Session& session) {
+    session.Abort(cause, session.phase() != Session::Phase::kRelaying);
+  });
 }
 
 void Worker::OnAcceptorClosed(Acceptor&) {

@@ -3,7 +3,7 @@
 from . import logline, places, procfs
 from .process import Process, until
 
-PATIENCE = 15 * places.count("patience")
+PATIENCE = 15 * places.PATIENCE
 
 
 def flag_list(flags):

@@ -3,6 +3,7 @@
 Last line: RESULT passed=N failed=M; before it, a line FAILED name for each that did.
 """
 
+import os
 import signal
 import sys
 import tempfile
@@ -31,7 +32,7 @@ class Story(unittest.TestCase):
 class _Result(unittest.TextTestResult):
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
-        self.passed, self.bad = 0, []
+        self.passed, self.bad, self.skips = 0, [], []
 
     def getDescription(self, test):
         return test.id().removeprefix("__main__.")
@@ -56,6 +57,10 @@ class _Result(unittest.TextTestResult):
         super().addError(test, err)
         self._note(test)
 
+    def addSkip(self, test, reason):
+        super().addSkip(test, reason)
+        self.skips.append(test)
+
     def _note(self, test):
         name = self.getDescription(test)
         if name not in self.bad:
@@ -63,7 +68,13 @@ class _Result(unittest.TextTestResult):
 
 
 def main():
-    """Runs every story of the calling program (or those named in its arguments)."""
+    """Runs every story of the calling program, or those named in its arguments.
+
+    --parkway=PATH is the daemon under test, as PARKWAY_BINARY in the environment is.
+    """
+    for argument in sys.argv[1:]:
+        if argument.startswith("--parkway="):
+            os.environ["PARKWAY_BINARY"] = os.path.abspath(argument.partition("=")[2])
     net.isolate()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.stdout.reconfigure(line_buffering=True)
@@ -81,7 +92,8 @@ def main():
     for name in result.bad:
         print(f"FAILED {name}")
     print(f"RESULT passed={result.passed} failed={len(result.bad)}")
-    sys.exit(1 if result.bad or not result.passed else 0)
+    nothing_ran = not result.passed and not result.skips
+    sys.exit(1 if result.bad or nothing_ran else 0)
 
 
 def _flat(suite):
