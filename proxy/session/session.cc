@@ -36,6 +36,18 @@ Session::Side Other(Session::Side side) {
   return side == Session::Side::kClient ? Session::Side::kServer : Session::Side::kClient;
 }
 
+// One call where their numbers are neighbours, as they often are.
+void CloseBoth(const int* fds, int count) {
+  if (count == 2) {
+    const auto [low, high] = std::minmax(fds[0], fds[1]);
+    if (high == low + 1 &&
+        kernel::CloseRange(static_cast<unsigned>(low), static_cast<unsigned>(high)) == 0) {
+      return;
+    }
+  }
+  for (int i = 0; i < count; ++i) kernel::Close(fds[i]);
+}
+
 bool IsReset(int error) { return error == ECONNRESET || error == EPIPE || error == ENOTCONN; }
 
 }  // namespace
@@ -262,14 +274,17 @@ void Session::Close() {
   if (lost_up > 0) reset_server_ = true;
   if (lost_down > 0) reset_client_ = true;
   s.wheel().Cancel(timer_);
+  int fds[2];
+  int count = 0;
   for (PollDesc* desc : {server_, client_}) {
     if (desc == nullptr) continue;
     const int fd = desc->fd();
     s.Evict(*desc);
     s.Close(*desc);
     if (desc == client_ ? reset_client_ : reset_server_) ResetOnClose(fd);
-    kernel::Close(fd);
+    fds[count++] = fd;
   }
+  CloseBoth(fds, count);
   worker.Finished(*this);
 }
 
