@@ -16,11 +16,6 @@ Dial DialStart(Scheduler& scheduler, const Address& to, void* user) {
     dial.error = -fd;
     return dial;
   }
-  if (!to.is_unix()) {
-    // Before connect, for the first bytes may hold an urgent one, which would vanish.
-    const int on = 1;
-    static_cast<void>(kernel::SetSockOpt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)));
-  }
   const int result = kernel::Connect(fd, to.data(), to.size());
   dial.in_progress = result == -EINPROGRESS;
   if (result == 0 || dial.in_progress) {
@@ -33,6 +28,12 @@ Dial DialStart(Scheduler& scheduler, const Address& to, void* user) {
   kernel::Close(fd);
   dial.in_progress = false;
   return dial;
+}
+
+void InlineUrgent(PollDesc& desc) {
+  const int on = 1;
+  // It can fail only on what is no socket.
+  static_cast<void>(kernel::SetSockOpt(desc.fd(), SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)));
 }
 
 int DialFinish(Scheduler& scheduler, PollDesc& desc, MonotonicTime deadline) {

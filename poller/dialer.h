@@ -26,8 +26,13 @@ struct Dial {
   bool in_progress = false;
 };
 
-// socket, options, connect. Waits for nothing.
+// socket, connect. Waits for nothing. Urgent data is out of band until InlineUrgent.
 Dial DialStart(Scheduler& scheduler, const Address& to, void* user);
+
+// From now on an urgent byte is data in its place (SO_OOBINLINE). Early enough before the first
+// read if no event of `desc` said PRI, and before any other read: the first one finds what the
+// event was about, so it does not begin at a mark, and a read never goes past one.
+void InlineUrgent(PollDesc& desc);
 
 // Waits until the connect that is in progress has succeeded (0) or failed (positive errno):
 // ETIMEDOUT at `deadline`, ECANCELED when evicted. The descriptor stays the caller's.

@@ -26,6 +26,13 @@ class IntrusiveQueue {
   bool empty() const { return head_ == nullptr; }
   size_t size() const { return size_; }
 
+  void PushFront(T& item) {
+    item.*Link = head_;
+    head_ = &item;
+    if (tail_ == nullptr) tail_ = &item;
+    ++size_;
+  }
+
   void PushBack(T& item) {
     item.*Link = nullptr;
     if (tail_ != nullptr) {

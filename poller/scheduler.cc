@@ -163,6 +163,12 @@ void Scheduler::Ready(Task& task) {
   (task.background_ ? background_ : foreground_).PushBack(task);
 }
 
+void Scheduler::SpawnNext(Task& task) {
+  PARKWAY_DCHECK(!task.queued_ && !task.background_, "a task was made ready twice");
+  task.queued_ = true;
+  foreground_.PushFront(task);
+}
+
 void Scheduler::Ready(const WokenTasks& woken) {
   if (woken.reader != nullptr) Ready(*woken.reader);
   if (woken.writer != nullptr) Ready(*woken.writer);

@@ -113,6 +113,10 @@ class Scheduler {
 
   // A fresh task: its first activation comes with Wake::kStart.
   void Spawn(Task& task) { Ready(task); }
+  // As Spawn, and it runs before all others that are ready: for what should follow at once on what
+  // the running task does, such as opening a second socket right after the first. REQUIRES: a
+  // foreground task.
+  void SpawnNext(Task& task);
   // A fresh task that starts out waiting, without a first activation: with Wake::kReady and the
   // like when the time has come.
   void SpawnAwaiting(Task& task, PollDesc& desc, Direction direction);

@@ -59,14 +59,17 @@ void Acceptor::SlotFreed(Scheduler& scheduler) {
   if (waits_for_slot_) scheduler.Kick(*this);
 }
 
-Next Acceptor::Run(Scheduler& scheduler, Wake) noexcept {
+Next Acceptor::Run(Scheduler& scheduler, Wake wake) noexcept {
   if (paused_) Resume(scheduler);
   if (closing_ != Closing::kNo) return Close(scheduler);
+  if (wake != Wake::kYield) left_ = batch_;
   return Accept(scheduler);
 }
 
+// One connection, and then the others their turn: its connector runs next.
 Next Acceptor::Accept(Scheduler& scheduler) {
-  for (int i = 0; i < batch_; ++i) {
+  while (left_ > 0) {
+    --left_;
     if (!scheduler.StackAvailable()) return Pause(scheduler, kStackPauseNs);
     if (!limit_.TryAcquire()) {
       waits_for_slot_ = true;
@@ -83,7 +86,8 @@ Next Acceptor::Accept(Scheduler& scheduler) {
     if (accepted.fd >= 0) {
       stats_.accepted.Add(1);
       sink_.OnAccepted(listener_, accepted.fd, accepted.peer);
-      continue;
+      if (left_ > 0) return Next::Yield();
+      break;
     }
     limit_.Release();
     if (accepted.error == EAGAIN) {

@@ -87,7 +87,8 @@ class Acceptor final : public Task {
   PollDesc* desc_ = nullptr;
   SleepTimer timer_;
   MonotonicTime last_trouble_;
-  int batch_ = 1;
+  int batch_ = 1;  // at most so many for one wake-up
+  int left_ = 0;   // of the present batch
   bool paused_ = false;
   bool waits_for_slot_ = false;
   Closing closing_ = Closing::kNo;

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "poller/check.h"
+#include "poller/dialer.h"
 #include "poller/kernel.h"
 #include "poller/socket.h"
 
@@ -46,6 +47,7 @@ Relay::Step Relay::Run(PollDesc& source, PollDesc& sink, RelayTools& tools, size
       step.outcome = Outcome::kEnd;
       return step;
     }
+    BeforeRead(source);
     bool more = false;
     if (bulk_ && splicing_ == Splicing::kPossible) {
       more = Splice(source, sink, tools, step);
@@ -141,6 +143,15 @@ bool Relay::AfterRead(const IoResult& got, size_t asked, Step& step) {
     read_bytes_ = static_cast<uint32_t>(std::min<size_t>(read_bytes_ * 2, kMostHeldBytes));
   }
   return true;
+}
+
+// Before a read: see InlineUrgent. A short exchange has but one, and is spared the call.
+void Relay::BeforeRead(PollDesc& source) {
+  if (inline_due_ && (has_read_ || (source.edge_bits() & PollDesc::kUrgent) != 0)) {
+    InlineUrgent(source);
+    inline_due_ = false;
+  }
+  has_read_ = true;
 }
 
 bool Relay::Copy(PollDesc& source, PollDesc& sink, RelayTools& tools, Step& step) {

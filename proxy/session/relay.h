@@ -84,6 +84,8 @@ class Relay {
   // The source was read until it had nothing more: the first Run waits instead of asking again.
   void set_source_drained() { source_drained_ = true; }
 
+  // The source does not yet take urgent bytes inline: to be set before it could matter.
+  void set_inline_due(bool due) { inline_due_ = due; }
   // Set the sink's TCP_NODELAY before it could matter, not earlier.
   void set_no_delay_due(bool due) { no_delay_due_ = due; }
 
@@ -106,6 +108,7 @@ class Relay {
   bool CopyPeeking(PollDesc& source, PollDesc& sink, RelayTools& tools, Step& step);
   // True if the sink can take more at once.
   bool Send(PollDesc& sink, const char* data, size_t size, Step& step, size_t* sent);
+  void BeforeRead(PollDesc& source);
   bool AfterRead(const struct IoResult& got, size_t asked, Step& step);
   // One splice in and out. True: go on.
   bool Splice(PollDesc& source, PollDesc& sink, RelayTools& tools, Step& step);
@@ -138,6 +141,8 @@ class Relay {
   bool in_pipe_ : 1 = false;
   bool bulk_ : 1 = false;
   bool no_delay_off_ : 1 = false;  // while bulk
+  bool inline_due_ : 1 = false;
+  bool has_read_ : 1 = false;
   Splicing splicing_ : 2 = Splicing::kUnknown;
   uint8_t small_wakeups_ : 4 = 0;
 };

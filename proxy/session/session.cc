@@ -64,6 +64,7 @@ Session::Session(uint64_t id, PollDesc& client, const PackedAddress& client_addr
   // The server's socket gets its options when they begin to matter; the client's has inherited
   // them from the listener.
   up_.relay.set_no_delay_due(true);
+  down_.relay.set_inline_due(true);
   client.set_user(this);
 }
 
@@ -79,7 +80,9 @@ SessionHost& Session::host() const { return *static_cast<SessionHost*>(scheduler
 
 void Session::Start(Scheduler& scheduler) {
   up_.live = true;
-  scheduler.Spawn(up_);
+  // At once: the server's socket then gets the number after the client's, and both are closed by
+  // one call.
+  scheduler.SpawnNext(up_);
 }
 
 Next Session::Flow::Run(Scheduler& scheduler, Wake wake) noexcept {

@@ -423,6 +423,51 @@ TEST_F(RelayTest, AnUrgentByteAnywhereInBulkIsDataInItsPlaceAndNoEnd) {
   }
 }
 
+// A socket that we connected does not take urgent bytes inline from the start: the call is spared
+// where one read is all. None may vanish, wherever the mark is.
+TEST_F(RelayTest, AnUrgentByteIsDataThoughTheSourceIsToldOnlyWhenItMatters) {
+  for (const size_t before : {size_t{0}, size_t{1}, size_t{16384}, size_t{16385}, size_t{100000}}) {
+    for (const bool run_between : {false, true}) {
+      SCOPED_TRACE(testing::Message() << before << " before, run between: " << run_between);
+      relay_ = Relay();
+      relay_.set_inline_due(true);
+      const Pair from = TcpPair();
+      SetInt(from.near, SOL_SOCKET, SO_OOBINLINE, 0);
+      Begin(from, TcpPair());
+      const std::string head = Bytes(before, 3);
+      const std::string all = head + "Uand the rest";
+      std::string got;
+      size_t sent = 0;
+      while (sent < before) sent += SendSome(head, sent);
+      Poll(10000000);
+      if (run_between) static_cast<void>(Run());
+      ASSERT_EQ(send(from_.far, "U", 1, MSG_OOB), 1);
+      if (run_between) static_cast<void>(Run());
+      ASSERT_EQ(send(from_.far, "and the rest", 12, 0), 12);
+      for (int i = 0; i < 1000 && got.size() < all.size(); ++i) {
+        Poll(1000000);
+        const Relay::Step step = relay_.Run(*source_, *sink_, tools_);
+        ASSERT_EQ(step.error, 0);
+        Receive(got);
+      }
+      EXPECT_TRUE(got == all) << got.size() << " of " << all.size();
+      TearDown();
+      scheduler_.reset();
+    }
+  }
+}
+
+TEST_F(RelayTest, AShortAnswerNeedsNoOptionOnItsSource) {
+  relay_.set_inline_due(true);
+  const Pair from = TcpPair();
+  SetInt(from.near, SOL_SOCKET, SO_OOBINLINE, 0);
+  Begin(from, TcpPair());
+  Carry("the one answer");
+  EXPECT_EQ(GetInt(from.near, SOL_SOCKET, SO_OOBINLINE), 0);
+  Carry("a second one");
+  EXPECT_EQ(GetInt(from.near, SOL_SOCKET, SO_OOBINLINE), 1);
+}
+
 // Copy to splice and back, at random: sizes from one byte to a megabyte, pauses, urgent bytes,
 // receivers that stop; a FIN or nothing at the end.
 TEST_F(RelayTest, RandomStreamsArriveByteForByte) {
