@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""What a connection costs in memory, and what a burst leaves behind: nothing.
+
+The clients and the servers are processes of their own, so that all that grows in the daemon is the
+daemon's. Private bytes are Private_Clean + Private_Dirty of smaps_rollup.
+"""
+
+import unittest
+
+from lib import net, places, procfs, story
+from lib.crowd import Crowd
+from lib.daemon import Parkway
+from lib.process import until
+
+PAIRS = 9000
+BLOCKED = 4000
+WORKERS = 2
+PER_PAIR = 512
+WARM_STACKS = 64 * 64 * 1024 * WORKERS  # kWarmStacks of kStackSlotBytes, per worker
+BLOCKED_BYTES = 64 * 1024
+
+
+@unittest.skipUnless(places.optimised(), "bars of memory hold for the optimised build")
+class Memory(story.Story):
+
+    def setUp(self):
+        net.small_socket_buffers()
+        self.listen = f"127.0.0.1:{net.free_port()}"
+        self.clients = self.started(Crowd("clients", self.listen))
+
+    def parkway(self, upstream, **flags):
+        return self.started(Parkway(self.listen, upstream, threads=WORKERS,
+                                    stats_interval="200ms", rlimit_nofile=20_000, **flags))
+
+    def quiet(self, parkway, connections=0):
+        """Statistics once nothing is under way any more."""
+        return parkway.settled(
+            lambda n: n["connections"] == connections and not n["stacks"] and not n["buffers"],
+            f"{connections} connections, and no stack and no buffer in use", 30)
+
+    def test_an_idle_pair_costs_512_bytes_and_two_descriptors(self):
+        address = f"127.0.0.1:{net.free_port()}"
+        servers = self.started(Crowd("echo", address))
+        parkway = self.parkway(address)
+
+        def opened(count):
+            self.assertEqual(self.clients.ask("open", count), {"connected": count})
+            self.assertEqual(self.clients.ask("exchange", 32), count)
+
+        # What every process pays once is paid here.
+        opened(500)
+        self.clients.ask("close")
+        self.quiet(parkway)
+        before, fds = procfs.private_bytes(parkway.pid), procfs.descriptors(parkway.pid)
+
+        opened(PAIRS)
+        numbers = self.quiet(parkway, PAIRS)
+        held = procfs.private_bytes(parkway.pid) - before
+        print(f"\n  {PAIRS} idle pairs: {held / PAIRS:.0f} private bytes each", end="")
+        self.assertEqual(servers.ask("count"), PAIRS)
+        self.assertLessEqual(held, PER_PAIR * PAIRS)
+        self.assertEqual(procfs.descriptors(parkway.pid) - fds, 2 * PAIRS)
+        self.assertEqual(numbers["stacks"], 0)
+
+        # They are idle, not dead.
+        self.assertEqual(self.clients.ask("exchange", 100), PAIRS)
+        self.clients.ask("close")
+        self.quiet(parkway)
+        self.assertEqual(procfs.descriptors(parkway.pid), fds)
+        parkway.finish()
+
+    def bursts(self, parkway, pairs, burst):
+        """Twice `burst()`: what is left after the first is bounded, and the second adds nothing."""
+        self.quiet(parkway)
+        start = procfs.private_bytes(parkway.pid)
+        fds = procfs.descriptors(parkway.pid)
+        burst()
+        self.quiet(parkway)
+        first = procfs.private_bytes(parkway.pid)
+        burst()
+        self.quiet(parkway)
+        second = procfs.private_bytes(parkway.pid)
+        print(f"\n  start {start >> 10} KiB, after the first burst {first >> 10} KiB, "
+              f"after the second {second >> 10} KiB", end="")
+        self.assertLessEqual(first - start, PER_PAIR * pairs + WARM_STACKS)
+        self.assertLessEqual(second, first * 1.02)
+        self.assertEqual(procfs.descriptors(parkway.pid), fds)
+
+    def test_nine_thousand_connects_into_a_black_hole_leave_nothing(self):
+        hole = self.started(net.BlackHole())
+        self.assertFalse(hole.answers())
+        parkway = self.parkway(hole.address, connect_timeout="4s")
+
+        def burst():
+            self.assertEqual(self.clients.ask("open", PAIRS), {"connected": PAIRS})
+            numbers = parkway.settled(lambda n: n["connections"] > PAIRS * 0.9,
+                                      "nearly all of them wait at once")
+            print(f"\n  {numbers['connections']} wait: {numbers['stacks']} stacks, "
+                  f"{procfs.private_bytes(parkway.pid) >> 10} KiB", end="")
+            self.assertEqual(self.clients.ask("endings"), {"FIN": 0, "RST": PAIRS, "open": 0})
+
+        self.bursts(parkway, PAIRS, burst)
+        parkway.finish()
+
+    def test_four_thousand_clients_that_never_read_leave_nothing(self):
+        # The kernel's buffers are not what is measured here: small ones fill sooner.
+        for name in ("tcp_wmem", "tcp_rmem"):
+            net.sysctl(f"net.ipv4.{name}", "4096 16384 32768")
+        address = f"127.0.0.1:{net.free_port()}"
+        servers = self.started(Crowd("flood", address))
+        parkway = self.parkway(address)
+        blocked = []
+
+        def standstill():
+            before = servers.ask("numbers")
+            parkway.statistics()
+            parkway.statistics()
+            after = servers.ask("numbers")
+            return after["open"] == BLOCKED and before["sent"] == after["sent"]
+
+        def burst():
+            before = procfs.private_bytes(parkway.pid)
+            self.assertEqual(self.clients.ask("open", BLOCKED), {"connected": BLOCKED})
+            until(standstill, 60, "the servers can send nothing more")
+            numbers = parkway.statistics()
+            held = procfs.private_bytes(parkway.pid) - before
+            print(f"\n  blocked: {held // BLOCKED} private bytes each, {numbers['buffers']} "
+                  f"buffers of {numbers['buffer_bytes'] >> 10} KiB", end="")
+            blocked.append((numbers, held))
+            share = procfs.cpu_share(parkway.pid, 1)
+            self.assertLess(share, 0.05, "a blocked direction costs no processor time")
+            self.clients.ask("reset")
+
+        self.bursts(parkway, BLOCKED, burst)
+        for numbers, held in blocked:
+            self.assertEqual(numbers["stacks"], 0)
+            self.assertLessEqual(numbers["buffer_bytes"], BLOCKED * BLOCKED_BYTES)
+            self.assertLessEqual(held, BLOCKED * (BLOCKED_BYTES + PER_PAIR) + WARM_STACKS)
+        parkway.finish()
+
+
+if __name__ == "__main__":
+    story.main()
