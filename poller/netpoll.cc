@@ -125,6 +125,7 @@ void Netpoll::Poll(int64_t timeout_ns, Polled& polled) {
 
 bool Netpoll::Break() {
   if (!sleeping_.exchange(false, std::memory_order_seq_cst)) return false;
+  PARKWAY_TEST_POINT("Netpoll::Break:write");
   const int error = kernel::EventFdSignal(wake_fd_);
   PARKWAY_CHECK(error == 0, "the wake-up of a worker could not be written");
   return true;

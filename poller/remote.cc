@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "poller/inbox.h"
+#include "poller/test_point.h"
 
 namespace parkway {
 
@@ -35,6 +36,7 @@ bool RemoteSetDeadline(Scheduler& owner, PollHandle handle, Directions direction
   if (desc == nullptr) return false;
   const PollDesc::Change change =
       desc->SetDeadline(handle.fdseq, directions, deadline, ReadMonotonicClock());
+  PARKWAY_TEST_POINT("RemoteSetDeadline:before_post");
   if (change.rearm) owner.Post(std::make_unique<RearmMessage>(handle));
   PostWoken(owner, change.woken);
   return change.applied;
@@ -44,6 +46,7 @@ bool RemoteEvict(Scheduler& owner, PollHandle handle) {
   PollDesc* desc = owner.netpoll().cache().Find(handle.index);
   if (desc == nullptr) return false;
   const PollDesc::Change change = desc->Evict(handle.fdseq);
+  PARKWAY_TEST_POINT("RemoteEvict:before_post");
   PostWoken(owner, change.woken);
   return change.applied;
 }

@@ -90,6 +90,7 @@ void Scheduler::Turn() {
     PARKWAY_TEST_POINT("Scheduler::Turn:about_to_sleep");
     // Whoever posts now sees that we sleep; whoever posted before is seen here.
     if (inbox_.empty() && !stop_.load(std::memory_order_seq_cst)) timeout = TimeoutNs();
+    PARKWAY_TEST_POINT("Scheduler::Turn:asleep");
   } else if (out_of_stacks_) {
     timeout = kNoStackPauseNs;
   }
@@ -360,6 +361,7 @@ WaitResult Scheduler::Wait(PollDesc& desc, Direction direction) {
   for (;;) {
     WaitResult error = desc.CheckError(direction);
     if (error != WaitResult::kReady) return error;
+    PARKWAY_TEST_POINT("Scheduler::Wait:checked");
     if (!desc.registered() && netpoll_.Register(desc) != 0) return WaitResult::kNotPollable;
     if (desc.BlockBegin(direction)) return WaitResult::kReady;
     // Announced. An error that was published before this is seen here; the publisher of a later
