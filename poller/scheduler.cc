@@ -141,21 +141,27 @@ void Scheduler::FireTimers() {
 }
 
 void Scheduler::RunReady() {
+  const uint64_t activations_before = activations_;
+  // A task that found no stack is queued again; those behind it may hold one, and run. But what
+  // has been queued meanwhile waits for the next turn.
+  size_t queued = foreground_.size();
   for (int i = 0; i < kActivationsPerTurn; ++i) {
+    if (out_of_stacks_ && queued == 0) break;
     Task* task = foreground_.PopFront();
     if (task == nullptr) break;
+    if (queued > 0) --queued;
     Activate(*task);
-    if (out_of_stacks_) return;
   }
   const bool shared =
       now_.PlusNs(-absl::ToInt64Nanoseconds(options_.shared_window)) < last_foreground_io_;
-  budget_ = shared ? options_.turn_bytes_shared : options_.turn_bytes;
+  const size_t budget = shared ? options_.turn_bytes_shared : options_.turn_bytes;
   charged_ = 0;
   // Each runs at most once a turn, so that one that moves nothing cannot hold the turn open.
-  for (size_t left = background_.size(); left > 0 && charged_ < budget_; --left) {
+  for (size_t left = background_.size(); left > 0 && charged_ < budget; --left) {
     Activate(*background_.PopFront());
-    if (out_of_stacks_) return;
   }
+  // If anything ran, a stack may have come free: no pause.
+  if (activations_ != activations_before) out_of_stacks_ = false;
 }
 
 void Scheduler::Ready(Task& task) {

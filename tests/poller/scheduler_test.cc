@@ -419,6 +419,23 @@ TEST_F(SchedulerTest, T60_MoreTasksThatKeepTheirStackThanThereAreStacksAllEnd) {
   EXPECT_LE(scheduler.stacks().high_water(), 4u);
 }
 
+TEST_F(SchedulerTest, X7_ATaskThatHoldsAStackRunsAlthoughManyWaitForOne) {
+  Scheduler scheduler({.max_stacks = 1}, nullptr);
+  // Three stacks exist. These hold them, and then hundreds come that want one.
+  std::vector<std::unique_ptr<LambdaTask>> tasks;
+  int done = 0;
+  for (int i = 0; i < 600; ++i) {
+    tasks.push_back(std::make_unique<LambdaTask>([&done](Scheduler& s, Wake) {
+      s.Yield();
+      ++done;
+      return Next::Done();
+    }));
+    scheduler.Spawn(*tasks.back());
+  }
+  TurnUntil(scheduler, [&] { return done == 600; });
+  EXPECT_LT(scheduler.turns(), 600u) << "it paused although there was something to run";
+}
+
 // ---------------------------------------------------------------------------------------------
 // Batches and hang-ups
 
