@@ -59,6 +59,8 @@ ssize_t RecvMsg(int fd, msghdr* message, int flags);
 ssize_t Splice(int from, int to, size_t size);
 // Bytes that the peer has not acknowledged yet (SIOCOUTQ), for a TCP or unix socket.
 int SendQueueBytes(int fd);
+// From a pipe.
+ssize_t Read(int fd, void* data, size_t size);
 // {read end, write end}, non-blocking.
 int Pipe(int fds[2]);
 // Asks for a pipe of `bytes`; returns what it has now.

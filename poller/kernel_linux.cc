@@ -126,6 +126,10 @@ ssize_t Recv(int fd, void* data, size_t size, int flags) {
   return Retry([&] { return recv(fd, data, size, flags); });
 }
 
+ssize_t Read(int fd, void* data, size_t size) {
+  return Retry([&] { return read(fd, data, size); });
+}
+
 ssize_t Send(int fd, const void* data, size_t size, int flags) {
   return Retry([&] { return send(fd, data, size, flags | MSG_NOSIGNAL); });
 }

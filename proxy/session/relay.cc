@@ -262,6 +262,19 @@ bool Relay::SpliceOut(PollDesc& sink, RelayTools& tools, Step& step) {
   return true;
 }
 
+bool Relay::Unpipe(RelayTools& tools) {
+  const size_t size = held_;
+  Chunk* chunk = tools.chunks->Borrow(size);
+  if (chunk == nullptr) return false;
+  const ssize_t got = kernel::Read(pipe_.read_fd, chunk->data(), size);
+  PARKWAY_CHECK(got == static_cast<ssize_t>(size), "a pipe does not hold what went in");
+  held_ = 0;
+  ReturnHands(tools);
+  chunk_ = chunk;
+  held_ = static_cast<uint32_t>(size);
+  return true;
+}
+
 // The worker lends no more chunks: the bytes stay in the source's queue until the sink has them.
 bool Relay::CopyPeeking(PollDesc& source, PollDesc& sink, RelayTools& tools, Step& step) {
   const IoResult got = TryPeek(source, tools.buffer, kFirstReadBytes);

@@ -91,7 +91,11 @@ class Relay {
 
   uint64_t bytes() const { return bytes_; }  // taken by the sink
   size_t held() const { return held_; }
-  bool in_pipe() const { return in_pipe_; }
+  // Held in a pipe, though a chunk would do: see Unpipe.
+  bool could_unpipe() const { return in_pipe_ && held_ <= kMostHeldBytes; }
+  // Moves what is held in a pipe to a chunk, so that others may have the pipe: for a sink that has
+  // been blocked for long. False: no memory, nothing has changed. REQUIRES: could_unpipe().
+  bool Unpipe(RelayTools& tools);
   // Moves much at once: gives way to those that do not.
   bool bulk() const { return bulk_; }
   bool source_ended() const { return source_ended_; }

@@ -23,6 +23,9 @@ constexpr int64_t kFirstLookNs = 10'000 * kMillisecond;
 constexpr uint32_t kFirstLingerMs = 1;
 constexpr uint32_t kMostLingerMs = 50;
 
+// A sink that takes nothing for so long keeps no pipe, if a chunk holds the rest.
+constexpr int64_t kPipePatienceNs = 1'000 * kMillisecond;
+
 constexpr int kKeepaliveIdleSeconds = 60;
 constexpr int kKeepaliveIntervalSeconds = 10;
 constexpr int kKeepaliveProbes = 3;
@@ -146,6 +149,7 @@ Next Session::AfterStep(Flow& flow, const Relay::Step& step, Wake wake) {
         Abort(CloseCause::kLocalResources, true);
         return Leave(flow);
       }
+      if (flow.relay.could_unpipe() && phase_ == Phase::kRelaying) ArmTimer();
       return Next::AwaitWritable(sink);
     case Relay::Outcome::kYield:
       return Next::Yield();
@@ -347,6 +351,10 @@ void Session::ArmTimer() {
     const int64_t look = started_.PlusNs(kFirstLookNs).ns();
     when = when == 0 ? look : std::min(when, look);
   }
+  if (up_.relay.could_unpipe() || down_.relay.could_unpipe()) {
+    const int64_t look = std::max(last_activity_.ns(), s.now().ns()) + kPipePatienceNs;
+    when = when == 0 ? look : std::min(when, look);
+  }
   s.wheel().Cancel(timer_);
   if (when != 0) s.wheel().Arm(timer_, MonotonicTime(when));
 }
@@ -381,6 +389,12 @@ void Session::LookAtTimes() {
     SetOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, kKeepaliveIdleSeconds);
     SetOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, kKeepaliveIntervalSeconds);
     SetOption(fd, IPPROTO_TCP, TCP_KEEPCNT, kKeepaliveProbes);
+  }
+  if (now >= last_activity_.PlusNs(kPipePatienceNs).ns()) {
+    for (Flow* flow : {&up_, &down_}) {
+      // Without memory for it the pipe stays; the next look tries again.
+      if (flow->relay.could_unpipe()) static_cast<void>(flow->relay.Unpipe(host().tools));
+    }
   }
   const bool half = half_closed() && times_->half_close_ns > 0;
   const int64_t wait = half ? times_->half_close_ns : times_->idle_ns;

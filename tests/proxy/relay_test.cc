@@ -253,7 +253,7 @@ TEST_F(RelayTest, ABlockedSinkHoldsBytesInAPipeAndLosesNone) {
     sent += more;
     const Relay::Step step = Run();
     quiet = more + step.moved > 0 ? 0 : quiet + 1;
-    if (step.outcome == Outcome::kAwaitWritable && relay_.in_pipe()) blocked_with_pipe = true;
+    if (step.outcome == Outcome::kAwaitWritable && pipes_->in_use() == 1) blocked_with_pipe = true;
   }
   EXPECT_TRUE(blocked_with_pipe);
   EXPECT_LE(relay_.held(), Relay::kSpliceBytes);
@@ -263,6 +263,32 @@ TEST_F(RelayTest, ABlockedSinkHoldsBytesInAPipeAndLosesNone) {
     ASSERT_EQ(step.error, 0);
     Receive(got);
   }
+  EXPECT_TRUE(got == bytes);
+}
+
+TEST_F(RelayTest, ASinkThatStaysBlockedGivesItsPipeBackAndLosesNothing) {
+  Begin(TcpPair(), TcpPair());
+  const std::string bytes = Bytes(16 << 20);
+  size_t sent = 0;
+  std::string got;
+  bool unpiped = false;
+  for (int rounds = 0; got.size() < bytes.size(); ++rounds) {
+    ASSERT_LT(rounds, 1000000);
+    if (sent < bytes.size()) sent += SendSome(bytes, sent);
+    const Relay::Step step = Run();
+    ASSERT_EQ(step.error, 0);
+    if (step.outcome == Outcome::kAwaitWritable && relay_.could_unpipe()) {
+      const size_t held = relay_.held();
+      ASSERT_TRUE(relay_.Unpipe(tools_));
+      EXPECT_EQ(relay_.held(), held);
+      EXPECT_EQ(pipes_->in_use(), 0u);
+      EXPECT_EQ(chunks_->in_use(), 1u);
+      unpiped = true;
+    }
+    // Little at a time, so that little is left in the pipe.
+    Receive(got, got.size() + 30000);
+  }
+  EXPECT_TRUE(unpiped);
   EXPECT_TRUE(got == bytes);
 }
 
@@ -276,7 +302,7 @@ TEST_F(RelayTest, DroppingABlockedBulkDirectionCountsWhatWasInThePipe) {
     const Relay::Step step = Run();
     quiet = more + step.moved > 0 ? 0 : quiet + 1;
   }
-  ASSERT_TRUE(relay_.in_pipe());
+  ASSERT_EQ(pipes_->in_use(), 1u);
   const size_t held = relay_.held();
   EXPECT_GT(held, 0u);
   EXPECT_EQ(relay_.Drop(tools_), held);
