@@ -358,8 +358,8 @@ def script(path, *arguments, flavour=None):
     return part
 
 
-# Benchmarks are judged optimised and fuzzers have a configuration of their own.
-SANITIZED = ["//tests/..."] + [f"-//tests/{room}/..." for room in ("bench", "fuzz")
+# Benchmarks are judged optimised, fuzzers have a configuration of their own, scripts none.
+SANITIZED = ["//tests/..."] + [f"-//tests/{room}/..." for room in ("bench", "deploy", "fuzz")
                                if os.path.exists(os.path.join(ROOT, "tests", room))]
 
 # name: (what it does, how), the cheap ones first.
@@ -413,7 +413,11 @@ def run(parts, stream):
     progress = Progress(stream)
     folder = tempfile.mkdtemp(prefix="parkway-tests.")
     start = time.monotonic()
-    rows = [(name, *run_part(name, how, folder, progress)) for name, how in parts.items()]
+    try:
+        rows = [(name, *run_part(name, how, folder, progress)) for name, how in parts.items()]
+    except KeyboardInterrupt:
+        shutil.rmtree(folder)
+        raise
     total = Outcome()
     progress.line("")
     for name, outcome, took in rows:
