@@ -63,17 +63,11 @@ int DialFinish(Scheduler& scheduler, PollDesc& desc, MonotonicTime deadline) {
   return 0;
 }
 
-bool ConnectedToItself(const PollDesc& desc) {
+bool ConnectedToItself(const PollDesc& desc, const Address& to) {
   sockaddr_storage here;
-  sockaddr_storage there;
-  socklen_t here_length = sizeof(here);
-  socklen_t there_length = sizeof(there);
-  if (kernel::GetSockName(desc.fd(), reinterpret_cast<sockaddr*>(&here), &here_length) != 0 ||
-      kernel::GetPeerName(desc.fd(), reinterpret_cast<sockaddr*>(&there), &there_length) != 0) {
-    return false;
-  }
-  return Address::FromSockaddr(reinterpret_cast<sockaddr*>(&here), here_length) ==
-         Address::FromSockaddr(reinterpret_cast<sockaddr*>(&there), there_length);
+  socklen_t length = sizeof(here);
+  return kernel::GetSockName(desc.fd(), reinterpret_cast<sockaddr*>(&here), &length) == 0 &&
+         Address::FromSockaddr(reinterpret_cast<sockaddr*>(&here), length) == to;
 }
 
 void DialClose(Scheduler& scheduler, PollDesc& desc) {

@@ -39,7 +39,8 @@ void InlineUrgent(PollDesc& desc);
 int DialFinish(Scheduler& scheduler, PollDesc& desc, MonotonicTime deadline);
 
 // A TCP connect to a dead local port may take that port as its own and connect to itself.
-bool ConnectedToItself(const PollDesc& desc);
+// Whether the connection of `desc`, which was dialled `to`, has done so.
+bool ConnectedToItself(const PollDesc& desc, const Address& to);
 
 // Evicts and frees the descriptor, and closes its fd.
 void DialClose(Scheduler& scheduler, PollDesc& desc);

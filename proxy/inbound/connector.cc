@@ -69,7 +69,7 @@ int Connector::Attempt(Session& session, const ServerPlan& server, MonotonicTime
   if (dial.desc == nullptr) return dial.error;
   session.set_server(dial.desc);
   int error = dial.in_progress ? Establish(session, *dial.desc, server.local, deadline) : 0;
-  if (error == 0 && server.may_connect_to_itself && ConnectedToItself(*dial.desc)) {
+  if (error == 0 && server.may_connect_to_itself && ConnectedToItself(*dial.desc, server.address)) {
     error = ECONNREFUSED;
   }
   if (error == 0) return 0;

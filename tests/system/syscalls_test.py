@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""How many system calls a request costs, counted by strace.
+
+The least that a proxy can do for a request on a kept connection is a read and a write each way,
+and its share of two waits for 16 connections: 4.125 calls.
+"""
+
+import re
+import signal
+import threading
+import time
+import unittest
+
+from lib import net, places, story
+from lib.daemon import Parkway
+from lib.process import Process
+from lib.programs import Nginx, Wrk, program
+
+CONNECTIONS = 16
+
+
+class Strace(Process):
+    """Counts the calls of all threads of `pid` from its construction to counts()."""
+
+    def __init__(self, pid, folder):
+        self.path = f"{folder}/strace-{pid}-{time.monotonic_ns()}"
+        super().__init__([program("strace"), "-f", "-c", "-U", "name,calls", "-o", self.path,
+                          "-p", str(pid)])
+        self.wait_line(lambda line: "attached" in line, 10, "that it is attached")
+
+    def counts(self):
+        """{call: how often}, and no longer."""
+        self.signal(signal.SIGINT)
+        self.wait(10)
+        with open(self.path, encoding="ascii") as file:
+            found = re.findall(r"^\s*(\w+)\s+(\d+)\s*$", file.read(), re.MULTILINE)
+        return {name: int(calls) for name, calls in found if name != "total"}
+
+
+@unittest.skipUnless(places.optimised(), "the number of calls is that of the optimised build")
+class SystemCalls(story.Story):
+
+    def setUp(self):
+        self.own = self.folder()
+        self.nginx = self.started(Nginx(self.own, self.own))
+        self.listen = f"127.0.0.1:{net.free_port()}"
+        self.parkway = self.started(Parkway(self.listen, self.nginx.ipv4, threads=1))
+
+    def show(self, what, counts, of):
+        parts = ", ".join(f"{name} {calls / of:.3f}" for name, calls in
+                          sorted(counts.items(), key=lambda item: -item[1]) if calls / of > 0.0005)
+        print(f"\n  {sum(counts.values()) / of:.3f} calls per {what}: {parts}", end="")
+
+    def test_a_request_on_a_kept_connection_takes_four_and_a_share_of_the_waiting(self):
+        load = threading.Thread(target=Wrk, args=(self.listen, 8),
+                                kwargs={"threads": 1, "connections": CONNECTIONS})
+        load.start()
+        time.sleep(2.5)  # every connection is made, and its options are set
+        strace = Strace(self.parkway.pid, self.own)
+        before = self.nginx.requests()
+        time.sleep(3)
+        requests = self.nginx.requests() - before
+        counts = strace.counts()
+        load.join()
+        # Two writes are one request; nginx, read a moment before, is the witness that they are.
+        writes = sum(counts.get(name, 0) for name in ("sendto", "write", "writev", "sendmsg"))
+        self.assertGreater(requests, 1000)
+        self.assertAlmostEqual(writes / (2 * requests), 1, delta=0.05)
+        requests = writes / 2
+        self.show("request", counts, requests)
+        self.assertLessEqual(sum(counts.values()) / requests, 4.2, counts)
+        self.assertEqual(counts.get("epoll_ctl", 0), 0, "registered once for life")
+        # The log's writer wakes a few times a second; no message wakes anybody.
+        self.assertLess(counts.get("futex", 0), 100, counts)
+
+    def test_a_short_connection_takes_at_most_sixteen(self):
+        strace = Strace(self.parkway.pid, self.own)
+        before = self.nginx.requests()
+        wrk = Wrk(self.listen, 3, threads=1, connections=CONNECTIONS, close=True)
+        connections = self.nginx.requests() - before - 1
+        counts = strace.counts()
+        self.show("connection", counts, connections)
+        self.assertEqual(wrk.failures(), [], wrk.text)
+        self.assertGreater(connections, 500)
+        self.assertLessEqual(sum(counts.values()) / connections, 16, counts)
+        # One registration of each of its two sockets.
+        self.assertLessEqual(counts.get("epoll_ctl", 0), 2 * (connections + CONNECTIONS))
+
+
+if __name__ == "__main__":
+    story.main()
