@@ -1,0 +1,83 @@
+// The words of a list flag's line: --listen=name=web addr=:8080 upstream=app.
+//
+// Words are split at blanks; a double quote opens and closes anywhere in a word, and inside quotes
+// a backslash before a quote or a backslash is the only escape. Commas outside quotes separate the
+// values of a key. If the first word is KEY=..., all are; else it is the value of the flag's first
+// key (`addr`, `servers`). The table of keys is in grammar.cc. What comes out is as written, with
+// places; whether it fits together is for the snapshot to say.
+//
+// Pure functions: any thread.
+#ifndef CONFIG_GRAMMAR_H_
+#define CONFIG_GRAMMAR_H_
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "config/source.h"
+#include "config/value.h"
+
+namespace parkway::config {
+
+// A value between commas, without its quotes.
+struct Piece {
+  std::string text;
+  Place place;
+};
+
+struct Word {
+  Place place;
+  std::optional<std::string> key;
+  std::vector<Piece> values;  // at least one, which may be empty
+};
+
+// Splits and unquotes; nothing if a quote is not closed.
+std::optional<std::vector<Word>> SplitWords(std::string_view flag, const SourceText& text,
+                                            Problems* problems);
+
+// As one word's value, in quotes if the reader would take it apart otherwise.
+std::string QuotedIfNeeded(std::string_view value);
+
+struct PlacedAddress {
+  Address address;
+  Place place;
+};
+
+// --listen. Only what was right is in it; the rest was told.
+struct ListenLine {
+  Place place;
+  std::optional<Piece> name;
+  std::optional<Piece> upstream;
+  std::vector<PlacedAddress> addresses;
+  bool complete = true;  // nothing was wrong
+};
+
+// --upstream.
+struct UpstreamLine {
+  Place place;
+  std::optional<Piece> name;
+  std::vector<PlacedAddress> servers;
+  bool complete = true;
+};
+
+ListenLine ParseListen(const Place& place, const SourceText& text, Problems* problems);
+UpstreamLine ParseUpstream(const Place& place, const SourceText& text, Problems* problems);
+
+// A key of a list flag.
+struct KeySpec {
+  std::string_view flag;  // "listen"
+  std::string_view name;
+  std::string_view value;  // as in the README: "ADDR[,ADDR...]"
+  bool first = false;      // its name may be left out where it comes first
+  bool list = false;       // commas separate values
+  std::string_view default_text;
+  std::string_view help;
+};
+
+absl::Span<const KeySpec> AllKeys();
+
+}  // namespace parkway::config
+
+#endif  // CONFIG_GRAMMAR_H_

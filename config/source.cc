@@ -1,0 +1,64 @@
+#include "config/source.h"
+
+#include <algorithm>
+
+#include "config/text.h"
+
+namespace parkway::config {
+
+std::string Place::ToString() const {
+  return line == 0 ? source : Cat(source, ":", line, ":", column);
+}
+
+void SourceText::Append(std::string_view piece, const Place& place) {
+  segments_.push_back({text_.size(), place});
+  text_ += piece;
+}
+
+Place SourceText::At(size_t offset) const {
+  if (segments_.empty()) return {};
+  const auto after =
+      std::upper_bound(segments_.begin() + 1, segments_.end(), offset,
+                       [](size_t at, const Segment& segment) { return at < segment.begin; });
+  const Segment& segment = *(after - 1);
+  Place place = segment.place;
+  if (place.line == 0) return place;
+  for (size_t i = segment.begin; i < offset && i < text_.size(); ++i) {
+    // The bytes of a character after its first do not count.
+    if ((static_cast<unsigned char>(text_[i]) & 0xc0) != 0x80) ++place.column;
+  }
+  return place;
+}
+
+void Problems::Add(const Place& place, std::string_view flag, std::string_view message) {
+  std::string text = place.ToString();
+  if (!text.empty()) text += ": ";
+  if (!flag.empty()) Append(&text, "--", flag, ": ");
+  text += message;
+  entries_.push_back({std::move(text), ""});
+}
+
+void Problems::AddUnknown(const Place& place, std::string_view name, std::string_view message) {
+  Add(place, name, message);
+  entries_.back().unknown = std::string(name);
+}
+
+std::vector<std::string> Problems::Lines(const std::vector<std::string>& may_be_unknown) const {
+  std::vector<std::string> lines;
+  size_t more = 0;
+  for (const Entry& entry : entries_) {
+    if (!entry.unknown.empty() && std::find(may_be_unknown.begin(), may_be_unknown.end(),
+                                            entry.unknown) != may_be_unknown.end()) {
+      continue;
+    }
+    if (lines.size() < kMost) {
+      lines.push_back(entry.text);
+    } else {
+      ++more;
+    }
+  }
+  if (more > 0) lines.push_back(Cat("and ", more, " more"));
+  return lines;
+}
+
+}  // namespace parkway::config

@@ -1,0 +1,465 @@
+#include "config/load.h"
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "config/source.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/config/fake_files.h"
+
+namespace parkway::config {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
+
+using Arguments = std::vector<std::string>;
+
+SystemFacts Facts() {
+  SystemFacts facts;
+  facts.cpus = 2;
+  facts.nofile_hard = 4096;
+  return facts;
+}
+
+LoadResult LoadWith(const Arguments& arguments, std::map<std::string, std::string> files = {},
+                    const SystemFacts& facts = Facts()) {
+  FakeFiles reader(std::move(files));
+  return Load(arguments, facts, reader);
+}
+
+// `arguments` behind a listener and an upstream that are right.
+LoadResult LoadMore(Arguments arguments, std::map<std::string, std::string> files = {}) {
+  arguments.insert(arguments.begin(), {"--listen=:8080", "--upstream=127.0.0.1:9000"});
+  return LoadWith(arguments, std::move(files));
+}
+
+// A file of these bytes, named a.flags; the command line says the rest.
+LoadResult LoadFile(const std::string& bytes) {
+  return LoadMore({"-c", "a.flags"}, {{"a.flags", bytes}});
+}
+
+std::vector<std::string> ErrorsOf(const LoadResult& result) {
+  EXPECT_EQ(result.action, Action::kRefused);
+  EXPECT_FALSE(result.snapshot.has_value());
+  EXPECT_EQ(result.exit_code, kExitConfig);
+  for (const std::string& line : result.errors) {
+    EXPECT_EQ(line.find('\n'), std::string::npos) << line;
+  }
+  return result.errors;
+}
+
+// --- What is right
+
+TEST(LoadTest, TheSimpleCaseNeedsTwoFlags) {
+  const LoadResult result =
+      LoadWith({"--listen=:8080", "--upstream=127.0.0.1:9000,127.0.0.1:9001"});
+  ASSERT_THAT(result.errors, IsEmpty());
+  EXPECT_THAT(result.warnings, IsEmpty());
+  EXPECT_EQ(result.action, Action::kRun);
+  ASSERT_TRUE(result.snapshot.has_value());
+  const Snapshot& snapshot = *result.snapshot;
+  ASSERT_EQ(snapshot.listeners.size(), 1u);
+  EXPECT_EQ(snapshot.listeners[0].name, ":8080");
+  EXPECT_EQ(snapshot.listeners[0].upstream, 0u);
+  ASSERT_EQ(snapshot.upstreams.size(), 1u);
+  EXPECT_EQ(snapshot.upstreams[0].name, "default");
+  ASSERT_EQ(snapshot.upstreams[0].servers.size(), 2u);
+  EXPECT_EQ(snapshot.upstreams[0].servers[1].name, "127.0.0.1:9001");
+  EXPECT_EQ(snapshot.scalars, DefaultScalars());
+  EXPECT_EQ(snapshot.threads, 2u);
+  EXPECT_EQ(snapshot.reserved_descriptors, 64u + 2 * (1 + 2 + 16));
+  EXPECT_EQ(snapshot.max_connections, (4096u - 64 - 2 * 19) / 2);
+}
+
+TEST(LoadTest, AFlagsFileSaysTheSameAsTheCommandLine) {
+  const LoadResult result =
+      LoadWith({"-f", "a.flags"}, {{"a.flags",
+                                    "# a comment\r\n"
+                                    "\r\n"
+                                    "--listen=name=web addr=[::]:443,:80 \\\r\n"
+                                    "    upstream=app\r\n"
+                                    "  --upstream=name=app servers=\"unix:/a b\"\n"
+                                    "--idle_timeout=\"90s\"\n"
+                                    "--threads = 3"}});
+  EXPECT_THAT(ErrorsOf(result),
+              ElementsAre("a.flags:7:10: --threads: a blank before the =; write --threads=auto|N"));
+  const LoadResult good =
+      LoadWith({"-f", "a.flags"}, {{"a.flags",
+                                    "\xef\xbb\xbf--listen=name=web addr=[::]:443,:80 \\\n"
+                                    "    upstream=app\n"
+                                    "  --upstream=name=app servers=\"unix:/a b\"\n"
+                                    "--idle_timeout=\"90s\"\n"
+                                    "--threads=3"}});
+  ASSERT_THAT(good.errors, IsEmpty());
+  EXPECT_EQ(good.snapshot->listeners[0].name, "web");
+  EXPECT_EQ(good.snapshot->listeners[0].addresses.size(), 2u);
+  EXPECT_EQ(good.snapshot->upstreams[0].servers[0].address.path, "/a b");
+  EXPECT_EQ(good.snapshot->scalars.idle_timeout, absl::Seconds(90));
+  EXPECT_EQ(good.snapshot->threads, 3u);
+}
+
+TEST(LoadTest, TheCommandLineIsReadAsPeopleWriteIt) {
+  const LoadResult result = LoadWith(
+      {"--listen", ":8080", "-upstream=127.0.0.1:9000", "-threads", "7", "--access_log=off"});
+  ASSERT_THAT(result.errors, IsEmpty());
+  EXPECT_EQ(result.snapshot->threads, 7u);
+  EXPECT_EQ(result.snapshot->scalars.access_log, AccessLog::kOff);
+}
+
+TEST(LoadTest, TheLastOfAScalarOnTheCommandLineCounts) {
+  EXPECT_EQ(LoadMore({"--threads=2", "--threads=5"}).snapshot->threads, 5u);
+}
+
+TEST(LoadTest, ActionsAreKnownByTheirShortForms) {
+  EXPECT_EQ(LoadMore({"-t"}).action, Action::kCheck);
+  EXPECT_EQ(LoadMore({"--check"}).action, Action::kCheck);
+  EXPECT_EQ(LoadMore({"--check=off"}).action, Action::kRun);
+  EXPECT_EQ(LoadMore({"-T"}).action, Action::kDump);
+  EXPECT_EQ(LoadMore({"-V"}).action, Action::kVersion);
+  EXPECT_EQ(LoadMore({"-h"}).action, Action::kHelp);
+  EXPECT_EQ(LoadMore({"-t"}).exit_code, 0);
+}
+
+TEST(LoadTest, HelpAndVersionNeedNothingAndReadNothing) {
+  FakeFiles files;
+  const LoadResult help = Load(Arguments{"--help", "-c", "missing", "--thread"}, Facts(), files);
+  EXPECT_EQ(help.action, Action::kHelp);
+  EXPECT_EQ(help.exit_code, 0);
+  EXPECT_THAT(help.errors, IsEmpty());
+  EXPECT_EQ(help.text, HelpText());
+  EXPECT_EQ(Load(Arguments{"--version"}, Facts(), files).action, Action::kVersion);
+  EXPECT_THAT(files.reads, IsEmpty());
+}
+
+TEST(LoadTest, CheckExitsWithOneWhereAStartExitsWith78) {
+  EXPECT_EQ(LoadMore({"--threads=x"}).exit_code, 78);
+  EXPECT_EQ(LoadMore({"--threads=x", "--check"}).exit_code, 1);
+  EXPECT_EQ(LoadMore({"--threads=x", "-T"}).exit_code, 1);
+}
+
+// --- Bad flags, one clear line each
+
+TEST(LoadTest, APortAbove65535IsNone) {
+  EXPECT_THAT(ErrorsOf(LoadWith({"--listen=:99999", "--upstream=127.0.0.1:9000"})),
+              ElementsAre("command line: --listen: \"99999\" is not a port; a port is 1 to 65535"));
+}
+
+TEST(LoadTest, NonsenseIsNoAddress) {
+  EXPECT_THAT(ErrorsOf(LoadWith({"--listen=nonsense", "--upstream=127.0.0.1:9000"})),
+              ElementsAre("command line: --listen: \"nonsense\" is not an address; write :PORT, "
+                          "IP:PORT, [IPv6]:PORT, unix:PATH or unix:@NAME"));
+}
+
+TEST(LoadTest, ADurationNeedsAUnit) {
+  EXPECT_THAT(ErrorsOf(LoadMore({"--idle_timeout=5"})),
+              ElementsAre("command line: --idle_timeout: \"5\" has no unit; a duration needs a "
+                          "unit, such as 5s"));
+}
+
+TEST(LoadTest, ADurationIsNotNegative) {
+  const char* line =
+      "command line: --idle_timeout: \"-1s\" is negative; write a duration such as 5s, or off";
+  EXPECT_THAT(ErrorsOf(LoadMore({"--idle_timeout=-1s"})), ElementsAre(line));
+  EXPECT_THAT(ErrorsOf(LoadMore({"--idle_timeout", "-1s"})), ElementsAre(line));
+}
+
+TEST(LoadTest, AnUnknownFlagIsToldWithTheNearest) {
+  EXPECT_THAT(ErrorsOf(LoadMore({"--thread=4"})),
+              ElementsAre("command line: --thread: there is no such flag; see --help (did you mean "
+                          "--threads?)"));
+  EXPECT_THAT(ErrorsOf(LoadFile("--thread=4\n")),
+              ElementsAre("a.flags:1:1: --thread: there is no such flag; see --help (did you mean "
+                          "--threads?)"));
+  EXPECT_THAT(ErrorsOf(LoadMore({"--zzz"})),
+              ElementsAre("command line: --zzz: there is no such flag; see --help"));
+  EXPECT_THAT(
+      ErrorsOf(LoadMore({"-v"})),
+      ElementsAre("command line: -v: there is no such flag; see --help (did you mean -V?)"));
+}
+
+TEST(LoadTest, ADirectoryIsNoFlagsFile) {
+  EXPECT_THAT(ErrorsOf(LoadMore({"--flagfile=conf"}, {{"conf/", ""}})),
+              ElementsAre("command line: --flagfile: \"conf\" cannot be read: it is a directory; "
+                          "name a flags file that can be read"));
+}
+
+TEST(LoadTest, AMissingFileIsAnError) {
+  EXPECT_THAT(ErrorsOf(LoadMore({"-c", "gone"})),
+              ElementsAre("command line: --flagfile: \"gone\" cannot be read: No such file or "
+                          "directory; name a flags file that can be read"));
+}
+
+TEST(LoadTest, AFileThatIsNotUtf8HasOneError) {
+  EXPECT_THAT(ErrorsOf(LoadFile("# gr\xc3\xbc\xc3\x9f\n--threads=\xff\xfe\n")),
+              ElementsAre("a.flags:2:11: the byte \"\\xff\" is not UTF-8; save the file as UTF-8"));
+  EXPECT_THAT(ErrorsOf(LoadFile(std::string("--threads=\0 \n", 13))),
+              ElementsAre("a.flags:1:11: a zero byte; a flags file is text"));
+}
+
+TEST(LoadTest, AFileThatIncludesItselfIsAnError) {
+  EXPECT_THAT(ErrorsOf(LoadFile("# one\n--flagfile=./a.flags\n")),
+              ElementsAre("a.flags:2:12: --flagfile: \"./a.flags\" includes itself; remove this "
+                          "line"));
+  EXPECT_THAT(ErrorsOf(LoadMore({"-c", "conf/a"},
+                                {{"conf/a", "--flagfile=b\n"}, {"conf/b", "\n --flagfile=a\n"}})),
+              ElementsAre("conf/b:2:13: --flagfile: \"conf/a\" includes itself, by way of "
+                          "\"conf/b\"; remove this line"));
+}
+
+TEST(LoadTest, ALineWithoutDashesIsNone) {
+  EXPECT_THAT(ErrorsOf(LoadFile("listen=:80\n")),
+              ElementsAre("a.flags:1:1: \"listen=:80\" does not begin with --; write --NAME=VALUE "
+                          "(did you mean --listen?)"));
+}
+
+TEST(LoadTest, TheSameScalarTwiceNamesBothPlaces) {
+  EXPECT_THAT(ErrorsOf(LoadFile("--threads=2\n\n  --threads=3\n")),
+              ElementsAre("a.flags:3:3: --threads: it was set already at a.flags:1:1; keep one of "
+                          "the two"));
+}
+
+TEST(LoadTest, AnUpstreamThatIsOurListenerIsALoop) {
+  const char* wildcard =
+      "command line: --upstream: 127.0.0.1:8080 is our own listener :8080, so connections would go "
+      "in a circle; name another address or port";
+  EXPECT_THAT(ErrorsOf(LoadWith({"--listen=:8080", "--upstream=127.0.0.1:8080"})),
+              ElementsAre(wildcard));
+  EXPECT_THAT(ErrorsOf(LoadWith({"-c", "a.flags"}, {{"a.flags",
+                                                     "--upstream=10.0.0.1:80,unix:/run/../run/x\n"
+                                                     "--listen=unix:/run/x\n"}})),
+              ElementsAre("a.flags:1:24: --upstream: unix:/run/../run/x is our own listener "
+                          "unix:/run/x (a.flags:2:10), so connections would go in a circle; name "
+                          "another address or port"));
+}
+
+TEST(LoadTest, WithoutAListenerOrAnUpstreamThereIsNothingToDo) {
+  EXPECT_THAT(ErrorsOf(LoadWith({})),
+              ElementsAre("nothing to do: neither --listen nor --upstream is given; for example "
+                          "--listen=:8080 --upstream=127.0.0.1:9000 (see --help)"));
+  EXPECT_THAT(ErrorsOf(LoadWith({"--listen=:80"})),
+              ElementsAre(StartsWith("--upstream: it is missing")));
+  EXPECT_THAT(ErrorsOf(LoadWith({"--upstream=1.2.3.4:80"})),
+              ElementsAre(StartsWith("--listen: it is missing")));
+}
+
+TEST(LoadTest, ASecondListenerOrUpstreamIsRefusedForNow) {
+  EXPECT_THAT(
+      ErrorsOf(LoadMore({"--listen=:81", "--upstream=name=b servers=1.2.3.4:5"})),
+      ElementsAre("command line: --listen: a second listener, the first is at command line; "
+                  "there can be one for now, with several addresses: --listen=A,B",
+                  "command line: --upstream: a second upstream, the first is at command "
+                  "line; there can be one for now, with several servers: --upstream=A,B"));
+}
+
+TEST(LoadTest, AllErrorsAreToldAtOnceInOrder) {
+  EXPECT_THAT(
+      ErrorsOf(LoadMore({"-c", "a.flags", "--threads=0", "stray"}, {{"a.flags",
+                                                                     "--idle_timeout=5\n"
+                                                                     "--listn=:80\n"
+                                                                     "--access_log=stdout\n"}})),
+      ElementsAre(StartsWith("command line: \"stray\" is not a flag"),
+                  StartsWith("a.flags:1:16: --idle_timeout: \"5\" has no unit"),
+                  StartsWith("a.flags:2:1: --listn: there is no such flag"),
+                  "a.flags:3:14: --access_log: \"stdout\" is not known here; write off or "
+                  "stderr",
+                  "command line: --threads: \"0\" is too small; write a whole number of 1 "
+                  "to 1024, or auto"));
+}
+
+TEST(LoadTest, AFileFullOfErrorsIsToldInPart) {
+  std::string bytes;
+  for (int i = 0; i < 1000; ++i) bytes += "x\n";
+  const std::vector<std::string> errors = ErrorsOf(LoadFile(bytes));
+  EXPECT_EQ(errors.size(), Problems::kMost + 1);
+  EXPECT_EQ(errors.back(), "and 800 more");
+}
+
+// --- The command line
+
+TEST(LoadTest, AFlagWithoutItsValueIsToldWhatItTakes) {
+  EXPECT_THAT(ErrorsOf(LoadMore({"--threads"})),
+              ElementsAre("command line: --threads: it has no value; write --threads=auto|N"));
+  EXPECT_THAT(ErrorsOf(LoadMore({"--threads", "--check=off"})),
+              ElementsAre("command line: --threads: it has no value; write --threads=auto|N"));
+}
+
+TEST(LoadTest, AnotherProxysCheckIsTakenForWhatItIs) {
+  const std::vector<std::string> errors =
+      ErrorsOf(LoadMore({"-c", "-f", "a.flags"}, {{"a.flags", ""}}));
+  EXPECT_THAT(errors, ElementsAre("command line: --flagfile: -c needs a file and \"-f\" follows; "
+                                  "write -c FILE, and -t to check"));
+}
+
+TEST(LoadTest, WhatIsNoFlagIsRefused) {
+  EXPECT_THAT(
+      ErrorsOf(LoadMore({"my.flags"})),
+      ElementsAre("command line: \"my.flags\" is not a flag; write --NAME=VALUE, or -c FILE "
+                  "to read a file"));
+  EXPECT_THAT(ErrorsOf(LoadMore({"threads=4"})),
+              ElementsAre("command line: \"threads=4\" does not begin with --; write --threads=4"));
+  EXPECT_THAT(ErrorsOf(LoadMore({"--", "--threads=4"})), ElementsAre(HasSubstr("is not a flag")));
+  EXPECT_THAT(ErrorsOf(LoadMore({"--listen=\xff"})),
+              ElementsAre("command line: \"--listen=\\xff\" has bytes that are not text; remove "
+                          "them or write UTF-8"));
+}
+
+// --- Files, the command line and the environment
+
+TEST(LoadTest, TheCommandLineBeatsTheFileAndTheFileIsTold) {
+  const LoadResult result =
+      LoadMore({"--threads=4", "-c", "a.flags", "--threads=5"}, {{"a.flags", "--threads=2\n"}});
+  ASSERT_THAT(result.errors, IsEmpty());
+  EXPECT_EQ(result.snapshot->threads, 5u);
+  EXPECT_THAT(result.warnings, ElementsAre("a.flags:1:1: --threads: it has no effect: the command "
+                                           "line sets it to 5"));
+}
+
+TEST(LoadTest, IncludesAreReadInPlaceRelativeToTheirFile) {
+  const LoadResult result =
+      LoadWith({"-c", "/etc/p/main.flags,/etc/last"},
+               {{"/etc/p/main.flags", "--flagfile=conf.d/*.flags,/etc/absolute\n"},
+                {"/etc/p/conf.d/1.flags", "--listen=:80\n"},
+                {"/etc/p/conf.d/2.flags", "--flagfile=../up\n"},
+                {"/etc/p/conf.d/../up", "--upstream=1.2.3.4:5\n"},
+                {"/etc/absolute", "--threads=3\n"},
+                {"/etc/last", "--flagfile=none/*.flags\n--backlog=7\n"}});
+  ASSERT_THAT(result.errors, IsEmpty());
+  EXPECT_EQ(result.snapshot->threads, 3u);
+  EXPECT_EQ(result.snapshot->scalars.backlog, 7u);
+}
+
+TEST(LoadTest, AFileReadTwiceIsAnError) {
+  EXPECT_THAT(ErrorsOf(LoadMore({"-c", "a", "-c", "./a"}, {{"a", "--threads=3\n"}})),
+              ElementsAre("command line: --flagfile: \"./a\" was read already, named at command "
+                          "line; name it once"));
+  EXPECT_THAT(ErrorsOf(LoadMore({"-c", "a"}, {{"a", "--flagfile=b\n--flagfile=b,\n"}, {"b", ""}})),
+              ElementsAre("a:2:12: --flagfile: \"b\" was read already, named at a:1:12; name it "
+                          "once",
+                          "a:2:14: --flagfile: the name of a file is missing; write "
+                          "--flagfile=FILE[,FILE...]"));
+}
+
+TEST(LoadTest, AScalarInTwoFilesNamesBoth) {
+  EXPECT_THAT(
+      ErrorsOf(LoadMore({"-c", "a,b"}, {{"a", "--threads=3\n"}, {"b", "#\n--threads=3\n"}})),
+      ElementsAre("b:2:1: --threads: it was set already at a:1:1; keep one of the two"));
+}
+
+TEST(LoadTest, AFolderThatCannotBeSearchedIsAnError) {
+  EXPECT_THAT(ErrorsOf(LoadMore({"-c", "locked/*"})),
+              ElementsAre("command line: --flagfile: \"locked/*\" cannot be looked up: its folder "
+                          "cannot be read; name files that can be read"));
+}
+
+TEST(LoadTest, SomeFlagsAreNotForFiles) {
+  for (const char* name : {"check", "help", "version", "dump_config", "fromenv", "tryfromenv"}) {
+    const std::string flag = std::string("--") + name;
+    EXPECT_THAT(
+        ErrorsOf(LoadFile(flag + "\n" + flag + "=on\n")),
+        ElementsAre("a.flags:1:1: " + flag + ": it is for the command line only; remove the line",
+                    "a.flags:2:1: " + flag + ": it is for the command line only; remove the line"));
+  }
+}
+
+TEST(LoadTest, TheEnvironmentIsReadWhereItIsAskedFor) {
+  SystemFacts facts = Facts();
+  facts.environment = [](const std::string& name) -> std::optional<std::string> {
+    if (name == "FLAGS_threads") return "6";
+    if (name == "FLAGS_listen") return ":80";
+    if (name == "FLAGS_flagfile") return "a";
+    if (name == "FLAGS_backlog") return "many";
+    if (name == "FLAGS_fromenv") return "x";
+    return std::nullopt;
+  };
+  const LoadResult good =
+      LoadWith({"--fromenv=threads,listen,flagfile", "--tryfromenv=drain_timeout"},
+               {{"a", "--upstream=1.2.3.4:5\n"}}, facts);
+  ASSERT_THAT(good.errors, IsEmpty());
+  EXPECT_EQ(good.snapshot->threads, 6u);
+  EXPECT_THAT(
+      ErrorsOf(LoadWith(
+          {"--listen=:80", "--upstream=1.2.3.4:5", "--fromenv=drain_timeout,backlog,fromenv,"}, {},
+          facts)),
+      ElementsAre(
+          "command line: --fromenv: FLAGS_drain_timeout is not set in the environment; set "
+          "it, or use --tryfromenv",
+          "FLAGS_fromenv: --fromenv: it cannot come from the environment; write it as a flag",
+          "command line: --fromenv: a name is missing; write --fromenv=NAME[,NAME...]",
+          "FLAGS_backlog: --backlog: \"many\" is not a number; write a whole number of 1 to "
+          "65535"));
+}
+
+TEST(LoadTest, UndefokPassesOverWhatIsNotKnown) {
+  const LoadResult result = LoadMore({"--new_thing=5", "-c", "a", "--undefok=new_thing,newer"},
+                                     {{"a", "--newer=1\n--undefok=newest\n--newest=2\n"}});
+  EXPECT_THAT(result.errors, IsEmpty());
+  EXPECT_EQ(result.action, Action::kRun);
+  // A flag that is known is judged all the same.
+  EXPECT_EQ(LoadMore({"--undefok=threads", "--threads=x"}).errors.size(), 1u);
+}
+
+// --- Against the machine
+
+TEST(LoadTest, AutomaticLimitsFollowTheMachineAndAreNeverZero) {
+  SystemFacts facts = Facts();
+  facts.nofile_hard = 64;
+  facts.cpus = 0;
+  const LoadResult small = LoadWith({"--listen=:80", "--upstream=1.2.3.4:5"}, {}, facts);
+  ASSERT_THAT(small.errors, IsEmpty());
+  EXPECT_EQ(small.snapshot->max_connections, 1u);
+  EXPECT_EQ(small.snapshot->threads, 1u);
+  facts.nofile_hard = ~uint64_t{0};
+  facts.cpus = 5000;
+  const LoadResult large = LoadWith({"--listen=:80", "--upstream=1.2.3.4:5"}, {}, facts);
+  EXPECT_EQ(large.snapshot->max_connections, kMostConnections);
+  EXPECT_EQ(large.snapshot->threads, kMostThreads);
+}
+
+TEST(LoadTest, TooManyConnectionsNameTheNumberThatWouldDo) {
+  const char* line =
+      "command line: --max_connections: 20000 connections need 40102 descriptors with all others, "
+      "and the hard limit is 4096; 1997 would fit, or raise the limit of open files (nofile) to "
+      "40102";
+  EXPECT_THAT(ErrorsOf(LoadMore({"--max_connections=20000"})), ElementsAre(line));
+  const LoadResult check = LoadMore({"--max_connections=20000", "--check"});
+  EXPECT_EQ(check.action, Action::kCheck);
+  EXPECT_EQ(check.exit_code, 0);
+  EXPECT_THAT(check.warnings, ElementsAre(line));
+  EXPECT_THAT(LoadMore({"--max_connections=1997"}).errors, IsEmpty());
+}
+
+TEST(LoadTest, ALoopByAnAddressOfThisMachineIsAnErrorAtStartOnly) {
+  SystemFacts facts = Facts();
+  Address own;
+  own.kind = Address::Kind::kIpv4;
+  own.ip = {10, 0, 0, 7};
+  facts.own_addresses = {own};
+  const Arguments arguments = {"--listen=:80", "--upstream=10.0.0.7:80"};
+  EXPECT_THAT(ErrorsOf(LoadWith(arguments, {}, facts)),
+              ElementsAre(HasSubstr("10.0.0.7:80 is our own listener :80")));
+  const LoadResult check = LoadWith({arguments[0], arguments[1], "-t"}, {}, facts);
+  EXPECT_EQ(check.exit_code, 0);
+  EXPECT_THAT(check.warnings, ElementsAre(HasSubstr("10.0.0.7:80 is our own listener :80")));
+  EXPECT_THAT(LoadWith({"--listen=10.0.0.7:80", "--upstream=10.0.0.7:80", "-t"}, {}, facts).errors,
+              ElementsAre(HasSubstr("our own listener")));
+  EXPECT_THAT(LoadWith({"--listen=127.0.0.1:80", "--upstream=10.0.0.7:80"}, {}, facts).errors,
+              IsEmpty());
+}
+
+TEST(LoadTest, AnAddressOfAMissingFamilyIsAWarning) {
+  SystemFacts facts = Facts();
+  facts.ipv6 = false;
+  const LoadResult result = LoadWith({"--listen=[::1]:80", "--upstream=1.2.3.4:5"}, {}, facts);
+  EXPECT_EQ(result.action, Action::kRun);
+  EXPECT_THAT(result.warnings, ElementsAre(HasSubstr("[::1]:80 is IPv6, which this machine does")));
+  EXPECT_THAT(LoadWith({"--listen=:80", "--upstream=1.2.3.4:5"}, {}, facts).warnings, IsEmpty());
+}
+
+}  // namespace
+}  // namespace parkway::config
