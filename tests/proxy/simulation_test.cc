@@ -1,0 +1,475 @@
+// The real engine and the real proxy in a simulated world: whole workers, scripted clients and
+// servers, seeded faults, virtual time. tests/sim/world.h says what the world imitates.
+//
+//   simulation_test --seed=17 --gtest_filter=...    plays that seed again, and no other
+//   ... --trace                                     and says every system call
+//
+// A failing seed is printed with the command that plays it again.
+#include <errno.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "poller/address.h"
+#include "proxy/core/close_cause.h"
+#include "proxy/core/plan.h"
+#include "tests/scale.h"
+#include "tests/sim/peer.h"
+#include "tests/sim/stage.h"
+#include "tests/sim/world.h"
+
+namespace parkway::sim {
+namespace {
+
+constexpr int64_t kMicrosecond = 1'000;
+constexpr int64_t kMillisecond = 1'000'000;
+constexpr int64_t kSecond = 1'000'000'000;
+constexpr int64_t kIdleNs = 600 * kSecond;
+constexpr int64_t kHalfCloseNs = 300 * kSecond;
+
+std::optional<uint64_t> only_seed;
+// What plays the present seed again: for the handler of SIGABRT, so no std::string.
+char replay[256];
+
+void SayReplay(int signal) {
+  static_cast<void>(!write(STDERR_FILENO, replay, strlen(replay)));
+  ::signal(signal, SIG_DFL);
+  raise(signal);
+}
+
+// The seeds of a test; one of them alone if --seed says so.
+std::vector<uint64_t> Seeds(int64_t count) {
+  if (only_seed.has_value()) return {*only_seed};
+  std::vector<uint64_t> seeds;
+  for (int64_t i = 1; i <= count; ++i) seeds.push_back(static_cast<uint64_t>(i));
+  return seeds;
+}
+
+void NoteSeed(uint64_t seed) {
+  const testing::TestInfo* test = testing::UnitTest::GetInstance()->current_test_info();
+  snprintf(replay, sizeof(replay),
+           "play it again: bazel run --config=checked //tests/proxy:simulation_test -- --seed=%llu "
+           "--gtest_filter=%s.%s\n",
+           static_cast<unsigned long long>(seed), test->test_suite_name(), test->name());
+}
+
+Address Tcp(uint8_t last, uint16_t port) { return Address::Ipv4({192, 0, 2, last}, port); }
+
+// What a world is like.
+struct Profile {
+  bool faults = false;
+  bool resources = false;  // out of descriptors and the like
+  bool breaks = false;     // resets, early closes, lost connections
+  bool timeouts = false;   // peers that never end
+  bool bad_servers = false;
+  bool urgent = false;
+  bool chained = false;  // a second proxy between the first and the servers
+  size_t sessions = 40;
+  uint64_t most_bytes = 200'000;
+};
+
+// One world from its seed to its end.
+class Show {
+ public:
+  Show(uint64_t seed, const Profile& profile)
+      : profile_(profile),
+        dice_(seed ^ 0x5eed),
+        world_(seed, MakeFaults()),
+        cast_(world_),
+        stage_(world_) {
+    Build();
+  }
+
+  void Play() {
+    if (!stage_.Run([&] { return cast_.AllOver() && cast_.open_servers() == 0 && NoSessions(); })) {
+      Fail("the world came to a stop with sessions in it");
+      for (const auto& peer : cast_.peers()) {
+        if (!peer->over()) Fail(peer->Describe());
+      }
+      for (const auto& proxy : stage_.proxies()) {
+        Fail(world_.DescribeDescriptors(proxy->process()));
+      }
+    }
+    stage_.StopAndCheck();
+    Verify();
+    for (const std::string& complaint : world_.complaints()) Fail(complaint);
+    for (const std::string& complaint : cast_.complaints()) Fail(complaint);
+  }
+
+  World& world() { return world_; }
+  Cast& cast() { return cast_; }
+  Stage& stage() { return stage_; }
+  const std::vector<std::string>& failures() const { return failures_; }
+
+ private:
+  Faults MakeFaults();
+  void Build();
+  Script RandomScript(bool client);
+  Path RandomPath();
+  Plan MakePlan(const Address& listen, const std::vector<ServerPlan>& servers);
+  bool NoSessions() const;
+  void Verify();
+  void VerifyStory(const Story& story);
+  static std::string When(const LogRecord& record);
+  void VerifyEnd(Peer& seen_by, Peer& of, std::optional<CloseCause> cause);
+  void Fail(const std::string& what) {
+    if (failures_.size() < 20) failures_.push_back(what);
+  }
+
+  const Profile profile_;
+  Random dice_;
+  World world_;
+  Cast cast_;
+  Stage stage_;
+  bool some_server_bad_ = false;
+  bool unix_front_ = false;
+  std::map<std::string, LogRecord> records_;
+  std::vector<std::string> failures_;
+};
+
+Faults Show::MakeFaults() {
+  Faults faults;
+  if (profile_.faults) {
+    // From none to frequent, each of its own.
+    const auto often = [&](uint32_t most) { return static_cast<uint32_t>(dice_.Size(most)); };
+    faults.short_read = often(3000);
+    faults.short_write = often(3000);
+    faults.false_eagain = often(2000);
+    faults.interrupted = often(2000);
+    faults.early_timeout = often(2000);
+    faults.repeated_event = often(3000);
+    faults.false_event = often(2000);
+    faults.stale_event = often(3000);
+    faults.few_events = often(4000);
+    faults.accept_aborted = often(1000);
+    faults.splice_einval = often(500);
+    faults.small_pipe = often(5000);
+    faults.syn_lost = often(500);
+  }
+  if (profile_.resources) {
+    faults.accept_resources = static_cast<uint32_t>(dice_.Size(1000));
+    faults.socket_resources = static_cast<uint32_t>(dice_.Size(500));
+    faults.epoll_add = static_cast<uint32_t>(dice_.Size(300));
+    faults.send_enobufs = static_cast<uint32_t>(dice_.Size(30));
+    faults.no_local_port = static_cast<uint32_t>(dice_.Size(300));
+    faults.pipe_resources = static_cast<uint32_t>(dice_.Size(5000));
+  }
+  return faults;
+}
+
+Path Show::RandomPath() {
+  Path path;
+  switch (dice_.Below(4)) {
+    case 0:
+    case 1:
+      break;  // on this machine
+    case 2:
+      path.least_ns = 10 * kMicrosecond;
+      path.most_ns = 400 * kMicrosecond;
+      break;
+    case 3:
+      path.least_ns = 1 * kMillisecond;
+      path.most_ns = 60 * kMillisecond;
+      break;
+  }
+  path.segment_bytes = dice_.Chance(3000) ? 1448 : 64 * 1024;
+  return path;
+}
+
+Plan Show::MakePlan(const Address& listen, const std::vector<ServerPlan>& servers) {
+  Plan plan;
+  ListenerPlan listener;
+  listener.name = "front";
+  listener.address = listen;
+  listener.backlog = static_cast<int>(1 + dice_.Size(256));
+  listener.times.idle_ns = kIdleNs;
+  listener.times.half_close_ns = kHalfCloseNs;
+  listener.times.delayed_close_ns = 1 * kSecond;
+  plan.listeners.push_back(listener);
+  UpstreamPlan upstream;
+  upstream.name = "back";
+  upstream.servers = servers;
+  plan.upstreams.push_back(upstream);
+  // A small limit makes the backlog queue.
+  if (dice_.Chance(3000)) plan.max_connections = static_cast<uint32_t>(1 + dice_.Below(8));
+  return plan;
+}
+
+Script Show::RandomScript(bool client) {
+  Script script;
+  script.send_bytes = Script::kHeaderBytes + dice_.Size(profile_.most_bytes);
+  script.read_bytes = 1 + dice_.Size(128 * 1024);
+  script.write_bytes = 1 + dice_.Size(128 * 1024);
+  // Few steps for many bytes.
+  script.read_bytes = std::max<size_t>(script.read_bytes, profile_.most_bytes / 64);
+  script.write_bytes = std::max<size_t>(script.write_bytes, script.send_bytes / 64);
+  if (dice_.Chance(5000)) script.pace_ns = static_cast<int64_t>(dice_.Size(20 * kMillisecond));
+  if (dice_.Chance(1000)) script.rest_ns = dice_.Between(0, 50 * kSecond);
+  if (profile_.urgent && dice_.Chance(5000)) script.urgent = 1 + dice_.Below(5000);
+  const uint64_t roll = dice_.Below(100);
+  script.end = roll < 60 ? Script::End::kFin : Script::End::kFinLast;
+  if (profile_.breaks && roll < 25) {
+    script.end = roll < 18 ? Script::End::kReset : Script::End::kClose;
+    script.end_after_sent = client ? std::max<uint64_t>(dice_.Below(script.send_bytes), 1)
+                                   : dice_.Below(script.send_bytes);
+    script.end_after_received = dice_.Chance(5000) ? 0 : dice_.Size(profile_.most_bytes);
+    if (dice_.Chance(5000)) script.end_delay_ns = dice_.Between(0, 100 * kMillisecond);
+  }
+  if (profile_.timeouts && roll >= 90) {
+    script.end = Script::End::kNever;
+    if (dice_.Chance(3000)) script.reads = false;
+  }
+  return script;
+}
+
+void Show::Build() {
+  const size_t least = 2048 + dice_.Size(32 * 1024);
+  world_.set_capacity(least, least + dice_.Size(512 * 1024));
+  // Servers.
+  const size_t count = 1 + dice_.Below(3);
+  std::vector<ServerPlan> servers;
+  for (size_t i = 0; i < count; ++i) {
+    ServerPlan server;
+    server.address = dice_.Chance(2000)
+                         ? (dice_.Chance(5000) ? Address::UnixAbstract("s" + std::to_string(i))
+                                               : Address::UnixPath("/run/s" + std::to_string(i)))
+                         : Tcp(static_cast<uint8_t>(10 + i), 80);
+    const Path path = RandomPath();
+    world_.SetPath(server.address, path);
+    server.local = server.address.is_unix() || (path.local() && dice_.Chance(7000));
+    const uint64_t kind = profile_.bad_servers ? dice_.Below(6) : 5;
+    if (kind == 0) {
+      some_server_bad_ = true;  // nobody is there
+    } else if (kind == 1 && !server.address.is_unix()) {
+      some_server_bad_ = true;
+      world_.BlackHole(server.address);
+    } else {
+      cast_.AddServer(server.address, static_cast<uint32_t>(dice_.Below(10000)), 128);
+    }
+    servers.push_back(server);
+  }
+  // Proxies, the one in front last.
+  ProxyOptions options;
+  const auto vary = [&] {
+    options.workers = static_cast<uint32_t>(1 + dice_.Below(3));
+    options.chunk_cap_bytes = dice_.Chance(2000) ? dice_.Size(256 * 1024) : size_t{1} << 30;
+    options.max_pipes = dice_.Chance(2000) ? static_cast<uint32_t>(dice_.Below(3)) : 32;
+    options.max_stacks = dice_.Chance(1000) ? static_cast<uint32_t>(1 + dice_.Below(4)) : 1024;
+  };
+  if (profile_.chained) {
+    const Address middle = Tcp(2, 8081);
+    const Path path = RandomPath();
+    world_.SetPath(middle, path);
+    vary();
+    Plan plan = MakePlan(middle, servers);
+    // Who finds no room here gives up after a while.
+    plan.max_connections = 1024;
+    plan.listeners[0].backlog = 1024;
+    stage_.AddProxy(plan, options);
+    ServerPlan server;
+    server.address = middle;
+    server.local = path.local() && dice_.Chance(7000);
+    servers = {server};
+  }
+  unix_front_ = dice_.Chance(1000);
+  const Address front = unix_front_ ? Address::UnixAbstract("front") : Tcp(1, 8080);
+  world_.SetPath(front, RandomPath());
+  vary();
+  stage_.AddProxy(MakePlan(front, servers), options);
+  // Clients.
+  const int64_t spread_ns = static_cast<int64_t>(dice_.Size(2 * kSecond));
+  for (size_t i = 0; i < profile_.sessions; ++i) {
+    Story story;
+    story.to = front;
+    story.start_ns = dice_.Between(0, spread_ns);
+    story.client = RandomScript(true);
+    story.server = RandomScript(false);
+    if (profile_.breaks && dice_.Chance(500)) {
+      story.lost_after = 1 + dice_.Size(10'000);
+      story.lost_error = dice_.Chance(5000) ? ETIMEDOUT : EHOSTUNREACH;
+    }
+    cast_.AddStory(story);
+  }
+}
+
+bool Show::NoSessions() const {
+  for (const auto& proxy : const_cast<Stage&>(stage_).proxies()) {
+    if (proxy->sessions() > 0) return false;
+  }
+  return true;
+}
+
+void Show::Verify() {
+  const SimProxy& front = *stage_.proxies().back();
+  for (const LogRecord& record : front.records()) {
+    if (record.kind == LogRecord::Kind::kClosed) records_[record.client.ToString()] = record;
+  }
+  uint64_t dropped = 0;
+  for (const auto& proxy : stage_.proxies()) dropped += proxy->Sum(&WorkerStats::log_dropped);
+  if (dropped > 0) Fail("records of the log were dropped");
+  for (const auto& story : cast_.stories()) VerifyStory(*story);
+  if (failures_.empty()) return;
+  Fail("faults of resources: " + std::to_string(world_.counts().resource_faults));
+}
+
+// What `seen_by` saw of the stream that `of` has sent.
+void Show::VerifyEnd(Peer& seen_by, Peer& of, std::optional<CloseCause> cause) {
+  const std::string both = seen_by.Describe() + " of " + of.Describe() + ", cause " +
+                           (cause.has_value() ? CloseCauseName(*cause) : "unknown");
+  const bool timeout = cause == CloseCause::kIdle || cause == CloseCause::kHalfCloseTimeout ||
+                       (!cause.has_value() && profile_.timeouts) ||
+                       (profile_.chained && profile_.timeouts);
+  if (!seen_by.saw_fin()) return;
+  if (!timeout && !of.fin_sent() && !of.broke_off() && of.saw_error() == 0) {
+    Fail("saw a FIN that nobody sent: " + both);
+  }
+  if (!timeout && of.script().end == Script::End::kReset && of.broke_off() && !of.fin_sent()) {
+    Fail("saw a FIN where there was a reset: " + both);
+  }
+  if (of.fin_sent() && of.saw_error() == 0 && seen_by.received() != of.sent()) {
+    Fail("a FIN said that this was all, and it was not: " + both);
+  }
+}
+
+std::string Show::When(const LogRecord& record) {
+  return " from " + std::to_string(record.started.ns() / kMicrosecond) + " us to " +
+         std::to_string(record.ended.ns() / kMicrosecond) + " us, up " +
+         std::to_string(record.bytes_up) + ", down " + std::to_string(record.bytes_down) +
+         ", unsent " + std::to_string(record.unsent_bytes);
+}
+
+void Show::VerifyStory(const Story& story) {
+  Peer& client = *cast_.client(story);
+  Peer* server = client.other();
+  for (const auto& peer : cast_.peers()) {
+    if (server == nullptr && peer->other() == &client) server = peer.get();
+  }
+  std::optional<CloseCause> cause;
+  const auto found = records_.find(PackedAddress(client.local()).ToString());
+  if (!unix_front_ && found != records_.end()) cause = found->second.cause;
+  const std::string both = client.Describe() + " and " +
+                           (server == nullptr ? "no server" : server->Describe()) + ", cause " +
+                           (cause.has_value() ? CloseCauseName(*cause) : "unknown") +
+                           (cause.has_value() ? When(found->second) : "");
+  const bool resources = world_.counts().resource_faults > 0;
+
+  if (server != nullptr) {
+    VerifyEnd(client, *server, cause);
+    VerifyEnd(*server, client, cause);
+  }
+  if (!unix_front_ && !cause.has_value() && client.connected() && !client.broke_off() &&
+      world_.faults().accept_aborted == 0) {
+    Fail("a connection left no record: " + both);
+  }
+  if (cause == CloseCause::kInternal || cause == CloseCause::kNone)
+    Fail("a mistake of ours: " + both);
+  // Errors that no script, no fault and no bad server explains.
+  const bool client_odd = client.broke_off() || client.lost();
+  const bool server_odd = server != nullptr && server->broke_off();
+  const bool timeouts = client.script().end == Script::End::kNever || !client.script().reads ||
+                        (server != nullptr &&
+                         (server->script().end == Script::End::kNever || !server->script().reads));
+  const bool no_server_yet = server == nullptr;
+  if (client_odd || server_odd || resources) {
+    if (resources || unix_front_ || profile_.chained) return;
+    // A reset in the middle of an open connection is its cause, whoever else ends later.
+    const bool client_reset = client.broke_off() && client.script().end == Script::End::kReset;
+    const bool server_reset = server_odd && server->script().end == Script::End::kReset;
+    if (client_reset && !server_odd && !client.fin_sent() && server != nullptr && !timeouts) {
+      if (cause != CloseCause::kClientRst) Fail("not client_rst: " + both);
+      if (server->saw_fin() || server->saw_error() == 0) Fail("the server saw no reset: " + both);
+    }
+    if (server_reset && !client_odd && !server->fin_sent() && !timeouts) {
+      if (cause != CloseCause::kServerRst) Fail("not server_rst: " + both);
+      if (client.saw_fin() || client.saw_error() == 0) Fail("the client saw no reset: " + both);
+    }
+    if (client.lost() && !client_reset && !server_odd && !timeouts && !client.saw_fin() &&
+        cause != CloseCause::kClientNetError && cause != CloseCause::kClientRst) {
+      Fail("not client_net_error: " + both);
+    }
+    return;
+  }
+  if (timeouts) return;
+  if (no_server_yet || client.saw_error() != 0) {
+    if (some_server_bad_) {
+      if (client.saw_fin()) Fail("saw a FIN where there was no server: " + both);
+      if (!unix_front_ && !profile_.chained && cause != CloseCause::kConnectRefused &&
+          cause != CloseCause::kConnectTimeout && cause.has_value()) {
+        Fail("not a failed connect: " + both);
+      }
+      return;
+    }
+    if (world_.faults().accept_aborted > 0) return;
+    Fail("an error that nothing explains: " + both);
+    return;
+  }
+  if (client.received() != server->sent() || server->received() != client.sent()) {
+    Fail("not all arrived: " + both);
+  }
+  const bool both_last =
+      client.script().end == Script::End::kFinLast && server->script().end == Script::End::kFinLast;
+  if (!client.saw_fin() || !server->saw_fin()) Fail("saw no FIN: " + both);
+  if (unix_front_ || profile_.chained || both_last) return;
+  if (client.script().end == Script::End::kFin && server->script().end == Script::End::kFinLast &&
+      cause != CloseCause::kClientFin) {
+    Fail("not client_fin: " + both);
+  }
+  if (client.script().end == Script::End::kFinLast && server->script().end == Script::End::kFin &&
+      cause != CloseCause::kServerFin) {
+    Fail("not server_fin: " + both);
+  }
+  if (cause != CloseCause::kClientFin && cause != CloseCause::kServerFin) {
+    Fail("not an orderly end: " + both);
+  }
+}
+
+// Plays `profile` with as many seeds as make `sessions` of them.
+void PlayAll(const Profile& profile, int64_t sessions) {
+  const int64_t worlds = std::max<int64_t>(sessions / static_cast<int64_t>(profile.sessions), 1);
+  for (const uint64_t seed : Seeds(worlds)) {
+    NoteSeed(seed);
+    Show show(seed, profile);
+    show.Play();
+    if (show.failures().empty()) continue;
+    std::string text;
+    for (const std::string& failure : show.failures()) text += "  " + failure + "\n";
+    ADD_FAILURE() << "seed " << seed << ":\n" << text << replay;
+    return;
+  }
+}
+
+TEST(SimulationTest, OrderlySessionsArriveWholeAndLeaveNothing) {
+  PlayAll({}, scale::simulated_sessions / 4);
+}
+
+TEST(SimulationTest, FaultsOfTheKernelChangeNothing) {
+  PlayAll({.faults = true, .urgent = true}, scale::simulated_sessions / 4);
+}
+
+TEST(SimulationTest, TwoProxiesInOneWorldPassOnWhatTheyGet) {
+  PlayAll({.faults = true, .urgent = true, .chained = true}, scale::simulated_sessions / 8);
+}
+
+}  // namespace
+}  // namespace parkway::sim
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  for (int i = 1; i < argc; ++i) {
+    if (strncmp(argv[i], "--seed=", 7) == 0) {
+      parkway::sim::only_seed = strtoull(argv[i] + 7, nullptr, 10);
+    }
+    if (strcmp(argv[i], "--trace") == 0) parkway::sim::World::set_trace(true);
+  }
+  signal(SIGABRT, parkway::sim::SayReplay);
+  signal(SIGSEGV, parkway::sim::SayReplay);
+  return RUN_ALL_TESTS();
+}

@@ -1,0 +1,223 @@
+#include "tests/sim/stage.h"
+
+#include <errno.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "poller/listener.h"
+
+namespace parkway::sim {
+
+namespace {
+
+constexpr int64_t kDayNs = int64_t{86'400} * 1'000'000'000;
+// How long a turn takes, beside its calls.
+constexpr int64_t kTurnNs = 20'000;
+
+}  // namespace
+
+// ---------------------------------------------------------------------------------------------
+// SimProxy
+
+SimProxy::SimProxy(World& world, int process, const Plan& plan, const ProxyOptions& options)
+    : world_(world), process_(process), plan_(plan), shared_(plan_, options.workers) {
+  world_.Enter(process_);
+  for (uint32_t i = 0; i < options.workers; ++i) {
+    Worker::Options of_worker;
+    of_worker.index = i;
+    of_worker.seed = world_.random().Next();
+    of_worker.max_stacks = options.max_stacks;
+    of_worker.chunk_cap_bytes = options.chunk_cap_bytes;
+    of_worker.max_pipes = options.max_pipes;
+    of_worker.log_connections = true;
+    workers_.push_back(std::make_unique<Worker>(of_worker, shared_));
+    epolls_.push_back(world_.last_epoll());
+  }
+  for (const auto& worker : workers_) shared_.workers.push_back(worker.get());
+  // As the process does it (process.cc).
+  for (size_t i = 0; i < plan_.listeners.size(); ++i) {
+    const ListenerPlan& listener = plan_.listeners[i];
+    const size_t sockets = listener.address.is_unix() ? 1 : workers_.size();
+    for (size_t j = 0; j < sockets; ++j) {
+      const ListenOptions how{.backlog = listener.backlog, .share = sockets > 1, .join = j > 0};
+      const int fd = OpenListenSocket(listener.address, how, nullptr);
+      if (fd < 0 || workers_[j]->AddListener(i, fd, false) != 0) {
+        world_.Complain("a listener cannot be opened");
+      }
+    }
+  }
+}
+
+uint32_t SimProxy::sessions() const {
+  uint32_t sum = 0;
+  for (const auto& worker : workers_) sum += worker->sessions();
+  return sum;
+}
+
+bool SimProxy::accepting() const {
+  return std::any_of(workers_.begin(), workers_.end(),
+                     [](const auto& worker) { return worker->accepting(); });
+}
+
+uint64_t SimProxy::turns() const {
+  uint64_t sum = 0;
+  for (const auto& worker : workers_) sum += worker->turns();
+  return sum;
+}
+
+uint64_t SimProxy::Sum(Counter WorkerStats::*counter) const {
+  uint64_t sum = 0;
+  for (const auto& worker : workers_) sum += (worker->worker_stats().*counter).value();
+  return sum;
+}
+
+bool SimProxy::Due(size_t worker) const {
+  const Scheduler& scheduler = workers_[worker]->scheduler_ref();
+  return scheduler.HasReady() || scheduler.NextWake().ns() <= world_.now() ||
+         World::HasEvents(*epolls_[worker]);
+}
+
+void SimProxy::TakeRecords() {
+  LogRecord record;
+  for (const auto& worker : workers_) {
+    while (worker->log_ring().Pop(record)) records_.push_back(record);
+  }
+}
+
+std::string SimProxy::Leftovers() const {
+  std::string text;
+  const auto say = [&](size_t worker, const char* what, uint64_t count) {
+    if (count == 0) return;
+    text +=
+        "worker " + std::to_string(worker) + " has " + std::to_string(count) + " " + what + "; ";
+  };
+  for (size_t i = 0; i < workers_.size(); ++i) {
+    Worker& worker = *workers_[i];
+    const Scheduler& scheduler = worker.scheduler_ref();
+    say(i, "descriptors in use", scheduler.netpoll().cache().in_use());
+    say(i, "chunks in use", worker.chunk_pool().in_use());
+    say(i, "pipes in use", worker.pipe_pool().in_use());
+    say(i, "tasks parked on a stack", scheduler.parked());
+    // One may be kept warm in hand.
+    say(i, "stacks in use", scheduler.stacks().in_use() > 1 ? scheduler.stacks().in_use() : 0);
+    say(i, "timers armed", scheduler.wheel().count());
+    say(i, "sessions", worker.sessions_pool().size());
+    say(i, "sessions counted", worker.sessions());
+    say(i, "tasks ready", scheduler.HasReady());
+  }
+  if (shared_.limit.in_use() != 0) {
+    text += "the connection limit counts " + std::to_string(shared_.limit.in_use()) + "; ";
+  }
+  // epoll and eventfd, and the idle pipes.
+  size_t expected = 0;
+  for (const auto& worker : workers_) expected += 2 + 2 * worker->pipe_pool().idle();
+  const int open = world_.OpenDescriptors(process_);
+  if (static_cast<size_t>(open) != expected) {
+    text += std::to_string(open) + " descriptors are open and not " + std::to_string(expected) +
+            ": " + world_.DescribeDescriptors(process_);
+  }
+  return text;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Stage
+
+Stage::~Stage() {
+  for (auto& proxy : proxies_) {
+    world_.Enter(proxy->process());
+    proxy.reset();
+  }
+}
+
+SimProxy& Stage::AddProxy(const Plan& plan, const ProxyOptions& options) {
+  const int process = static_cast<int>(proxies_.size());
+  proxies_.push_back(std::make_unique<SimProxy>(world_, process, plan, options));
+  return *proxies_.back();
+}
+
+void Stage::Turn(SimProxy& proxy, size_t index) {
+  Worker& worker = *proxy.workers_[index];
+  Scheduler& scheduler = worker.scheduler_ref();
+  world_.Enter(proxy.process());
+  const World::Counts before = world_.counts();
+  const uint64_t activations = scheduler.activations();
+  scheduler.Turn();
+  ++turns_;
+  if (world_.counts().clock_reads > before.clock_reads + 1) {
+    world_.Complain("the clock was read " +
+                    std::to_string(world_.counts().clock_reads - before.clock_reads) +
+                    " times in one turn");
+  }
+  if (scheduler.activations() == activations && world_.counts().calls == before.calls + 1) {
+    ++idle_turns_;
+  }
+  proxy.TakeRecords();
+  world_.Advance(world_.now() + world_.random().Between(0, kTurnNs));
+}
+
+bool Stage::Run(const std::function<bool()>& done) {
+  const int64_t end = world_.now() + kDayNs;
+  std::vector<std::pair<SimProxy*, size_t>> due;
+  while (!done()) {
+    due.clear();
+    int64_t wake = world_.NextEvent();
+    for (const auto& proxy : proxies_) {
+      for (size_t i = 0; i < proxy->workers_.size(); ++i) {
+        if (proxy->Due(i)) due.emplace_back(proxy.get(), i);
+        wake = std::min(wake, proxy->workers_[i]->scheduler_ref().NextWake().ns());
+      }
+    }
+    if (!due.empty()) {
+      const auto [proxy, worker] = due[world_.random().Below(due.size())];
+      Turn(*proxy, worker);
+    } else if (wake > end) {
+      return false;
+    } else {
+      world_.Advance(wake);
+    }
+  }
+  return true;
+}
+
+bool Stage::RunFor(int64_t ns) {
+  const int64_t until = world_.now() + ns;
+  world_.At(until, [] {});
+  return Run([&] { return world_.now() >= until; });
+}
+
+void Stage::StopAndCheck() {
+  for (const auto& proxy : proxies_) {
+    world_.Enter(proxy->process());
+    for (const auto& worker : proxy->workers_) worker->PostStopAccepting();
+  }
+  const auto idle = [&] {
+    return std::none_of(proxies_.begin(), proxies_.end(), [](const auto& proxy) {
+      return proxy->accepting() || proxy->sessions() > 0;
+    });
+  };
+  if (!Run(idle)) {
+    for (const auto& proxy : proxies_) {
+      if (proxy->accepting()) world_.Complain("a listener never closed");
+      if (proxy->sessions() > 0) {
+        world_.Complain(std::to_string(proxy->sessions()) +
+                        " sessions never ended: " + world_.DescribeDescriptors(proxy->process()));
+      }
+    }
+  }
+  // The calls that were posted last.
+  RunFor(1'000'000);
+  for (const auto& proxy : proxies_) {
+    const std::string left = proxy->Leftovers();
+    if (!left.empty()) {
+      world_.Complain("process " + std::to_string(proxy->process()) + " has left: " + left);
+    }
+  }
+  const uint64_t reset = world_.counts().handshakes_reset;
+  if (reset > 0) {
+    world_.Complain(std::to_string(reset) + " clients with a finished handshake were reset");
+  }
+}
+
+}  // namespace parkway::sim
