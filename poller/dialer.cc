@@ -20,7 +20,10 @@ Dial DialStart(Scheduler& scheduler, const Address& to, void* user) {
   dial.in_progress = result == -EINPROGRESS;
   if (result == 0 || dial.in_progress) {
     dial.desc = scheduler.netpoll().Allocate(fd, user);
-    if (dial.desc != nullptr) return dial;
+    if (dial.desc != nullptr) {
+      if (to.is_unix()) dial.desc->add_edge_bits(PollDesc::kStopsShort);
+      return dial;
+    }
     dial.error = ENOMEM;
   } else {
     dial.error = -result;

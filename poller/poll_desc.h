@@ -77,10 +77,13 @@ struct WokenTasks {
 
 class PollDesc {
  public:
-  // Owner only: facts of the last events that outlive the wake-up (edge_bits).
+  // Owner only: facts of the file that outlive the wake-up (edge_bits).
   static constexpr uint8_t kHangup = 1;  // RDHUP, HUP or ERR: a FIN or an error may follow data
   static constexpr uint8_t kUrgent = 2;  // PRI: a short read may have stopped at an urgent mark
   static constexpr uint8_t kError = 4;   // ERR: the socket has an error that a call may have eaten
+  // Not of an event but of the file, said by who makes the descriptor: a unix socket, whose reads
+  // stop short behind a message that passed descriptors, whatever follows.
+  static constexpr uint8_t kStopsShort = 8;
 
   PollDesc(const PollDesc&) = delete;
   PollDesc& operator=(const PollDesc&) = delete;

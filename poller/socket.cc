@@ -32,7 +32,7 @@ IoResult ReadResult(PollDesc& desc, ssize_t n, size_t asked) {
     }
     return result;
   }
-  if (result.bytes == asked) return result;
+  if (result.bytes == asked || (bits & PollDesc::kStopsShort) != 0) return result;
   if ((bits & (PollDesc::kHangup | PollDesc::kUrgent)) == 0) {
     result.drained = true;
   } else if ((bits & (PollDesc::kError | PollDesc::kUrgent)) == 0) {
@@ -52,6 +52,12 @@ IoResult WriteResult(ssize_t n, size_t asked) {
   result.bytes = static_cast<size_t>(n);
   result.drained = result.bytes < asked;
   return result;
+}
+
+bool IsUnix(int fd) {
+  int domain = 0;
+  socklen_t length = sizeof(domain);
+  return kernel::GetSockOpt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_UNIX;
 }
 
 }  // namespace
@@ -110,7 +116,11 @@ void ResetOnClose(int fd) {
 
 Socket Socket::Adopt(Scheduler& scheduler, int fd) {
   PollDesc* desc = scheduler.netpoll().Allocate(fd, nullptr);
-  if (desc == nullptr) kernel::Close(fd);
+  if (desc == nullptr) {
+    kernel::Close(fd);
+  } else if (IsUnix(fd)) {
+    desc->add_edge_bits(PollDesc::kStopsShort);
+  }
   return Socket(scheduler, desc);
 }
 

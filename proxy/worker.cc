@@ -108,6 +108,7 @@ void Worker::Adopt(size_t listener, int fd, const Address& peer) {
   const ListenerPlan& plan = shared_.plan.listeners[listener];
   PollDesc* client = scheduler_.netpoll().Allocate(fd, nullptr);
   if (client == nullptr) return Refuse(fd);
+  if (peer.is_unix()) client->add_edge_bits(PollDesc::kStopsShort);
   const uint64_t id = static_cast<uint64_t>(options_.index) << 48 | ++next_session_;
   Session* session = sessions_.New(id, *client, PackedAddress(peer), plan.times, scheduler_.now());
   if (session == nullptr) {

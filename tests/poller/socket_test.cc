@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -393,6 +394,45 @@ TEST_F(SocketTest, AMovedSocketIsClosedOnceAndResetSendsRst) {
   char byte;
   EXPECT_EQ(recv(pair.far(), &byte, 1, 0), -1);
   EXPECT_EQ(errno, ECONNRESET);
+}
+
+// ---------------------------------------------------------------------------------------------
+// A unix peer that passes descriptors
+
+void SayWithDescriptor(int fd, const std::string& text) {
+  iovec part = {const_cast<char*>(text.data()), text.size()};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  std::memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+  ASSERT_EQ(sendmsg(fd, &message, 0), static_cast<ssize_t>(text.size()));
+}
+
+TEST_F(SocketTest, X8_AUnixReadThatStopsBehindAPassedDescriptorIsNeitherDrainedNorAnEnd) {
+  SocketPair pair;
+  SayWithDescriptor(pair.far(), "ab");
+  pair.Say("cd");
+  ASSERT_EQ(shutdown(pair.far(), SHUT_WR), 0);
+  LambdaTask task([&](Scheduler& scheduler, Wake) {
+    Socket socket = Socket::Adopt(scheduler, pair.ReleaseNear());
+    EXPECT_EQ(scheduler.Wait(socket.desc(), Direction::kRead), WaitResult::kReady);
+    IoResult got = Read(socket.desc());
+    EXPECT_EQ(Text(got), "ab");
+    EXPECT_FALSE(got.drained);
+    EXPECT_FALSE(got.end) << "two bytes follow";
+    got = Read(socket.desc());
+    EXPECT_EQ(Text(got), "cd");
+    EXPECT_TRUE(Read(socket.desc()).end);
+    return Next::Done();
+  });
+  RunToEnd(task);
 }
 
 }  // namespace
