@@ -293,6 +293,13 @@ int SendQueueBytes(int fd) {
   return socket == nullptr ? -EBADF : world.SendQueueBytes(*socket);
 }
 
+ssize_t Read(int fd, void* data, size_t size) {
+  World& world = Begin();
+  auto* end = world.FindAs<PipeEnd>(fd, File::Kind::kPipeRead, "read");
+  if (end == nullptr) return -EBADF;
+  return world.Trace("read", fd, world.ReadPipe(*end, static_cast<char*>(data), size));
+}
+
 int Pipe(int fds[2]) {
   World& world = Begin();
   if (const int error = world.ResourceFault(world.faults().pipe_resources)) return -error;

@@ -39,6 +39,16 @@ void ByteQueue::Clear() {
   start_ = 0;
 }
 
+void PipeBuffer::Pop(size_t size) {
+  bytes.Pop(size);
+  while (size > 0) {
+    const size_t part = std::min<size_t>(size, slots.front());
+    slots.front() -= static_cast<uint32_t>(part);
+    if (slots.front() == 0) slots.pop_front();
+    size -= part;
+  }
+}
+
 // ---------------------------------------------------------------------------------------------
 // What a socket says of itself
 
@@ -961,14 +971,17 @@ int64_t World::SpliceOut(PipeEnd& from, Socket& to, size_t size) {
   if (there == 0) return pipe.writer ? -EAGAIN : 0;
   const int64_t sent = FaultySend(to, pipe.bytes.data(), there, false);
   if (sent <= 0) return sent;
-  pipe.bytes.Pop(static_cast<size_t>(sent));
-  for (size_t left = static_cast<size_t>(sent); left > 0;) {
-    const size_t part = std::min<size_t>(left, pipe.slots.front());
-    pipe.slots.front() -= static_cast<uint32_t>(part);
-    if (pipe.slots.front() == 0) pipe.slots.pop_front();
-    left -= part;
-  }
+  pipe.Pop(static_cast<size_t>(sent));
   return sent;
+}
+
+int64_t World::ReadPipe(PipeEnd& from, char* data, size_t size) {
+  PipeBuffer& pipe = *from.buffer;
+  const size_t there = std::min(size, pipe.bytes.size());
+  if (there == 0) return pipe.writer ? -EAGAIN : 0;
+  std::memcpy(data, pipe.bytes.data(), there);
+  pipe.Pop(there);
+  return static_cast<int64_t>(there);
 }
 
 }  // namespace parkway::sim

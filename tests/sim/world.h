@@ -155,6 +155,7 @@ struct PipeBuffer {
   static constexpr size_t kPageBytes = 4096;
   ByteQueue bytes;
   std::deque<uint32_t> slots;  // bytes in each
+  void Pop(size_t size);
   size_t slot_count = 16;
   bool writer = true;
   bool reader = true;
@@ -363,6 +364,7 @@ class World {
   void Signal(EventCounter& counter);
   int64_t SpliceIn(Socket& from, PipeEnd& to, size_t size);
   int64_t SpliceOut(PipeEnd& from, Socket& to, size_t size);
+  int64_t ReadPipe(PipeEnd& from, char* data, size_t size);
   // As the kernel's, with the faults of the world.
   int64_t FaultyReceive(Socket& socket, char* data, size_t size, bool peek);
   int64_t FaultySend(Socket& socket, const char* data, size_t size, bool urgent);
