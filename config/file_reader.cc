@@ -40,7 +40,7 @@ absl::StatusOr<FileReader::File> DiskFileReader::Read(const std::string& path) {
   if (S_ISDIR(status.st_mode)) return absl::InvalidArgumentError("it is a directory");
   File file;
   file.identity = Cat(status.st_dev, ":", status.st_ino);
-  char piece[16384];
+  char piece[4096];
   for (;;) {
     const ssize_t n = read(fd.get(), piece, sizeof(piece));
     if (n < 0 && errno == EINTR) continue;

@@ -55,24 +55,27 @@ struct Snapshot {
   // Computed.
   uint32_t threads = 1;
   uint32_t max_connections = 1;       // of the process; each needs two descriptors
+  uint32_t pipes_per_worker = 0;     // for splice; 0: too few descriptors, or splice is off
   uint64_t reserved_descriptors = 0;  // for everything that is no connection
 };
 
 // Descriptors that are no connection's. The process: standard streams, signals, timers, logs, the
 // flags files, and those that libraries open for a moment.
-inline constexpr uint64_t kProcessDescriptors = 64;
+inline constexpr uint64_t kProcessDescriptors = 16;
 // A worker: epoll and its wake-up.
 inline constexpr uint64_t kWorkerDescriptors = 2;
-// A worker keeps so many empty pipes for the next connection that splices.
-inline constexpr uint64_t kIdlePipesPerWorker = 8;
+// Pipes hold what a bulk stream has in flight: at most so many for each worker, and together no
+// more than one descriptor in eight.
+inline constexpr uint64_t kMostPipesPerWorker = 32;
 inline constexpr uint64_t kDescriptorsPerPipe = 2;
 inline constexpr uint64_t kDescriptorsPerConnection = 2;
 
 inline constexpr uint32_t kMostThreads = 1024;
 inline constexpr uint32_t kMostConnections = 10'000'000;
 
+uint32_t PipesPerWorker(uint32_t threads, uint64_t nofile);
 // `addresses`: of all listeners; each worker has a socket for each.
-uint64_t ReservedDescriptors(uint32_t threads, size_t addresses);
+uint64_t ReservedDescriptors(uint32_t threads, size_t addresses, uint32_t pipes_per_worker);
 
 }  // namespace parkway::config
 

@@ -247,7 +247,11 @@ class Validator {
         scalars.threads.value_or(std::clamp<uint32_t>(facts_.cpus, 1, kMostThreads));
     size_t addresses = 0;
     for (const Listener& listener : snapshot_.listeners) addresses += listener.addresses.size();
-    const uint64_t reserved = ReservedDescriptors(snapshot_.threads, addresses);
+    const bool splice = scalars.splice != Splice::kOff;
+    snapshot_.pipes_per_worker =
+        splice ? PipesPerWorker(snapshot_.threads, facts_.nofile_hard) : 0;
+    const uint64_t reserved =
+        ReservedDescriptors(snapshot_.threads, addresses, snapshot_.pipes_per_worker);
     snapshot_.reserved_descriptors = reserved;
 
     const uint64_t left = facts_.nofile_hard > reserved ? facts_.nofile_hard - reserved : 0;
@@ -276,9 +280,15 @@ class Validator {
 
 }  // namespace
 
-uint64_t ReservedDescriptors(uint32_t threads, size_t addresses) {
-  return kProcessDescriptors + uint64_t{threads} * (addresses + kWorkerDescriptors +
-                                                    kIdlePipesPerWorker * kDescriptorsPerPipe);
+uint32_t PipesPerWorker(uint32_t threads, uint64_t nofile) {
+  const uint64_t share = nofile / 8 / kDescriptorsPerPipe / threads;
+  return static_cast<uint32_t>(std::min(share, kMostPipesPerWorker));
+}
+
+uint64_t ReservedDescriptors(uint32_t threads, size_t addresses, uint32_t pipes_per_worker) {
+  const uint64_t worker =
+      addresses + kWorkerDescriptors + uint64_t{pipes_per_worker} * kDescriptorsPerPipe;
+  return kProcessDescriptors + uint64_t{threads} * worker;
 }
 
 bool IsLoop(const Address& listener, const Address& server) {

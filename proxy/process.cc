@@ -54,7 +54,9 @@ bool IsStaleUnixSocket(const Address& address) {
 class Process {
  public:
   Process(const Plan& plan, const ProcessOptions& options)
-      : plan_(plan), options_(options), shared_(plan, options.threads) {}
+      : plan_(plan), options_(options), shared_(plan, options.threads) {
+    shared_.limit.set_other_descriptors(static_cast<uint32_t>(options.reserved_descriptors));
+  }
 
   int Run();
 
@@ -133,6 +135,7 @@ bool Process::MakeWorkers() {
     options.seed = (static_cast<uint64_t>(getpid()) << 16 | i) * 0x9e3779b97f4a7c15u + 1;
     options.max_stacks = stacks;
     options.log_connections = plan_.access_log;
+    options.max_pipes = options_.pipes_per_worker;
     workers_.push_back(std::make_unique<Worker>(options, shared_));
     if (workers_.back()->init_error() != 0) {
       Complain(

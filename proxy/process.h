@@ -26,6 +26,8 @@ struct ProcessOptions {
   uint32_t threads = 1;
   absl::Duration drain_timeout = absl::Seconds(30);
   absl::Duration stats_interval = absl::ZeroDuration();  // off
+  uint32_t pipes_per_worker = 0;       // for splice; 0: never splice
+  uint64_t reserved_descriptors = 64;  // for what is no connection
   std::string version;
 };
 

@@ -1,0 +1,84 @@
+#include "proxy/plan_of.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+namespace parkway {
+
+namespace {
+
+// Reached without leaving this machine.
+bool IsLocal(const config::Address& address, const config::SystemFacts& facts) {
+  if (address.is_unix() || address.is_loopback()) return true;
+  const config::Address wanted = address.Unmapped();
+  return std::any_of(facts.own_addresses.begin(), facts.own_addresses.end(),
+                     [&wanted](const config::Address& own) {
+                       const config::Address plain = own.Unmapped();
+                       return plain.kind == wanted.kind && plain.ip == wanted.ip;
+                     });
+}
+
+ServerPlan ServerOf(const config::Server& server, const config::SystemFacts& facts,
+                    const PortRange& ephemeral) {
+  ServerPlan plan;
+  plan.name = server.name;
+  plan.address = AddressOf(server.address, facts.ipv6);
+  plan.local = IsLocal(server.address, facts);
+  plan.may_connect_to_itself =
+      plan.local && !server.address.is_unix() && ephemeral.contains(server.address.port);
+  return plan;
+}
+
+}  // namespace
+
+Address AddressOf(const config::Address& address, bool ipv6) {
+  switch (address.kind) {
+    case config::Address::Kind::kAnyIp:
+      if (ipv6) return Address::Ipv6({}, address.port);
+      return Address::Ipv4({}, address.port);
+    case config::Address::Kind::kIpv4: {
+      std::array<uint8_t, 4> bytes;
+      std::copy_n(address.ip.begin(), bytes.size(), bytes.begin());
+      return Address::Ipv4(bytes, address.port);
+    }
+    case config::Address::Kind::kIpv6:
+      return Address::Ipv6(address.ip, address.port);
+    case config::Address::Kind::kUnixPath:
+      return Address::UnixPath(address.path);
+    case config::Address::Kind::kUnixAbstract:
+      return Address::UnixAbstract(address.path);
+  }
+  return Address();
+}
+
+Plan PlanOf(const config::Snapshot& snapshot, const config::SystemFacts& facts,
+            const PortRange& ephemeral) {
+  const config::Scalars& scalars = snapshot.scalars;
+  Plan plan;
+  for (const config::Upstream& upstream : snapshot.upstreams) {
+    UpstreamPlan& added = plan.upstreams.emplace_back();
+    added.name = upstream.name;
+    added.connect_timeout = scalars.connect_timeout;
+    for (const config::Server& server : upstream.servers) {
+      added.servers.push_back(ServerOf(server, facts, ephemeral));
+    }
+  }
+  for (const config::Listener& listener : snapshot.listeners) {
+    for (const config::Address& address : listener.addresses) {
+      ListenerPlan& added = plan.listeners.emplace_back();
+      added.name = listener.name;
+      added.address = AddressOf(address, facts.ipv6);
+      added.backlog = static_cast<int>(scalars.backlog);
+      added.upstream = listener.upstream;
+      added.times.idle_ns = absl::ToInt64Nanoseconds(scalars.idle_timeout);
+      added.times.half_close_ns = absl::ToInt64Nanoseconds(scalars.half_close_timeout);
+      added.times.delayed_close_ns = absl::ToInt64Nanoseconds(scalars.delayed_close);
+    }
+  }
+  plan.max_connections = snapshot.max_connections;
+  plan.access_log = scalars.access_log == config::AccessLog::kStderr;
+  return plan;
+}
+
+}  // namespace parkway

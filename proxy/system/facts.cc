@@ -1,0 +1,154 @@
+#include "proxy/system/facts.h"
+
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <optional>
+#include <sstream>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
+
+namespace parkway {
+
+namespace {
+
+// The kernel's defaults.
+constexpr PortRange kDefaultPorts = {32768, 60999};
+
+std::string ReadFile(const std::string& path) {
+  std::ifstream file(path);
+  std::ostringstream bytes;
+  bytes << file.rdbuf();
+  return bytes.str();
+}
+
+uint32_t CpusOfAffinity() {
+  // More CPUs than the fixed mask holds: ask with larger ones.
+  for (int cpus = 1024; cpus <= 1024 * 1024; cpus *= 4) {
+    cpu_set_t* set = CPU_ALLOC(cpus);
+    const size_t size = CPU_ALLOC_SIZE(cpus);
+    const bool ok = sched_getaffinity(0, size, set) == 0;
+    const int count = ok ? CPU_COUNT_S(size, set) : 0;
+    CPU_FREE(set);
+    if (ok) return static_cast<uint32_t>(count);
+  }
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+// The least quota of our cgroup and those above it; 0: none.
+uint32_t CpusOfCgroup() {
+  uint32_t least = 0;
+  const auto take = [&least](uint32_t cpus) {
+    if (cpus > 0 && (least == 0 || cpus < least)) least = cpus;
+  };
+  // cgroup v2: one line "0::/path".
+  const std::string groups = ReadFile("/proc/self/cgroup");
+  const size_t at = groups.find("0::");
+  if (at != std::string::npos) {
+    std::string path = groups.substr(at + 3);
+    path.resize(std::min(path.find('\n'), path.size()));
+    for (;;) {
+      take(CpusOfQuota(ReadFile("/sys/fs/cgroup" + path + "/cpu.max")));
+      const size_t slash = path.rfind('/');
+      if (slash == std::string::npos) break;
+      path.resize(slash);
+    }
+  }
+  // cgroup v1, as containers mount it.
+  int64_t quota = 0, period = 0;
+  if (absl::SimpleAtoi(ReadFile("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), &quota) &&
+      absl::SimpleAtoi(ReadFile("/sys/fs/cgroup/cpu/cpu.cfs_period_us"), &period) && quota > 0 &&
+      period > 0) {
+    take(static_cast<uint32_t>((quota + period - 1) / period));
+  }
+  return least;
+}
+
+bool HasIpv6() {
+  const int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return false;
+  sockaddr_in6 any = {};
+  any.sin6_family = AF_INET6;
+  const bool bound = bind(fd, reinterpret_cast<sockaddr*>(&any), sizeof(any)) == 0;
+  close(fd);
+  return bound;
+}
+
+std::vector<config::Address> InterfaceAddresses() {
+  std::vector<config::Address> addresses;
+  ifaddrs* list = nullptr;
+  if (getifaddrs(&list) != 0) return addresses;
+  for (const ifaddrs* each = list; each != nullptr; each = each->ifa_next) {
+    if (each->ifa_addr == nullptr) continue;
+    config::Address address;
+    if (each->ifa_addr->sa_family == AF_INET) {
+      address.kind = config::Address::Kind::kIpv4;
+      const auto* v4 = reinterpret_cast<const sockaddr_in*>(each->ifa_addr);
+      memcpy(address.ip.data(), &v4->sin_addr, sizeof(v4->sin_addr));
+    } else if (each->ifa_addr->sa_family == AF_INET6) {
+      address.kind = config::Address::Kind::kIpv6;
+      const auto* v6 = reinterpret_cast<const sockaddr_in6*>(each->ifa_addr);
+      memcpy(address.ip.data(), &v6->sin6_addr, sizeof(v6->sin6_addr));
+    } else {
+      continue;
+    }
+    addresses.push_back(address);
+  }
+  freeifaddrs(list);
+  return addresses;
+}
+
+}  // namespace
+
+uint32_t CpusOfQuota(std::string_view cpu_max) {
+  const std::vector<std::string> words = absl::StrSplit(
+      absl::string_view(cpu_max.data(), cpu_max.size()), absl::ByAnyChar(" \n"), absl::SkipEmpty());
+  int64_t quota = 0, period = 0;
+  if (words.size() != 2 || !absl::SimpleAtoi(words[0], &quota) ||
+      !absl::SimpleAtoi(words[1], &period) || quota <= 0 || period <= 0) {
+    return 0;
+  }
+  return static_cast<uint32_t>((quota + period - 1) / period);
+}
+
+uint32_t UsableCpus() {
+  uint32_t cpus = CpusOfAffinity();
+  const uint32_t quota = CpusOfCgroup();
+  if (quota > 0) cpus = std::min(cpus, quota);
+  return std::max(cpus, 1u);
+}
+
+PortRange EphemeralPorts() {
+  std::istringstream text(ReadFile("/proc/sys/net/ipv4/ip_local_port_range"));
+  PortRange range;
+  if (!(text >> range.first >> range.last)) return kDefaultPorts;
+  return range;
+}
+
+config::SystemFacts FindSystemFacts() {
+  config::SystemFacts facts;
+  facts.cpus = UsableCpus();
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0) facts.nofile_hard = limit.rlim_max;
+  facts.ipv6 = HasIpv6();
+  facts.own_addresses = InterfaceAddresses();
+  facts.environment = [](const std::string& name) -> std::optional<std::string> {
+    const char* value = getenv(name.c_str());
+    if (value == nullptr) return std::nullopt;
+    return std::string(value);
+  };
+  return facts;
+}
+
+}  // namespace parkway

@@ -1,0 +1,36 @@
+// Facts: what this machine is and allows, found out once per start or reload.
+//
+// The configuration is computed from these and from the flags alone, so that a test may claim any
+// machine. Main thread; makes system calls and reads files under /proc and /sys.
+#ifndef PROXY_SYSTEM_FACTS_H_
+#define PROXY_SYSTEM_FACTS_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "config/snapshot.h"
+
+namespace parkway {
+
+struct PortRange {
+  uint16_t first = 0;
+  uint16_t last = 0;
+
+  bool contains(uint16_t port) const { return port >= first && port <= last; }
+};
+
+// CPUs in the affinity mask, or what the cgroup's quota is worth if that is less; at least 1.
+uint32_t UsableCpus();
+// A quota as cgroup v2 writes it ("200000 100000", "max 100000"): CPUs, rounded up. 0: no quota.
+uint32_t CpusOfQuota(std::string_view cpu_max);
+
+// The ports that the kernel chooses from for connections of its own.
+PortRange EphemeralPorts();
+
+config::SystemFacts FindSystemFacts();
+
+}  // namespace parkway
+
+#endif  // PROXY_SYSTEM_FACTS_H_

@@ -1,0 +1,114 @@
+#include "proxy/plan_of.h"
+
+#include <sys/socket.h>
+
+#include "config/value.h"
+#include "gtest/gtest.h"
+
+namespace parkway {
+namespace {
+
+using config::AddressUse;
+using config::ParseAddress;
+
+config::Address Of(const char* text) { return *ParseAddress(text, AddressUse::kConnects); }
+
+config::Snapshot Simple(const char* listen, const char* server) {
+  config::Snapshot snapshot;
+  snapshot.scalars = config::DefaultScalars();
+  snapshot.listeners.push_back({"web", {*ParseAddress(listen, AddressUse::kListens)}, 0});
+  snapshot.upstreams.push_back({"app", {{server, Of(server)}}});
+  return snapshot;
+}
+
+TEST(PlanOfTest, APortAloneIsBothFamiliesOrIpv4WhereThereIsNoIpv6) {
+  const config::Address any = *ParseAddress(":8080", AddressUse::kListens);
+  EXPECT_EQ(AddressOf(any, /*ipv6=*/true).family(), AF_INET6);
+  EXPECT_EQ(AddressOf(any, /*ipv6=*/false).family(), AF_INET);
+  EXPECT_EQ(AddressOf(any, true).port(), 8080);
+  EXPECT_TRUE(AddressOf(any, true).is_any());
+}
+
+TEST(PlanOfTest, EveryKindOfAddressKeepsItsText) {
+  for (const char* text :
+       {"10.1.2.3:80", "[2001:db8::1]:443", "unix:/run/x.sock", "unix:@name", "127.0.0.1:65535"}) {
+    EXPECT_EQ(AddressOf(Of(text), true).ToString(), text);
+  }
+}
+
+TEST(PlanOfTest, EachAddressOfAListenerIsListenedOnUnderItsName) {
+  config::Snapshot snapshot = Simple(":80", "10.0.0.1:80");
+  snapshot.listeners[0].addresses.push_back(*ParseAddress("unix:@web", AddressUse::kListens));
+  const Plan plan = PlanOf(snapshot, {}, {32768, 60999});
+  ASSERT_EQ(plan.listeners.size(), 2u);
+  EXPECT_EQ(plan.listeners[0].name, "web");
+  EXPECT_EQ(plan.listeners[1].name, "web");
+  EXPECT_TRUE(plan.listeners[1].address.is_unix());
+}
+
+TEST(PlanOfTest, AServerIsLocalIfItIsReachedWithoutLeavingTheMachine) {
+  config::SystemFacts facts;
+  facts.own_addresses = {Of("192.0.2.7:1")};
+  const auto local = [&facts](const char* server) {
+    return PlanOf(Simple(":80", server), facts, {}).upstreams[0].servers[0].local;
+  };
+  EXPECT_TRUE(local("127.0.0.1:9000"));
+  EXPECT_TRUE(local("[::1]:9000"));
+  EXPECT_TRUE(local("unix:/run/x.sock"));
+  EXPECT_TRUE(local("192.0.2.7:9000"));
+  EXPECT_TRUE(local("[::ffff:192.0.2.7]:9000"));
+  EXPECT_FALSE(local("192.0.2.8:9000"));
+  EXPECT_FALSE(local("[2001:db8::1]:9000"));
+}
+
+TEST(PlanOfTest, OnlyALocalPortThatTheKernelMightChooseCanConnectToItself) {
+  const auto may = [](const char* server) {
+    return PlanOf(Simple(":80", server), {}, {32768, 60999})
+        .upstreams[0]
+        .servers[0]
+        .may_connect_to_itself;
+  };
+  EXPECT_TRUE(may("127.0.0.1:32768"));
+  EXPECT_TRUE(may("[::1]:60999"));
+  EXPECT_FALSE(may("127.0.0.1:32767"));
+  EXPECT_FALSE(may("127.0.0.1:61000"));
+  EXPECT_FALSE(may("10.0.0.1:40000"));
+  EXPECT_FALSE(may("unix:/run/x.sock"));
+}
+
+TEST(PlanOfTest, TimesAndLimitsAreTheSnapshots) {
+  config::Snapshot snapshot = Simple(":80", "10.0.0.1:80");
+  snapshot.scalars.idle_timeout = absl::Minutes(2);
+  snapshot.scalars.half_close_timeout = absl::ZeroDuration();
+  snapshot.scalars.connect_timeout = absl::Milliseconds(250);
+  snapshot.scalars.backlog = 17;
+  snapshot.scalars.access_log = config::AccessLog::kOff;
+  snapshot.max_connections = 123;
+  const Plan plan = PlanOf(snapshot, {}, {});
+  EXPECT_EQ(plan.listeners[0].times.idle_ns, 120'000'000'000);
+  EXPECT_EQ(plan.listeners[0].times.half_close_ns, 0);
+  EXPECT_EQ(plan.listeners[0].times.delayed_close_ns, 1'000'000'000);
+  EXPECT_EQ(plan.listeners[0].backlog, 17);
+  EXPECT_EQ(plan.upstreams[0].connect_timeout, absl::Milliseconds(250));
+  EXPECT_EQ(plan.max_connections, 123u);
+  EXPECT_FALSE(plan.access_log);
+}
+
+TEST(FactsTest, AQuotaIsWorthItsCpusRoundedUp) {
+  EXPECT_EQ(CpusOfQuota("max 100000\n"), 0u);
+  EXPECT_EQ(CpusOfQuota("200000 100000\n"), 2u);
+  EXPECT_EQ(CpusOfQuota("150000 100000"), 2u);
+  EXPECT_EQ(CpusOfQuota("5000 100000"), 1u);
+  EXPECT_EQ(CpusOfQuota(""), 0u);
+  EXPECT_EQ(CpusOfQuota("nonsense"), 0u);
+  EXPECT_EQ(CpusOfQuota("-1 100000"), 0u);
+}
+
+TEST(FactsTest, ThisMachineHasACpuAndSomePorts) {
+  EXPECT_GE(UsableCpus(), 1u);
+  EXPECT_LT(EphemeralPorts().first, EphemeralPorts().last);
+  EXPECT_GT(FindSystemFacts().nofile_hard, 0u);
+}
+
+}  // namespace
+}  // namespace parkway
