@@ -73,8 +73,8 @@ TEST(LoadTest, TheSimpleCaseNeedsTwoFlags) {
   EXPECT_EQ(snapshot.upstreams[0].servers[1].name, "127.0.0.1:9001");
   EXPECT_EQ(snapshot.scalars, DefaultScalars());
   EXPECT_EQ(snapshot.threads, 2u);
-  EXPECT_EQ(snapshot.reserved_descriptors, 64u + 2 * (1 + 2 + 16));
-  EXPECT_EQ(snapshot.max_connections, (4096u - 64 - 2 * 19) / 2);
+  EXPECT_EQ(snapshot.reserved_descriptors, 16u + 2 * (1 + 2 + 2 * 32));
+  EXPECT_EQ(snapshot.max_connections, (4096u - 150) / 2);
 }
 
 TEST(LoadTest, AFlagsFileSaysTheSameAsTheCommandLine) {
@@ -412,8 +412,13 @@ TEST(LoadTest, AutomaticLimitsFollowTheMachineAndAreNeverZero) {
   facts.cpus = 0;
   const LoadResult small = LoadWith({"--listen=:80", "--upstream=1.2.3.4:5"}, {}, facts);
   ASSERT_THAT(small.errors, IsEmpty());
-  EXPECT_EQ(small.snapshot->max_connections, 1u);
+  EXPECT_EQ(small.snapshot->pipes_per_worker, 4u);
+  EXPECT_EQ(small.snapshot->max_connections, 18u);
   EXPECT_EQ(small.snapshot->threads, 1u);
+  facts.nofile_hard = 10;
+  const LoadResult tiny = LoadWith({"--listen=:80", "--upstream=1.2.3.4:5"}, {}, facts);
+  EXPECT_EQ(tiny.snapshot->pipes_per_worker, 0u);
+  EXPECT_EQ(tiny.snapshot->max_connections, 1u);
   facts.nofile_hard = ~uint64_t{0};
   facts.cpus = 5000;
   const LoadResult large = LoadWith({"--listen=:80", "--upstream=1.2.3.4:5"}, {}, facts);
@@ -423,15 +428,15 @@ TEST(LoadTest, AutomaticLimitsFollowTheMachineAndAreNeverZero) {
 
 TEST(LoadTest, TooManyConnectionsNameTheNumberThatWouldDo) {
   const char* line =
-      "command line: --max_connections: 20000 connections need 40102 descriptors with all others, "
-      "and the hard limit is 4096; 1997 would fit, or raise the limit of open files (nofile) to "
-      "40102";
+      "command line: --max_connections: 20000 connections need 40150 descriptors with all others, "
+      "and the hard limit is 4096; 1973 would fit, or raise the limit of open files (nofile) to "
+      "40150";
   EXPECT_THAT(ErrorsOf(LoadMore({"--max_connections=20000"})), ElementsAre(line));
   const LoadResult check = LoadMore({"--max_connections=20000", "--check"});
   EXPECT_EQ(check.action, Action::kCheck);
   EXPECT_EQ(check.exit_code, 0);
   EXPECT_THAT(check.warnings, ElementsAre(line));
-  EXPECT_THAT(LoadMore({"--max_connections=1997"}).errors, IsEmpty());
+  EXPECT_THAT(LoadMore({"--max_connections=1973"}).errors, IsEmpty());
 }
 
 TEST(LoadTest, ALoopByAnAddressOfThisMachineIsAnErrorAtStartOnly) {
