@@ -82,6 +82,7 @@ class Clients:
     def __init__(self, address):
         self.address = address
         self.open_ones = []
+        self.asked = set()
 
     def _poll(self, waiting, events, handle, seconds):
         """Calls handle(sock) for each that is ready until it says True; returns who is left."""
@@ -93,7 +94,8 @@ class Clients:
         while by_fd and time.monotonic() < end:
             for fd, _ in epoll.poll(0.2, 1024):
                 if fd in by_fd and handle(by_fd[fd]):
-                    epoll.unregister(fd)
+                    if by_fd[fd].fileno() >= 0:  # what is closed has left the set by itself
+                        epoll.unregister(fd)
                     del by_fd[fd]
         epoll.close()
         return list(by_fd.values())
@@ -159,6 +161,27 @@ class Clients:
 
         self._poll(list(missing), select.EPOLLIN, received, seconds)
         return done
+
+    def serve_and_leave(self, seconds):
+        """All send a byte, once; who gets it back leaves. How many did within `seconds`."""
+        for sock in self.open_ones:
+            if sock not in self.asked:
+                self.asked.add(sock)
+                sock.send(b"?")
+
+        def answered(sock):
+            try:
+                if sock.recv(1) != b"?":
+                    raise AssertionError("turned away")
+            except BlockingIOError:
+                return False
+            self.asked.discard(sock)
+            sock.close()
+            return True
+
+        before = len(self.open_ones)
+        self.open_ones = self._poll(self.open_ones, select.EPOLLIN, answered, seconds)
+        return before - len(self.open_ones)
 
     def endings(self, seconds=60):
         """Waits until each open one has ended: {"FIN": n, "RST": n, "open": n}; closes them."""

@@ -29,6 +29,13 @@ class Story(unittest.TestCase):
         return folder.name
 
 
+def folder_of(cls):
+    """A folder for all tests of the class `cls`."""
+    folder = tempfile.TemporaryDirectory(prefix="parkway-test-")
+    cls.addClassCleanup(folder.cleanup)
+    return folder.name
+
+
 class _Result(unittest.TextTestResult):
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
