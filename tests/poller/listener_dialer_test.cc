@@ -1,0 +1,279 @@
+// Listening and connecting with real sockets of this machine.
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "poller/address.h"
+#include "poller/clock.h"
+#include "poller/dialer.h"
+#include "poller/listener.h"
+#include "poller/poll_desc.h"
+#include "poller/scheduler.h"
+#include "poller/task.h"
+#include "tests/poller/engine.h"
+
+namespace parkway {
+namespace {
+
+constexpr int64_t kMs = 1'000'000;
+
+Address Loopback(uint16_t port = 0) { return Address::Ipv4({127, 0, 0, 1}, port); }
+
+class ListenerDialerTest : public TestPointTest {
+ protected:
+  void TearDown() override {
+    TestPoints::Clear();
+    for (const int fd : fds_) close(fd);
+    EXPECT_EQ(scheduler_.parked(), 0u);
+    EXPECT_EQ(scheduler_.wheel().count(), 0u);
+    EXPECT_EQ(scheduler_.netpoll().cache().in_use(), 0u);
+  }
+
+  int Keep(int fd) {
+    EXPECT_GE(fd, 0);
+    fds_.push_back(fd);
+    return fd;
+  }
+  int Listen(Address* bound, int backlog = 16) {
+    return Keep(OpenListenSocket(Loopback(), {.backlog = backlog}, bound));
+  }
+  // A client that is connected, or wants to be.
+  int Connect(const Address& to) {
+    const int fd = Keep(socket(to.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    static_cast<void>(connect(fd, to.data(), to.size()));
+    return fd;
+  }
+  int Option(int fd, int level, int name) {
+    int value = -1;
+    socklen_t length = sizeof(value);
+    EXPECT_EQ(getsockopt(fd, level, name, &value, &length), 0);
+    return value;
+  }
+  // How the dial of `to` ends, run by a task.
+  int DialTo(const Address& to, MonotonicTime deadline) {
+    int error = -1;
+    LambdaTask task([&](Scheduler& scheduler, Wake) {
+      const Dial dial = DialStart(scheduler, to, nullptr);
+      error = dial.error;
+      if (dial.desc == nullptr) return Next::Done();
+      desc_ = dial.desc;
+      if (dial.in_progress) error = DialFinish(scheduler, *dial.desc, deadline);
+      itself_ = error == 0 && ConnectedToItself(*dial.desc, to);
+      DialClose(scheduler, *dial.desc);
+      return Next::Done();
+    });
+    scheduler_.Spawn(task);
+    TurnUntil(scheduler_, [&] { return task.done; });
+    return error;
+  }
+  MonotonicTime In(int64_t ms) { return ReadMonotonicClock().PlusNs(ms * kMs); }
+
+  Scheduler scheduler_{{.max_stacks = 16}, nullptr};
+  PollDesc* desc_ = nullptr;
+  bool itself_ = false;
+  std::vector<int> fds_;
+};
+
+// ---------------------------------------------------------------------------------------------
+// Listening
+
+TEST_F(ListenerDialerTest, T54_WhatStaysInTheBacklogIsReportedAgain) {
+  Address bound;
+  const int fd = Listen(&bound);
+  PollDesc& desc = *scheduler_.netpoll().Allocate(fd, nullptr);
+  ASSERT_EQ(scheduler_.netpoll().RegisterListener(desc), 0);
+  for (int i = 0; i < 3; ++i) Connect(bound);
+  int accepted = 0;
+  LambdaTask task([&](Scheduler&, Wake wake) {
+    if (wake == Wake::kReady) {
+      const Accepted got = AcceptOne(fd);
+      EXPECT_GE(got.fd, 0);
+      EXPECT_EQ(got.peer.family(), AF_INET);
+      EXPECT_NE(Option(got.fd, IPPROTO_TCP, TCP_NODELAY), 0) << "inherited";
+      EXPECT_NE(Option(got.fd, SOL_SOCKET, SO_KEEPALIVE), 0) << "inherited";
+      Keep(got.fd);
+      if (++accepted == 3) return Next::Done();
+    }
+    return Next::AwaitReadable(desc);
+  });
+  scheduler_.Spawn(task);
+  TurnUntil(scheduler_, [&] { return task.done; });
+  EXPECT_EQ(AcceptOne(fd).error, EAGAIN);
+  EndUse(scheduler_, desc);
+}
+
+TEST_F(ListenerDialerTest, T55_OutOfDescriptorsTheListenerIsPausedSilentAndResumed) {
+  Address bound;
+  const int fd = Listen(&bound);
+  PollDesc& desc = *scheduler_.netpoll().Allocate(fd, nullptr);
+  ASSERT_EQ(scheduler_.netpoll().RegisterListener(desc), 0);
+  Connect(bound);
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const int next = dup(0);
+  close(next);
+  rlimit none = before;
+  none.rlim_cur = static_cast<rlim_t>(next);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  const Accepted refused = AcceptOne(fd);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(refused.error, EMFILE);
+  EXPECT_TRUE(AcceptMustPause(refused.error));
+  EXPECT_FALSE(AcceptMustPause(ECONNABORTED));
+
+  ASSERT_EQ(scheduler_.netpoll().PauseListener(desc), 0);
+  int wakes = 0;
+  LambdaTask task([&](Scheduler&, Wake wake) {
+    if (wake != Wake::kReady) return Next::AwaitReadable(desc);
+    ++wakes;
+    Keep(AcceptOne(fd).fd);
+    return Next::Done();
+  });
+  // What was latched before the pause is used up first.
+  TurnWithoutSleep(scheduler_);
+  static_cast<void>(desc.Reset(Direction::kRead));
+  scheduler_.Spawn(task);
+  for (int i = 0; i < 20; ++i) TurnWithoutSleep(scheduler_);
+  EXPECT_EQ(wakes, 0) << "no spin";
+  ASSERT_EQ(scheduler_.netpoll().ResumeListener(desc), 0);
+  TurnUntil(scheduler_, [&] { return task.done; });
+  EXPECT_EQ(wakes, 1);
+  EndUse(scheduler_, desc);
+}
+
+TEST_F(ListenerDialerTest, APortThatIsTakenIsRefusedButForTheWorkersOfOneProcess) {
+  Address bound;
+  Keep(OpenListenSocket(Loopback(), {.share = true}, &bound));
+  EXPECT_NE(bound.port(), 0);
+  EXPECT_EQ(OpenListenSocket(bound, {.share = true}, nullptr), -EADDRINUSE);
+  Keep(OpenListenSocket(bound, {.share = true, .join = true}, nullptr));
+}
+
+TEST_F(ListenerDialerTest, AListenerThatBlocksNewHandshakesKeepsWhatItHas) {
+  Address bound;
+  const int fd = Listen(&bound);
+  Connect(bound);
+  ASSERT_EQ(BlockNewHandshakes(fd), 0);
+  Connect(bound);
+  Keep(AcceptOne(fd).fd);
+  EXPECT_EQ(AcceptOne(fd).error, EAGAIN);
+  EXPECT_EQ(DialTo(bound, In(20)), ETIMEDOUT) << "its SYN is dropped, not answered with RST";
+}
+
+// ---------------------------------------------------------------------------------------------
+// Connecting
+
+TEST_F(ListenerDialerTest, ADialOfAListenerSucceeds) {
+  Address bound;
+  Listen(&bound);
+  EXPECT_EQ(DialTo(bound, In(10'000)), 0);
+  EXPECT_FALSE(itself_);
+}
+
+TEST_F(ListenerDialerTest, ADialOfAUnixListenerSucceedsAtOnceAndAFullOneSaysTryAgain) {
+  const Address address = Address::UnixAbstract("parkway-test-" + std::to_string(getpid()));
+  Keep(OpenListenSocket(address, {.backlog = 0}, nullptr));
+  EXPECT_EQ(DialTo(address, In(10'000)), 0);
+  EXPECT_EQ(DialTo(address, In(10'000)), EAGAIN);
+}
+
+TEST_F(ListenerDialerTest, T51_ARefusedDialSaysSoAndNothingIsRegisteredBeforeTheConnect) {
+  Address bound;
+  Keep(OpenListenSocket(Loopback(), {}, &bound));
+  close(fds_.back());
+  fds_.pop_back();
+  LambdaTask task([&](Scheduler& scheduler, Wake) {
+    const Dial dial = DialStart(scheduler, bound, nullptr);
+    if (dial.desc == nullptr) {
+      EXPECT_EQ(dial.error, ECONNREFUSED);
+      return Next::Done();
+    }
+    EXPECT_FALSE(dial.desc->registered());
+    EXPECT_EQ(DialFinish(scheduler, *dial.desc, In(10'000)), ECONNREFUSED);
+    DialClose(scheduler, *dial.desc);
+    return Next::Done();
+  });
+  scheduler_.Spawn(task);
+  TurnUntil(scheduler_, [&] { return task.done; });
+}
+
+// A listener whose queue is full: the kernel drops further SYNs, and a connect stays under way.
+class FullListenerTest : public ListenerDialerTest {
+ protected:
+  void SetUp() override {
+    ListenerDialerTest::SetUp();
+    if (IsSkipped()) return;
+    fd_ = Listen(&bound_, 0);
+    Connect(bound_);
+  }
+  Address bound_;
+  int fd_ = -1;
+};
+
+TEST_F(FullListenerTest, ADialThatIsNotAnsweredTimesOutAtItsDeadline) {
+  const MonotonicTime deadline = In(10);
+  EXPECT_EQ(DialTo(bound_, deadline), ETIMEDOUT);
+  EXPECT_GE(ReadMonotonicClock(), deadline);
+}
+
+TEST_F(FullListenerTest, T52_AWakeUpThatIsNoConnectionIsWaitedOut) {
+  int woken = 0;
+  TestPoints::On("DialFinish:woken", [&] { ++woken; });
+  const MonotonicTime deadline = In(10);
+  TestPoints::Once("PollDesc::BlockCommit:before",
+                   [&] { static_cast<void>(desc_->Ready(Direction::kWrite)); });
+  EXPECT_EQ(DialTo(bound_, deadline), ETIMEDOUT) << "not taken for connected";
+  EXPECT_EQ(woken, 1);
+}
+
+TEST_F(FullListenerTest, T53_ADialThatIsCancelledWhileItWaitsSaysSo) {
+  TestPoints::Once("Scheduler::Turn:about_to_sleep", [&] {
+    scheduler_.Post(LambdaMessage::Make([&](Scheduler& s) { s.Evict(*desc_); }));
+  });
+  EXPECT_EQ(DialTo(bound_, In(60'000)), ECANCELED);
+}
+
+TEST_F(ListenerDialerTest, T53_ADialWhoseDeadlinePassesAsItSucceedsLeavesNoDeadlineBehind) {
+  Address bound;
+  Listen(&bound);
+  LambdaTask task([&](Scheduler& scheduler, Wake) {
+    const Dial dial = DialStart(scheduler, bound, nullptr);
+    TestPoints::Once("DialFinish:woken", [&] {
+      scheduler.SetDeadline(*dial.desc, Directions::kWrite, MonotonicTime(1));
+    });
+    EXPECT_EQ(DialFinish(scheduler, *dial.desc, In(60'000)), 0);
+    EXPECT_EQ(dial.desc->CheckError(Direction::kWrite), WaitResult::kReady);
+    DialClose(scheduler, *dial.desc);
+    return Next::Done();
+  });
+  scheduler_.Spawn(task);
+  TurnUntil(scheduler_, [&] { return task.done; });
+}
+
+TEST_F(ListenerDialerTest, AConnectionToItselfIsRecognised) {
+  // A port that is bound and dialled by the same socket.
+  const int fd = Keep(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(bind(fd, Loopback().data(), Loopback().size()), 0);
+  sockaddr_storage storage;
+  socklen_t length = sizeof(storage);
+  auto* generic = reinterpret_cast<sockaddr*>(&storage);
+  ASSERT_EQ(getsockname(fd, generic, &length), 0);
+  const Address to = Address::FromSockaddr(generic, length);
+  static_cast<void>(connect(fd, to.data(), to.size()));
+  PollDesc& desc = *scheduler_.netpoll().Allocate(fd, nullptr);
+  EXPECT_TRUE(ConnectedToItself(desc, to));
+  EndUse(scheduler_, desc);
+}
+
+}  // namespace
+}  // namespace parkway
