@@ -62,6 +62,8 @@ int DialFinish(Scheduler& scheduler, PollDesc& desc, MonotonicTime deadline) {
     if (named == 0) break;
     if (named != -ENOTCONN) return -named;
   }
+  // Evicted as it succeeded: its owner wants no connection any more (golang/go#16523).
+  if (desc.CheckError(Direction::kWrite) == WaitResult::kClosing) return ECANCELED;
   scheduler.SetDeadline(desc, Directions::kWrite, MonotonicTime());
   return 0;
 }

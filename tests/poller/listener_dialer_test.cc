@@ -243,6 +243,13 @@ TEST_F(FullListenerTest, T53_ADialThatIsCancelledWhileItWaitsSaysSo) {
   EXPECT_EQ(DialTo(bound_, In(60'000)), ECANCELED);
 }
 
+TEST_F(ListenerDialerTest, T53_ADialThatIsCancelledAsItSucceedsReturnsNoPoisonedConnection) {
+  Address bound;
+  Listen(&bound);
+  TestPoints::Once("DialFinish:woken", [&] { scheduler_.Evict(*desc_); });
+  EXPECT_EQ(DialTo(bound, In(60'000)), ECANCELED);
+}
+
 TEST_F(ListenerDialerTest, T53_ADialWhoseDeadlinePassesAsItSucceedsLeavesNoDeadlineBehind) {
   Address bound;
   Listen(&bound);
