@@ -193,6 +193,40 @@ TEST_F(RelayTest, AFinIsReportedAfterTheLastByte) {
   EXPECT_EQ(got, "last");
 }
 
+TEST_F(RelayTest, AFinThatCameWithTheLastBytesWaitsUntilTheSinkHasThem) {
+  Begin(TcpPair(), TcpPair());
+  // The sink takes nothing.
+  const std::string filler = Bytes(64 * 1024);
+  std::string before;
+  for (int quiet = 0; quiet < 20;) {
+    const ssize_t n = send(to_.near, filler.data(), filler.size(), 0);
+    if (n > 0) before.append(filler, 0, static_cast<size_t>(n));
+    quiet = n > 0 ? 0 : quiet + 1;
+    Poll();
+  }
+  ASSERT_EQ(send(from_.far, "rest", 4, 0), 4);
+  ASSERT_EQ(shutdown(from_.far, SHUT_WR), 0);
+  Poll(1000000000);
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_EQ(Run().outcome, Outcome::kAwaitWritable);
+    EXPECT_EQ(relay_.held(), 4u);
+  }
+  std::string got;
+  Relay::Step step{.outcome = Outcome::kAwaitWritable};
+  for (int i = 0; i < 10000 && step.outcome == Outcome::kAwaitWritable; ++i) {
+    Receive(got);
+    Poll(1000000);
+    step = Run();
+  }
+  EXPECT_EQ(step.outcome, Outcome::kEnd);
+  for (int i = 0; i < 1000 && got.size() < before.size() + 4; ++i) {
+    pollfd readable = {to_.far, POLLIN, 0};
+    poll(&readable, 1, 100);
+    Receive(got);
+  }
+  EXPECT_TRUE(got == before + "rest") << got.size();
+}
+
 TEST_F(RelayTest, ALongStreamBecomesBulkGoesThroughAPipeAndLeavesNothingInside) {
   Begin(TcpPair(), TcpPair());
   Carry(Bytes(8 << 20));

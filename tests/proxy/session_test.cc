@@ -1,0 +1,298 @@
+// How a session ends, on real sockets and one scheduler: what the clients and servers around it
+// get to see, and who is told what when the two directions meet the same failure.
+#include "proxy/session/session.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "gtest/gtest.h"
+#include "poller/inbox.h"
+#include "poller/pools.h"
+#include "poller/scheduler.h"
+#include "poller/test_point.h"
+#include "proxy/core/stats.h"
+
+namespace parkway {
+namespace {
+
+constexpr int64_t kSecond = 1'000'000'000;
+
+struct Pair {
+  int near = -1;  // the proxy's
+  int far = -1;   // the other program's
+};
+
+// `far_receives`: the most that its receive queue takes, about; 0: as the system has it.
+Pair TcpPair(int far_receives = 0) {
+  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof(address);
+  auto* any = reinterpret_cast<sockaddr*>(&address);
+  EXPECT_EQ(bind(listener, any, length), 0);
+  EXPECT_EQ(listen(listener, 1), 0);
+  EXPECT_EQ(getsockname(listener, any, &length), 0);
+  Pair pair;
+  pair.far = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (far_receives > 0) {
+    setsockopt(pair.far, SOL_SOCKET, SO_RCVBUF, &far_receives, sizeof(far_receives));
+  }
+  EXPECT_EQ(connect(pair.far, any, length), 0);
+  pair.near = accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  EXPECT_GE(pair.near, 0);
+  fcntl(pair.far, F_SETFL, O_NONBLOCK);
+  close(listener);
+  return pair;
+}
+
+void ResetNow(int& fd) {
+  const linger now = {1, 0};
+  EXPECT_EQ(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
+  close(fd);
+  fd = -1;
+}
+
+class Nothing : public Message {
+ public:
+  void Deliver(Scheduler&) override {}
+};
+
+class SessionTest : public testing::Test, public SessionHost, public Scheduler::Delegate {
+ protected:
+  static void SetUpTestSuite() { signal(SIGPIPE, SIG_IGN); }
+
+  void TearDown() override {
+#ifdef PARKWAY_TEST_POINTS
+    TestPoints::Clear();
+#endif
+    if (session_ != nullptr) {
+      session_->Abort(CloseCause::kDrain, true);
+      for (int i = 0; i < 100 && session_ != nullptr; ++i) Turn();
+    }
+    EXPECT_EQ(session_, nullptr) << "the session does not end";
+    EXPECT_EQ(scheduler_->netpoll().cache().in_use(), 0u);
+    for (const int fd : {client_.far, server_.far}) {
+      if (fd >= 0) close(fd);
+    }
+    EXPECT_EQ(chunks_.in_use(), 0u);
+  }
+
+  void Begin(const Pair& client, const Pair& server) {
+    client_ = client;
+    server_ = server;
+    Scheduler::Options options;
+    options.context = static_cast<SessionHost*>(this);
+    scheduler_ = std::make_unique<Scheduler>(options, this);
+    SessionHost::scheduler = scheduler_.get();
+    tools = {buffer_.get(), &chunks_, nullptr};
+    stats = &stats_;
+    PollDesc* desc = scheduler_->netpoll().Allocate(client.near, nullptr);
+    session_ = new Session(1, *desc, PackedAddress(), times_, scheduler_->now());
+    session_->Start(*scheduler_);
+    for (int i = 0; i < 3; ++i) Turn();
+    ASSERT_NE(session_, nullptr);
+    ASSERT_EQ(session_->phase(), Session::Phase::kRelaying);
+  }
+
+  // SessionHost.
+  bool Connect(Session& session) override {
+    session.set_server(scheduler_->netpoll().Allocate(server_.near, &session));
+    return true;
+  }
+  void Finished(Session& session) override {
+    cause_ = session.cause();
+    unsent_ = session.unsent_bytes();
+    session_ = nullptr;
+    delete &session;
+  }
+  // Scheduler::Delegate.
+  void OnHangup(PollDesc& desc) override { static_cast<Session*>(desc.user())->OnHangup(desc); }
+  void OnTimer(TimerWheel::Node& node) override { Session::OfTimer(node).OnTimer(); }
+
+  // One turn, that does not sleep.
+  void Turn() {
+    scheduler_->Post(std::make_unique<Nothing>());
+    scheduler_->Turn();
+  }
+  // Turns until `done`, or for ten seconds.
+  bool TurnUntil(const std::function<bool()>& done) {
+    const MonotonicTime end = ReadMonotonicClock().PlusNs(10 * kSecond);
+    while (!done()) {
+      if (end < ReadMonotonicClock()) return false;
+      Turn();
+    }
+    return true;
+  }
+
+  // What is there now at `fd`. True: more may come. False: it has ended; `error_` is 0 for a FIN.
+  bool Receive(int fd, std::string& got) {
+    char bytes[64 * 1024];
+    for (;;) {
+      const ssize_t n = recv(fd, bytes, sizeof(bytes), 0);
+      if (n < 0 && errno == EAGAIN) return true;
+      if (n <= 0) {
+        error_ = n == 0 ? 0 : errno;
+        return false;
+      }
+      got.append(bytes, static_cast<size_t>(n));
+    }
+  }
+  // Turns and receives until the end.
+  void ReceiveAll(int fd, std::string& got) {
+    for (int i = 0; i < 10000 && Receive(fd, got); ++i) {
+      if (session_ != nullptr) {
+        Turn();
+      } else {
+        pollfd readable = {fd, POLLIN, 0};
+        poll(&readable, 1, 1000);
+      }
+    }
+  }
+  // Sends to `fd` and turns until nothing moves any more; returns how much.
+  size_t Fill(int fd) {
+    const std::string some(32 * 1024, 'x');
+    size_t sent = 0;
+    for (int quiet = 0; quiet < 20;) {
+      const ssize_t n = send(fd, some.data(), some.size(), 0);
+      quiet = n > 0 ? 0 : quiet + 1;
+      if (n > 0) sent += static_cast<size_t>(n);
+      Turn();
+    }
+    return sent;
+  }
+
+  const std::unique_ptr<char[]> buffer_{new char[RelayTools::kBufferBytes]};
+  ChunkPool chunks_{size_t{1} << 20};
+  WorkerStats stats_;
+  SessionTimes times_{.idle_ns = 0, .half_close_ns = 0, .delayed_close_ns = 10 * kSecond};
+  std::unique_ptr<Scheduler> scheduler_;
+  Pair client_, server_;
+  Session* session_ = nullptr;
+  CloseCause cause_ = CloseCause::kNone;
+  uint32_t unsent_ = 0;
+  int error_ = -1;
+};
+
+TEST_F(SessionTest, TwoFinsEndItInOrderAndNobodySeesAReset) {
+  Begin(TcpPair(), TcpPair());
+  ASSERT_EQ(send(client_.far, "question", 8, 0), 8);
+  ASSERT_EQ(shutdown(client_.far, SHUT_WR), 0);
+  std::string got;
+  ASSERT_TRUE(TurnUntil([&] { return !Receive(server_.far, got); }));
+  EXPECT_EQ(got, "question");
+  EXPECT_EQ(error_, 0);
+  ASSERT_NE(session_, nullptr) << "the other direction goes on";
+  ASSERT_EQ(send(server_.far, "answer", 6, 0), 6);
+  close(server_.far);
+  server_.far = -1;
+  got.clear();
+  ReceiveAll(client_.far, got);
+  EXPECT_EQ(got, "answer");
+  EXPECT_EQ(error_, 0);
+  EXPECT_EQ(cause_, CloseCause::kClientFin);
+}
+
+TEST_F(SessionTest, AResetWaitsUntilTheSendQueueOfTheOtherSideIsEmpty) {
+  Begin(TcpPair(/*far_receives=*/4096), TcpPair());
+  const int much = 1 << 20;
+  setsockopt(client_.near, SOL_SOCKET, SO_SNDBUF, &much, sizeof(much));
+  const std::string bytes(200'000, 'b');
+  size_t sent = 0;
+  ASSERT_TRUE(TurnUntil([&] {
+    if (sent < bytes.size()) {
+      const ssize_t n = send(server_.far, bytes.data() + sent, bytes.size() - sent, 0);
+      if (n > 0) sent += static_cast<size_t>(n);
+    }
+    return session_->bytes_down() == bytes.size();
+  })) << "the kernel has all of it";
+  ResetNow(server_.far);
+  ASSERT_TRUE(TurnUntil([&] { return session_->phase() != Session::Phase::kRelaying; }));
+  for (int i = 0; i < 10; ++i) Turn();
+  EXPECT_NE(session_, nullptr) << "the client has not taken everything yet";
+  std::string got;
+  ReceiveAll(client_.far, got);
+  EXPECT_EQ(got.size(), bytes.size());
+  EXPECT_EQ(error_, ECONNRESET) << "and then it learns how this ended";
+  EXPECT_EQ(cause_, CloseCause::kServerRst);
+  EXPECT_EQ(unsent_, 0u);
+}
+
+TEST_F(SessionTest, AResetWaitsForASlowReceiverAsLongAsDelayedCloseAndNotLonger) {
+  times_.delayed_close_ns = kSecond / 20;
+  Begin(TcpPair(/*far_receives=*/4096), TcpPair());
+  Fill(server_.far);
+  ResetNow(server_.far);
+  ASSERT_TRUE(TurnUntil([&] { return session_ == nullptr; }));
+  EXPECT_GT(unsent_, 0u) << "what could not be delivered is counted";
+  std::string got;
+  ReceiveAll(client_.far, got);
+  EXPECT_EQ(error_, ECONNRESET);
+}
+
+TEST_F(SessionTest, BytesThatAreDroppedMakeTheEndAReset) {
+  Begin(TcpPair(/*far_receives=*/4096), TcpPair());
+  Fill(server_.far);
+  ASSERT_NE(session_, nullptr);
+  session_->Abort(CloseCause::kIdle, /*reset=*/false);
+  ASSERT_TRUE(TurnUntil([&] { return session_ == nullptr; }));
+  EXPECT_GT(unsent_, 0u);
+  std::string got;
+  ReceiveAll(client_.far, got);
+  EXPECT_EQ(error_, ECONNRESET) << "a FIN would say that this was all";
+}
+
+TEST_F(SessionTest, AResetThatNobodyWaitsForIsNoticedAndTheRestIsDelivered) {
+  Begin(TcpPair(), TcpPair(/*far_receives=*/4096));
+  const size_t sent = Fill(client_.far);
+  const uint64_t taken = session_->bytes_up();
+  // Up waits for the server to take more, down waits for the server to say something.
+  ResetNow(client_.far);
+  ASSERT_TRUE(TurnUntil([&] { return session_->phase() != Session::Phase::kRelaying; }));
+  EXPECT_EQ(session_->cause(), CloseCause::kClientRst);
+  std::string got;
+  ReceiveAll(server_.far, got);
+  EXPECT_EQ(error_, ECONNRESET);
+  EXPECT_GE(got.size(), taken) << "all that was in a queue or in hand";
+  EXPECT_LE(got.size(), sent);
+  EXPECT_EQ(cause_, CloseCause::kClientRst);
+}
+
+#ifdef PARKWAY_TEST_POINTS
+TEST_F(SessionTest, AResetThatTheWriterMetFirstIsNoFinToTheReader) {
+  Begin(TcpPair(), TcpPair());
+  // The reset comes after the poll: no event has told of it when the up direction writes, and its
+  // write takes the error. The down direction then reads an end of stream.
+  TestPoints::Once("Netpoll::Ready:checked", [this] { ResetNow(server_.far); });
+  ASSERT_EQ(send(client_.far, "x", 1, 0), 1);
+  Turn();
+  std::string got;
+  ReceiveAll(client_.far, got);
+  EXPECT_EQ(error_, ECONNRESET);
+  EXPECT_EQ(cause_, CloseCause::kServerRst);
+}
+#endif
+
+TEST_F(SessionTest, AResetThatBothDirectionsMeetInOneBatchHasOneCause) {
+  Begin(TcpPair(), TcpPair());
+  ASSERT_EQ(send(client_.far, "x", 1, 0), 1);
+  ResetNow(server_.far);
+  std::string got;
+  ReceiveAll(client_.far, got);
+  EXPECT_EQ(error_, ECONNRESET);
+  EXPECT_EQ(cause_, CloseCause::kServerRst);
+}
+
+}  // namespace
+}  // namespace parkway
