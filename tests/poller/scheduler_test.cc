@@ -92,6 +92,30 @@ TEST_F(SchedulerTest, T1_AnEventBetweenTheAttemptAndTheAnnouncementIsNotMissed) 
   End(desc);
 }
 
+TEST_F(SchedulerTest, AnEdgeThatCameSinceTheAttemptCountsThoughTheTaskDidSomethingElseMeanwhile) {
+  SocketPair pair;
+  PollDesc& desc = Allocate(pair.near());
+  ASSERT_EQ(scheduler_.netpoll().Register(desc), 0);
+  TurnWithoutSleep(scheduler_);
+  LambdaTask task([&](Scheduler& scheduler, Wake) {
+    // The attempt found nothing; then bytes came, and an event of them.
+    EXPECT_EQ(desc.Reset(kRead), WaitResult::kReady);
+    pair.Say("x");
+    Netpoll::Polled polled;
+    scheduler.netpoll().Poll(0, polled);
+    EXPECT_EQ(PollDescPeer::Word(desc, kRead), PollDescPeer::kReady);
+    result_ = scheduler.Wait(desc, kRead);
+    return Next::Done();
+  });
+  scheduler_.Spawn(task);
+  for (int i = 0; i < 5; ++i) TurnWithoutSleep(scheduler_);
+  EXPECT_TRUE(task.done) << "no second edge comes for what is there already";
+  EXPECT_EQ(result_, WaitResult::kReady);
+  if (!task.done) scheduler_.Evict(desc);
+  for (int i = 0; i < 5; ++i) TurnWithoutSleep(scheduler_);
+  End(desc);
+}
+
 TEST_F(SchedulerTest, T2_AnEventBetweenAnnouncementAndCommitResumesTheTaskAtOnce) {
   SocketPair pair;
   PollDesc& desc = Allocate(pair.near());
