@@ -385,7 +385,7 @@ PARTS = {
 
 # Only when named.
 MORE = {
-    "mutants": ("plants faults and shows which test catches each", script("tests/model/mutants")),
+    "mutants": ("plants faults and shows which test catches each", script("tests/mutants/run")),
     "bench": ("the benchmarks", script("tests/bench/run", flavour="opt")),
 }
 

@@ -1,0 +1,358 @@
+"""The faults that tests/mutants/run plants, and the tests that are to catch them.
+
+Each is one or more replacements of text that occurs exactly once in its file. When the code
+changes so that the text is gone, the run says so: write the fault anew, as it would be made today.
+"""
+
+from typing import NamedTuple
+
+
+class Edit(NamedTuple):
+    file: str
+    old: str
+    new: str
+
+
+class Fault(NamedTuple):
+    name: str
+    why: str  # what goes wrong in production
+    edits: list[Edit]
+    tests: list[str]
+
+
+POLL_DESC = "//tests/poller:poll_desc_test"
+NETPOLL = "//tests/poller:netpoll_test"
+SCHEDULER = "//tests/poller:scheduler_test"
+SHORT_READ = "//tests/poller:short_read_test"
+RELAY = "//tests/proxy:relay_test"
+SESSION = "//tests/proxy:session_test"
+
+FAULTS = [
+    Fault(
+        "no_recheck_after_announce",
+        "an eviction between the check and the announcement is never seen",
+        [
+            Edit(
+                "poller/scheduler.cc",
+                "    if (desc.CheckError(direction) == WaitResult::kReady) {\n      Task::Parking parking",
+                "    {\n      Task::Parking parking",
+            )
+        ],
+        [SCHEDULER],
+    ),
+    Fault(
+        "no_recheck_after_idle_commit",
+        "the same for a task without a stack",
+        [
+            Edit(
+                "poller/scheduler.cc",
+                "  if (error == WaitResult::kReady) return false;\n  if (!desc.RetractIdle",
+                "  if (true) return false;\n  if (!desc.RetractIdle",
+            )
+        ],
+        [SCHEDULER],
+    ),
+    Fault(
+        "unblock_before_publish",
+        "who announces itself in between parks for ever",
+        [
+            Edit(
+                "poller/poll_desc.cc",
+                """  PublishInfo();
+  change.woken.reader = Unblock(Direction::kRead, false);
+  change.woken.writer = Unblock(Direction::kWrite, false);
+""",
+                """  change.woken.reader = Unblock(Direction::kRead, false);
+  change.woken.writer = Unblock(Direction::kWrite, false);
+  PublishInfo();
+""",
+            )
+        ],
+        [POLL_DESC],
+    ),
+    Fault(
+        "unblock_before_publish_of_a_timeout",
+        "the same for a deadline that passes",
+        [
+            Edit(
+                "poller/poll_desc.cc",
+                """  PublishInfo();
+  if (read) result.woken.reader = Unblock(Direction::kRead, false);
+  if (write) result.woken.writer = Unblock(Direction::kWrite, false);
+""",
+                """  if (read) result.woken.reader = Unblock(Direction::kRead, false);
+  if (write) result.woken.writer = Unblock(Direction::kWrite, false);
+  PublishInfo();
+""",
+            )
+        ],
+        [POLL_DESC],
+    ),
+    Fault(
+        "push_later_bumps_rseq",
+        "the armed timer is stale, and the deadline is missed by its own timer",
+        [
+            Edit(
+                "poller/poll_desc.cc",
+                "  return stored.compare_exchange_strong("
+                "old, deadline.ns(), std::memory_order_relaxed);",
+                """  LeafLockGuard guard(lock_);
+  ++(direction == Direction::kRead ? rseq_ : wseq_);
+  return stored.compare_exchange_strong(old, deadline.ns(), std::memory_order_relaxed);""",
+            )
+        ],
+        [POLL_DESC],
+    ),
+    Fault(
+        "push_later_by_store",
+        "a shortening by another thread is undone",
+        [
+            Edit(
+                "poller/poll_desc.cc",
+                "  return stored.compare_exchange_strong("
+                "old, deadline.ns(), std::memory_order_relaxed);",
+                """  stored.store(deadline.ns(), std::memory_order_relaxed);
+  return true;""",
+            )
+        ],
+        [POLL_DESC],
+    ),
+    Fault(
+        "no_fdseq_check",
+        "an event of a closed connection wakes the next one",
+        [
+            Edit(
+                "poller/netpoll.cc",
+                "  if (desc == nullptr || desc->fdseq() != fdseq) return;",
+                "  if (desc == nullptr) return;",
+            )
+        ],
+        [NETPOLL],
+    ),
+    Fault(
+        "no_fdseq_check_of_a_hangup",
+        "a hang-up is told to the next owner of the descriptor",
+        [
+            Edit(
+                "poller/scheduler.cc",
+                "    if (desc->fdseq() != polled_.hangups[i].fdseq || delegate_ == nullptr) continue;",
+                "    if (delegate_ == nullptr) continue;",
+            )
+        ],
+        [SCHEDULER],
+    ),
+    Fault(
+        "short_read_trusted_despite_rdhup",
+        "a FIN that came with the last bytes is never looked for",
+        [
+            Edit(
+                "poller/socket.cc",
+                "  if ((bits & (PollDesc::kHangup | PollDesc::kUrgent)) == 0) {",
+                "  if ((bits & PollDesc::kUrgent) == 0) {",
+            )
+        ],
+        [SHORT_READ],
+    ),
+    Fault(
+        "short_read_trusted_despite_pri",
+        "the bytes behind an urgent mark stay in the queue",
+        [
+            Edit(
+                "poller/socket.cc",
+                "  if ((bits & (PollDesc::kHangup | PollDesc::kUrgent)) == 0) {",
+                "  if ((bits & PollDesc::kHangup) == 0) {",
+            )
+        ],
+        [SHORT_READ],
+    ),
+    Fault(
+        "short_read_at_a_mark_taken_for_the_end",
+        "the bytes behind an urgent mark are lost when the FIN has come",
+        [
+            Edit(
+                "poller/socket.cc",
+                "  } else if ((bits & (PollDesc::kError | PollDesc::kUrgent)) == 0) {",
+                "  } else if ((bits & PollDesc::kError) == 0) {",
+            )
+        ],
+        [SHORT_READ],
+    ),
+    Fault(
+        "rest_of_a_short_write_dropped",
+        "bytes are missing in the middle of a stream",
+        [
+            Edit(
+                "proxy/session/relay.cc",
+                "      const bool held = Hold(tools.buffer + sent, got.bytes - sent, tools);",
+                "      const bool held = sent > 0 || Hold(tools.buffer + sent, got.bytes - sent, tools);",
+            )
+        ],
+        [RELAY],
+    ),
+    Fault(
+        "rest_of_a_splice_dropped",
+        "the same in bulk",
+        [
+            Edit(
+                "proxy/session/relay.cc",
+                "  if (held_ == 0) ReturnHands(tools);\n  return true;",
+                "  ReturnHands(tools);\n  return true;",
+            )
+        ],
+        [RELAY],
+    ),
+    Fault(
+        "fin_sent_before_the_rest",
+        "the receiver takes a part for the whole",
+        [
+            Edit(
+                "proxy/session/relay.cc",
+                "      source_ended_ = got.end;\n      read_bytes_ = kFirstReadBytes;\n"
+                "      if (ok) step.outcome = Outcome::kAwaitWritable;",
+                "      source_ended_ = got.end;\n      read_bytes_ = kFirstReadBytes;\n"
+                "      if (ok) step.outcome = got.end ? Outcome::kEnd : Outcome::kAwaitWritable;",
+            )
+        ],
+        [RELAY],
+    ),
+    Fault(
+        "error_eaten_by_the_other_direction",
+        "a reset that a write met first looks like a FIN to the reader",
+        [
+            Edit(
+                "poller/socket.cc",
+                "    if (bits & PollDesc::kError) {",
+                "    if (false) {",
+            )
+        ],
+        [SHORT_READ],
+    ),
+    Fault(
+        "error_eaten_by_the_other_direction_taken_for_a_fin",
+        "the same where no event has told of the reset yet",
+        [
+            Edit(
+                "proxy/session/session.cc",
+                "      if (phase_ == Phase::kResetting) break;\n      return OnEnd(flow);",
+                "      return OnEnd(flow);",
+            )
+        ],
+        [SESSION],
+    ),
+    Fault(
+        "hangup_that_nobody_waits_for_forgotten",
+        "a reset is noticed only when somebody reads again",
+        [
+            Edit(
+                "proxy/session/session.cc",
+                "    case Phase::kRelaying:\n      OnSideError(side, 0);\n      return;",
+                "    case Phase::kRelaying:\n      return;",
+            )
+        ],
+        [SESSION],
+    ),
+    Fault(
+        "reset_without_an_attempt",
+        "an edge that came after the last read is dropped",
+        [
+            Edit(
+                "poller/scheduler.cc",
+                "    WaitResult error = desc.CheckError(direction);\n"
+                "    if (error != WaitResult::kReady) return error;\n",
+                "    WaitResult error = desc.Reset(direction);\n"
+                "    if (error != WaitResult::kReady) return error;\n",
+            )
+        ],
+        [SCHEDULER],
+    ),
+    Fault(
+        "inbox_not_looked_at_before_sleep",
+        "what was posted just before the sleep lies there until something else happens",
+        [
+            Edit(
+                "poller/scheduler.cc",
+                "    if (inbox_.empty() && !stop_.load(std::memory_order_seq_cst)) timeout = TimeoutNs();",
+                "    if (!stop_.load(std::memory_order_seq_cst)) timeout = TimeoutNs();",
+            )
+        ],
+        [SCHEDULER],
+    ),
+    Fault(
+        "remote_evict_without_handle_check",
+        "a kill that comes late ends somebody else's connection",
+        [
+            Edit(
+                "poller/poll_desc.cc",
+                "  // Idempotent, because a kill, a drain and a local close do race.\n"
+                "  if (fdseq() != expected || closing_) return change;",
+                "  // Idempotent, because a kill, a drain and a local close do race.\n"
+                "  if (expected == 0 || closing_) return change;",
+            )
+        ],
+        [POLL_DESC],
+    ),
+    Fault(
+        "remote_deadline_without_handle_check",
+        "a deadline that comes late is set on somebody else's connection",
+        [
+            Edit(
+                "poller/poll_desc.cc",
+                "  LeafLockGuard guard(lock_);\n"
+                "  if (fdseq() != expected || closing_) return change;\n"
+                "  change.applied = true;\n  if (Has(",
+                "  LeafLockGuard guard(lock_);\n"
+                "  if (expected == 0 || closing_) return change;\n"
+                "  change.applied = true;\n  if (Has(",
+            )
+        ],
+        [POLL_DESC],
+    ),
+    Fault(
+        "double_wake_up",
+        "a task that another thread has taken is queued by its owner as well",
+        [
+            Edit(
+                "poller/scheduler.cc",
+                "  if (!desc.RetractIdle(direction, &task)) return false;",
+                "  static_cast<void>(desc.RetractIdle(direction, &task));",
+            )
+        ],
+        [SCHEDULER],
+    ),
+    Fault(
+        "reset_while_the_send_queue_is_full",
+        "what the kernel had taken is thrown away by the reset",
+        [
+            Edit(
+                "proxy/session/session.cc",
+                "  if (queued <= 0 || waited >= times_->delayed_close_ns) {",
+                "  if (true || waited >= times_->delayed_close_ns) {",
+            )
+        ],
+        [SESSION],
+    ),
+    Fault(
+        "freed_by_the_first_task_that_leaves",
+        "the other task of the session runs in memory that is somebody else's",
+        [
+            Edit(
+                "proxy/session/session.cc",
+                "  if (!up_.live && !down_.live) AllLeft();\n  return Next::Done();",
+                "  AllLeft();\n  return Next::Done();",
+            )
+        ],
+        [SESSION],
+    ),
+    Fault(
+        "bytes_dropped_without_a_reset",
+        "who gets only a part is told that this is all",
+        [
+            Edit(
+                "proxy/session/session.cc",
+                "  if (lost_down > 0) reset_client_ = true;",
+                "  static_cast<void>(lost_down);",
+            )
+        ],
+        [SESSION],
+    ),
+]
