@@ -102,7 +102,7 @@ class Reader {
     FlagLine line;
     line.place = PlaceOf(begin);
     const std::optional<size_t> value = ReadHead(begin, &line.name);
-    const bool good = ReadValue(value.value_or(line_.size()), value.has_value(), &line);
+    const bool good = ReadValue(value.value_or(begin), value.has_value(), &line);
     if (good && value.has_value()) lines_.push_back(std::move(line));
   }
 

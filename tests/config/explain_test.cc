@@ -1,0 +1,170 @@
+// --dump_config prints a flags file that says the same and prints the same.
+#include "config/explain.h"
+
+#include <algorithm>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "config/flags.h"
+#include "config/grammar.h"
+#include "config/load.h"
+#include "config/text.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/config/fake_files.h"
+
+namespace parkway::config {
+namespace {
+
+using ::testing::IsEmpty;
+
+LoadResult DumpOf(const std::string& file) {
+  FakeFiles files({{"a", file}});
+  return Load(std::vector<std::string>{"-c", "a", "-T"}, SystemFacts(), files);
+}
+
+TEST(ExplainTest, ShowsOnlyWhatDiffersInCanonicalForm) {
+  const LoadResult result = DumpOf(
+      "--upstream=servers=1.2.3.4:5,\"unix:/a b\" name=app\n"
+      "--listen=name=web addr=[0::0]:0443,unix:/x upstream=app\n"
+      "--threads=3\n"
+      "--idle_timeout=60m\n"
+      "--half_close_timeout=90s\n"
+      "--drain_timeout=0\n"
+      "--stats_interval=off\n"
+      "--access_log=off\n");
+  ASSERT_THAT(result.errors, IsEmpty());
+  EXPECT_EQ(result.action, Action::kDump);
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(result.text,
+            "--access_log=off\n"
+            "--drain_timeout=off\n"
+            "--half_close_timeout=1m30s\n"
+            "--threads=3\n"
+            "--listen=[::]:443,unix:/x name=web\n"
+            "--upstream=1.2.3.4:5,\"unix:/a b\" name=app\n");
+}
+
+TEST(ExplainTest, TheSimpleCaseIsTwoLines) {
+  EXPECT_EQ(DumpOf("--listen=:80\n--upstream=1.2.3.4:5\n").text,
+            "--listen=:80\n--upstream=1.2.3.4:5\n");
+}
+
+TEST(ExplainTest, ANameThatIsInheritedIsLeftOut) {
+  EXPECT_EQ(DumpOf("--listen=:80\n--upstream=1.2.3.4:5 name=default\n").text,
+            "--listen=:80\n--upstream=1.2.3.4:5\n");
+}
+
+// A configuration that is right, written in one of the many ways that are.
+class Generator {
+ public:
+  explicit Generator(uint32_t seed) : random_(seed) {}
+
+  std::string File() {
+    std::vector<std::string> lines;
+    for (const Flag& flag : AllFlags()) {
+      if (!flag.is_scalar() || Draw(2) == 0) continue;
+      std::string value = Scalar(flag);
+      if (Draw(3) == 0) value = Cat("\"", value, "\"");
+      lines.push_back(Cat(Draw(3) == 0 ? "  " : "", "--", flag.name, "=", value));
+    }
+    lines.push_back(Line("listen", "addr", AddressUse::kListens));
+    lines.push_back(Line("upstream", "servers", AddressUse::kConnects));
+    std::shuffle(lines.begin(), lines.end(), random_);
+    std::string file;
+    for (const std::string& line : lines) {
+      if (Draw(4) == 0) file += "  # a comment\n";
+      if (Draw(4) == 0) file += "\n";
+      file += line + (Draw(5) == 0 ? " \r\n" : "\n");
+    }
+    return file;
+  }
+
+ private:
+  uint32_t Draw(uint32_t below) { return static_cast<uint32_t>(random_() % below); }
+
+  std::string Duration(bool off) {
+    if (off && Draw(4) == 0) return std::vector<std::string>{"0", "off", "0s"}[Draw(3)];
+    std::string text;
+    for (const char* unit : {"d", "h", "m", "s", "ms"}) {
+      if (Draw(3) == 0) Append(&text, 1 + Draw(3000), unit);
+    }
+    return text.empty() ? "7s" : text;
+  }
+
+  std::string Scalar(const Flag& flag) {
+    if (const auto* duration = std::get_if<DurationField>(&flag.field)) {
+      return Duration(duration->off);
+    }
+    if (const auto* word = std::get_if<WordField>(&flag.field)) {
+      return std::string(word->words[Draw(static_cast<uint32_t>(word->words.size()))]);
+    }
+    if (std::holds_alternative<AutoCountField>(flag.field) && Draw(2) == 0) return "auto";
+    return Cat(1 + Draw(1000));
+  }
+
+  // Each address has a port or path of its own, so that none clashes.
+  std::string AnAddress(AddressUse use) {
+    const uint32_t port = next_++;
+    switch (Draw(use == AddressUse::kListens ? 6 : 5)) {
+      case 0:
+        return Cat(1 + Draw(255), ".", Draw(256), ".0.", Draw(256), ":", port);
+      case 1:
+        return Cat("[2001:DB8:0:", Draw(10), "::", Draw(10), "]:0", port);
+      case 2:
+        return Cat("unix:@name-", port);
+      case 3:
+        return QuotedIfNeeded(Cat("unix:/a b,\"", port, "\\"));
+      case 4:
+        return Cat("unix:/\"run dir\"/k=", port);
+      default:
+        return Cat(":", port);
+    }
+  }
+
+  std::string Line(std::string_view flag, std::string_view key, AddressUse use) {
+    std::string addresses = AnAddress(use);
+    for (uint32_t more = Draw(4); more > 0; --more) Append(&addresses, ",", AnAddress(use));
+    const std::string name = Draw(2) == 0 ? "" : Cat("name=", Draw(2) == 0 ? "a.b-C_9" : "default");
+    const std::string blank = Draw(4) == 0 ? "\t \\\n   " : " ";
+    switch (Draw(3)) {
+      case 0:
+        return Cat("--", flag, "=", addresses, blank, name);
+      case 1:
+        return Cat("--", flag, "=", key, "=", addresses, blank, name);
+      default:
+        return Cat("--", flag, "=", name, blank, name.empty() ? "" : Cat(key, "="), addresses);
+    }
+  }
+
+  std::mt19937 random_;
+  uint32_t next_ = 1000;
+};
+
+TEST(ExplainTest, WhatIsPrintedLoadsAsTheSameAndPrintsTheSame) {
+  for (uint32_t seed = 0; seed < 2000; ++seed) {
+    const std::string file = Generator(seed).File();
+    const LoadResult first = DumpOf(file);
+    ASSERT_THAT(first.errors, IsEmpty()) << "seed " << seed << "\n" << file;
+    const LoadResult second = DumpOf(first.text);
+    ASSERT_THAT(second.errors, IsEmpty()) << "seed " << seed << "\n" << file << "\n" << first.text;
+    ASSERT_EQ(first.text, second.text) << "seed " << seed;
+    ASSERT_EQ(first.snapshot->scalars, second.snapshot->scalars) << "seed " << seed;
+    const Listener& a = first.snapshot->listeners[0];
+    const Listener& b = second.snapshot->listeners[0];
+    ASSERT_EQ(a.name, b.name);
+    ASSERT_EQ(a.addresses, b.addresses);
+    const Upstream& c = first.snapshot->upstreams[0];
+    const Upstream& d = second.snapshot->upstreams[0];
+    ASSERT_EQ(c.name, d.name);
+    ASSERT_EQ(c.servers.size(), d.servers.size());
+    for (size_t i = 0; i < c.servers.size(); ++i) {
+      ASSERT_EQ(c.servers[i].name, d.servers[i].name);
+      ASSERT_EQ(c.servers[i].address, d.servers[i].address);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace parkway::config

@@ -1,0 +1,178 @@
+// The table of flags, and config/README.md, which says the same to people.
+#include "config/flags.h"
+
+#include <cstdlib>
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "config/grammar.h"
+#include "config/snapshot.h"
+#include "config/text.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace parkway::config {
+namespace {
+
+using ::testing::ElementsAreArray;
+using ::testing::HasSubstr;
+
+std::string InCode(std::string_view text) { return text.empty() ? "" : Cat("`", text, "`"); }
+
+// A | separates the columns of a table in Markdown, in code too.
+std::string Escaped(std::string_view text) {
+  std::string escaped;
+  for (const char c : text) {
+    if (c == '|') escaped += '\\';
+    escaped += c;
+  }
+  return escaped;
+}
+
+std::vector<std::string> ReadmeRows(std::string_view beginning) {
+  std::ifstream file("config/README.md");
+  EXPECT_TRUE(file.good());
+  std::vector<std::string> rows;
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with(beginning)) rows.push_back(line);
+  }
+  return rows;
+}
+
+TEST(FlagsTest, NamesAndShortFormsAreUnique) {
+  std::set<std::string_view> names;
+  std::set<char> letters;
+  for (const Flag& flag : AllFlags()) {
+    EXPECT_TRUE(names.insert(flag.name).second) << flag.name;
+    EXPECT_EQ(FindFlag(flag.name), &flag);
+    for (const char letter : flag.short_forms) {
+      EXPECT_TRUE(letters.insert(letter).second) << letter;
+      EXPECT_EQ(FindShortFlag(letter), &flag);
+    }
+  }
+  EXPECT_EQ(FindFlag("thread"), nullptr);
+  EXPECT_EQ(FindFlag(""), nullptr);
+  EXPECT_EQ(FindShortFlag('x'), nullptr);
+  for (const auto& [letter, name] :
+       {std::pair('c', kFlagfile), std::pair('f', kFlagfile), std::pair('t', kCheck),
+        std::pair('T', kDumpConfig), std::pair('V', kVersion), std::pair('h', kHelp)}) {
+    EXPECT_EQ(FindShortFlag(letter)->name, name);
+  }
+}
+
+TEST(FlagsTest, EachDefaultIsCanonicalAndIsThatOfTheScalars) {
+  for (const Flag& flag : AllFlags()) {
+    if (!flag.is_scalar()) {
+      EXPECT_EQ(flag.default_text, "") << flag.name;
+      continue;
+    }
+    Scalars scalars = DefaultScalars();
+    EXPECT_TRUE(SetScalar(flag, flag.default_text, scalars).ok()) << flag.name;
+    EXPECT_EQ(scalars, DefaultScalars()) << flag.name;
+    EXPECT_EQ(PrintScalar(flag, scalars), flag.default_text) << flag.name;
+  }
+}
+
+TEST(FlagsTest, DefaultsAreThoseThatWerePromised) {
+  const Scalars scalars = DefaultScalars();
+  EXPECT_EQ(scalars.connect_timeout, absl::Seconds(5));
+  EXPECT_EQ(scalars.idle_timeout, absl::Hours(1));
+  EXPECT_EQ(scalars.half_close_timeout, absl::Minutes(5));
+  EXPECT_EQ(scalars.delayed_close, absl::Seconds(1));
+  EXPECT_EQ(scalars.drain_timeout, absl::Seconds(30));
+  EXPECT_EQ(scalars.stats_interval, absl::ZeroDuration());
+  EXPECT_EQ(scalars.backlog, 4096u);
+  EXPECT_EQ(scalars.threads, std::nullopt);
+  EXPECT_EQ(scalars.max_connections, std::nullopt);
+  EXPECT_EQ(scalars.access_log, AccessLog::kStderr);
+  EXPECT_EQ(scalars.splice, Splice::kAuto);
+}
+
+TEST(FlagsTest, EachScalarIsStoredInAPlaceOfItsOwn) {
+  const std::vector<std::pair<const char*, const char*>> others = {
+      {"threads", "7"},           {"max_connections", "8"}, {"backlog", "9"},
+      {"connect_timeout", "10s"}, {"idle_timeout", "11s"},  {"half_close_timeout", "12s"},
+      {"delayed_close", "13s"},   {"drain_timeout", "14s"}, {"stats_interval", "15s"},
+      {"access_log", "off"},      {"splice", "on"}};
+  Scalars scalars = DefaultScalars();
+  size_t count = 0;
+  for (const Flag& flag : AllFlags()) count += flag.is_scalar();
+  EXPECT_EQ(count, others.size());
+  for (const auto& [name, value] : others) {
+    ASSERT_NE(FindFlag(name), nullptr) << name;
+    ASSERT_TRUE(SetScalar(*FindFlag(name), value, scalars).ok()) << name;
+  }
+  for (const auto& [name, value] : others) EXPECT_EQ(PrintScalar(*FindFlag(name), scalars), value);
+}
+
+TEST(FlagsTest, AValueThatIsRefusedChangesNothing) {
+  Scalars scalars = DefaultScalars();
+  for (const char* name : {"threads", "backlog", "connect_timeout", "splice", "access_log"}) {
+    EXPECT_FALSE(SetScalar(*FindFlag(name), "nonsense", scalars).ok()) << name;
+  }
+  EXPECT_FALSE(SetScalar(*FindFlag("threads"), "1025", scalars).ok());
+  EXPECT_FALSE(SetScalar(*FindFlag("connect_timeout"), "off", scalars).ok());
+  EXPECT_FALSE(SetScalar(*FindFlag("listen"), ":80", scalars).ok());
+  EXPECT_EQ(scalars, DefaultScalars());
+}
+
+TEST(FlagsTest, TheRangesAreThoseOfTheSnapshot) {
+  Scalars scalars;
+  EXPECT_TRUE(SetScalar(*FindFlag("threads"), Cat(kMostThreads), scalars).ok());
+  EXPECT_FALSE(SetScalar(*FindFlag("threads"), Cat(kMostThreads + 1), scalars).ok());
+  EXPECT_TRUE(SetScalar(*FindFlag("max_connections"), Cat(kMostConnections), scalars).ok());
+  EXPECT_FALSE(SetScalar(*FindFlag("max_connections"), Cat(kMostConnections + 1), scalars).ok());
+}
+
+TEST(FlagsTest, HelpShowsEachFlagInItsGroupWithItsDefault) {
+  const std::string help = HelpText();
+  size_t at = 0;
+  for (const Flag& flag : AllFlags()) {
+    const size_t group = help.find(Cat("\n", GroupName(flag.group), "\n"));
+    const size_t found =
+        help.find(Cat("--", flag.name, flag.value.empty() ? "" : "=", flag.value), at);
+    ASSERT_NE(found, std::string::npos) << flag.name;
+    EXPECT_LT(group, found) << flag.name;
+    at = found;
+    if (!flag.default_text.empty()) {
+      EXPECT_THAT(help, HasSubstr(Cat("--", flag.name, "=", flag.value, "  (default ",
+                                      flag.default_text, ")")));
+    }
+  }
+  // Nothing of the libraries, and nothing too wide for a terminal.
+  EXPECT_EQ(help.find("logtostderr"), std::string::npos);
+  EXPECT_EQ(help.find("tab_completion"), std::string::npos);
+  for (const std::string_view line : Split(help, '\n')) EXPECT_LE(line.size(), 80u) << line;
+}
+
+TEST(FlagsTest, TheReadmeHasEachFlagAsTheTableHasIt) {
+  std::vector<std::string> rows;
+  for (const Flag& flag : AllFlags()) {
+    std::string name = Cat("`--", flag.name, "`");
+    for (const char letter : flag.short_forms) Append(&name, " `-", std::string(1, letter), "`");
+    rows.push_back(Cat("| ", name, " | ", InCode(Escaped(flag.value)), " | ",
+                       InCode(flag.default_text), " | ", flag.in_file ? "file, argv" : "argv",
+                       " | ", flag.reloadable ? "yes" : "no", " | ", flag.help, " |"));
+  }
+  EXPECT_THAT(ReadmeRows("| `--"), ElementsAreArray(rows)) << "rows as they should be:\n"
+                                                           << Join(rows, "\n");
+}
+
+TEST(FlagsTest, TheReadmeHasEachKeyAsTheTableHasIt) {
+  std::vector<std::string> rows;
+  for (const KeySpec& key : AllKeys()) {
+    rows.push_back(Cat("| `", key.name, "=` | `--", key.flag, "` | ", InCode(key.value), " | ",
+                       key.first ? "yes" : "no", " | ", key.default_text, " | ", key.help, " |"));
+  }
+  std::vector<std::string> found;
+  for (const std::string& row : ReadmeRows("| `")) {
+    if (!row.starts_with("| `--")) found.push_back(row);
+  }
+  EXPECT_THAT(found, ElementsAreArray(rows)) << "rows as they should be:\n" << Join(rows, "\n");
+}
+
+}  // namespace
+}  // namespace parkway::config
