@@ -1,0 +1,247 @@
+#!/usr/bin/env python3
+"""The end of the daemon, and the beginning of the next one: nobody who got in is thrown out."""
+
+import re
+import signal
+import time
+
+from lib import net, places, story
+from lib.crowd import Crowd
+from lib.daemon import PATIENCE, Parkway
+from lib.peer import FIN, Link, Server, connect
+from lib.process import until
+
+ROUNDS = 8 if places.optimised() else 3
+
+
+class Stop(story.Story):
+
+    def setUp(self):
+        self.server = self.started(Server())
+        self.listen = f"127.0.0.1:{net.free_port()}"
+
+    def parkway(self, **flags):
+        return self.started(Parkway(self.listen, self.server.address, **flags))
+
+    def link(self):
+        link = Link(self.listen, self.server)
+        self.addCleanup(link.close)
+        return link
+
+    def forget_probes(self):
+        """Accepts and drops what no client of this test opened for its own sake."""
+        self.server.sock.settimeout(0.3)
+        try:
+            while True:
+                self.server.accept().close()
+        except TimeoutError:
+            self.server.sock.settimeout(20)
+
+    def refused(self, address=None):
+        """Whether nobody listens there any more."""
+        try:
+            connect(address or self.listen).close()
+        except OSError:
+            return True
+        return False
+
+
+class Drain(Stop):
+
+    def test_with_nobody_there_it_ends_at_once_with_0(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            parkway = self.parkway(threads=2)
+            start = time.monotonic()
+            parkway.signal(number)
+            self.assertEqual(parkway.wait(PATIENCE), 0)
+            self.assertLess(time.monotonic() - start, 2 * places.PATIENCE)
+
+    def test_open_connections_go_on_and_new_ones_are_refused(self):
+        parkway = self.parkway(threads=2)
+        links = [self.link() for _ in range(4)]
+        parkway.signal(signal.SIGTERM)
+        until(self.refused, PATIENCE, "new connections are refused")
+        for link in links:
+            link.client.send(50_000)
+            link.server.receive(50_000)
+            link.server.send(70_000)
+            link.client.receive(70_000)
+        self.assertTrue(parkway.running())
+        for link in links:
+            link.client.finish()
+            self.assertEqual(link.server.ending(), FIN)
+            link.server.finish()
+            self.assertEqual(link.client.ending(), FIN)
+        self.assertEqual(parkway.wait(PATIENCE), 0)
+
+    def test_drain_timeout_is_kept_and_the_exit_code_is_0(self):
+        parkway = self.parkway(threads=2, drain_timeout="1500ms")
+        link = self.link()
+        start = time.monotonic()
+        parkway.signal(signal.SIGTERM)
+        link.client.sees_nothing(1)
+        self.assertEqual(link.client.ending(), FIN)
+        self.assertEqual(parkway.wait(PATIENCE), 0)
+        self.assertGreater(time.monotonic() - start, 1.4)
+        self.assertLess(time.monotonic() - start, 4 * places.PATIENCE)
+        self.assertEqual(parkway.closing_line(link.client.address)["cause"], "drain")
+
+    def test_a_second_signal_ends_it_at_once_with_0(self):
+        for second in (signal.SIGTERM, signal.SIGINT):
+            self.forget_probes()
+            parkway = self.parkway(threads=2, drain_timeout="60s")
+            links = [self.link() for _ in range(20)]
+            parkway.signal(signal.SIGTERM)
+            until(self.refused, PATIENCE, "it drains")
+            self.assertTrue(parkway.running())
+            start = time.monotonic()
+            parkway.signal(second)
+            self.assertEqual(parkway.wait(PATIENCE), 0)
+            self.assertLess(time.monotonic() - start, 2 * places.PATIENCE)
+            for link in links:
+                self.assertEqual(parkway.closing_line(link.client.address)["cause"], "drain")
+
+    def test_a_connect_under_way_is_finished_or_ends_with_the_drain(self):
+        hole = self.started(net.BlackHole())
+        self.assertFalse(hole.answers())
+        parkway = self.started(Parkway(self.listen, hole.address, connect_timeout="60s",
+                                       drain_timeout="500ms"))
+        client = self.started(connect(self.listen))
+        client.send(10)
+        client.sees_nothing(0.2)
+        parkway.signal(signal.SIGTERM)
+        self.assertEqual(parkway.wait(PATIENCE), 0)
+        client.hung_up(5)
+        self.assertEqual(parkway.closing_line(client.address)["cause"], "drain")
+
+    def test_a_unix_path_is_removed_and_taken_again(self):
+        path = f"{self.folder()}/front.sock"
+        self.listen = f"unix:{path}"
+        for _ in range(3):
+            parkway = self.parkway()
+            client = self.started(connect(self.listen))
+            client.send(5)
+            server = self.started(self.server.accept())
+            server.receive(5)
+            client.close()
+            server.close()
+            parkway.finish()
+            with self.assertRaises(FileNotFoundError):
+                connect(self.listen)
+        killed = self.parkway()
+        killed.signal(signal.SIGKILL)
+        killed.wait(PATIENCE)  # its path is still there, and nobody listens
+        self.parkway().finish()
+
+
+class Storm(Stop):
+
+    def storm(self, listen, front, rounds):
+        """SIGTERM in a storm of connects, and a new daemon at once, on the same port."""
+        upstream = f"127.0.0.1:{net.free_port()}"
+        self.started(Crowd("echo", upstream))
+        threads = places.count("storm_workers")
+        crowds = [self.started(Crowd("clients", front or listen)) for _ in range(2)]
+        total = {}
+        for turn in range(rounds):
+            parkway = self.started(Parkway(listen, upstream, threads=threads, access_log="off"))
+            for crowd in crowds:
+                crowd.begin("storm", 60, 20)
+            time.sleep(0.3 + 0.05 * turn)
+            parkway.signal(signal.SIGTERM)
+            self.assertEqual(parkway.wait(PATIENCE), 0)
+            for crowd in crowds:
+                for what, count in crowd.end().items():
+                    total[what] = total.get(what, 0) + count
+        print(f"\n  {rounds} rounds: {total}", end="")
+        self.assertGreater(total["served"], 100)
+        self.assertGreater(total["refused"], 0)
+        self.assertEqual((total["reset"], total["closed"], total["hanging"]), (0, 0, 0), total)
+
+    def test_nobody_whose_handshake_was_done_is_reset_over_ipv4(self):
+        self.storm(f"127.0.0.1:{net.free_port()}", None, ROUNDS)
+
+    def test_nobody_whose_handshake_was_done_is_reset_over_ipv6(self):
+        self.storm(f"[::1]:{net.free_port()}", None, 3)
+
+    def test_nobody_whose_handshake_was_done_is_reset_on_a_wildcard(self):
+        port = net.free_port()
+        self.storm(f":{port}", f"127.0.0.1:{port}", 3)
+
+
+class Again(Stop):
+
+    def test_a_restart_among_hundreds_of_time_waits_binds_at_once(self):
+        upstream = f"127.0.0.1:{net.free_port()}"
+        servers = self.started(Crowd("echo", upstream))
+        clients = self.started(Crowd("clients", self.listen))
+        for _ in range(3):
+            parkway = self.started(Parkway(self.listen, upstream, threads=2))
+            self.assertEqual(clients.ask("open", 200), {"connected": 200})
+            self.assertEqual(clients.ask("exchange", 10), 200)
+            servers.ask("drop")  # the FIN comes from behind, so the daemon closes first
+            self.assertEqual(clients.ask("endings"), {"FIN": 200, "RST": 0, "open": 0})
+            parkway.finish()
+            self.assertGreater(time_waits(self.listen), 100)
+
+    def assert_second_is_refused(self, listen, said, **flags):
+        first = self.parkway(threads=2)
+        second = self.started(Parkway(listen, self.server.address, ready=False, **flags))
+        self.assertEqual(second.wait(PATIENCE), 71)
+        self.assertEqual(len(second.lines), 1, second.stderr())
+        self.assertIn(said, second.lines[0])
+        self.assertRegex(second.lines[0], re.compile("address already in use", re.IGNORECASE))
+        self.forget_probes()  # of a path, whether somebody listens there
+        # It did not take a single connection from the first.
+        for _ in range(20):
+            self.link().close()
+        first.finish()
+
+    def test_a_second_one_on_the_same_port_ends_with_71_and_names_the_address(self):
+        for threads in (1, 2):
+            self.assert_second_is_refused(self.listen, self.listen, threads=threads)
+
+    def test_a_second_one_on_the_wildcard_of_the_port_ends_with_71_too(self):
+        port = self.listen.rsplit(":", 1)[1]
+        self.assert_second_is_refused(f"0.0.0.0:{port}", port)
+
+    def test_a_second_one_on_the_same_unix_path_ends_with_71_too(self):
+        path = f"{self.folder()}/front.sock"
+        self.listen = f"unix:{path}"
+        self.assert_second_is_refused(self.listen, path)
+
+    def test_an_address_that_is_not_ours_ends_with_71_and_the_reason(self):
+        parkway = self.started(Parkway("192.0.2.1:80", self.server.address, ready=False))
+        self.assertEqual(parkway.wait(PATIENCE), 71)
+        self.assertEqual(len(parkway.lines), 1, parkway.stderr())
+        self.assertIn("192.0.2.1:80", parkway.lines[0])
+        self.assertIn("Cannot assign requested address", parkway.lines[0])
+
+    def test_a_folder_that_is_not_there_ends_with_71_and_the_reason(self):
+        parkway = self.started(Parkway("unix:/nowhere/at/all.sock", self.server.address,
+                                       ready=False))
+        self.assertEqual(parkway.wait(PATIENCE), 71)
+        self.assertEqual(len(parkway.lines), 1, parkway.stderr())
+        self.assertIn("/nowhere/at/all.sock", parkway.lines[0])
+        self.assertIn("No such file or directory", parkway.lines[0])
+
+    def test_a_file_that_is_no_socket_is_left_alone(self):
+        path = f"{self.folder()}/precious"
+        with open(path, "w", encoding="ascii") as file:
+            file.write("keep me")
+        parkway = self.started(Parkway(f"unix:{path}", self.server.address, ready=False))
+        self.assertEqual(parkway.wait(PATIENCE), 71)
+        with open(path, encoding="ascii") as file:
+            self.assertEqual(file.read(), "keep me")
+
+
+def time_waits(address):
+    """How many TIME_WAITs of this port the kernel keeps."""
+    port = f":{int(address.rsplit(':', 1)[1]):04X}"
+    with open("/proc/self/net/tcp", encoding="ascii") as file:
+        rows = [line.split() for line in file][1:]
+    return sum(row[1].endswith(port) and row[3] == "06" for row in rows)
+
+
+if __name__ == "__main__":
+    story.main()
