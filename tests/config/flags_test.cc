@@ -169,7 +169,7 @@ TEST(FlagsTest, TheReadmeHasEachKeyAsTheTableHasIt) {
   }
   std::vector<std::string> found;
   for (const std::string& row : ReadmeRows("| `")) {
-    if (!row.starts_with("| `--")) found.push_back(row);
+    if (row.find("=` | `--") != std::string::npos) found.push_back(row);
   }
   EXPECT_THAT(found, ElementsAreArray(rows)) << "rows as they should be:\n" << Join(rows, "\n");
 }
