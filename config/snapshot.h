@@ -55,7 +55,7 @@ struct Snapshot {
   // Computed.
   uint32_t threads = 1;
   uint32_t max_connections = 1;       // of the process; each needs two descriptors
-  uint32_t pipes_per_worker = 0;     // for splice; 0: too few descriptors, or splice is off
+  uint32_t pipes_per_worker = 0;      // for splice; 0: too few descriptors, or splice is off
   uint64_t reserved_descriptors = 0;  // for everything that is no connection
 };
 

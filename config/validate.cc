@@ -248,8 +248,7 @@ class Validator {
     size_t addresses = 0;
     for (const Listener& listener : snapshot_.listeners) addresses += listener.addresses.size();
     const bool splice = scalars.splice != Splice::kOff;
-    snapshot_.pipes_per_worker =
-        splice ? PipesPerWorker(snapshot_.threads, facts_.nofile_hard) : 0;
+    snapshot_.pipes_per_worker = splice ? PipesPerWorker(snapshot_.threads, facts_.nofile_hard) : 0;
     const uint64_t reserved =
         ReservedDescriptors(snapshot_.threads, addresses, snapshot_.pipes_per_worker);
     snapshot_.reserved_descriptors = reserved;

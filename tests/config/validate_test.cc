@@ -131,8 +131,15 @@ TEST(ValidateTest, NamesAreGivenAndFound) {
 }
 
 TEST(ValidateTest, TheReserveCountsWhatEachWorkerOpens) {
-  EXPECT_EQ(ReservedDescriptors(1, 1), 64u + 1 + 2 + 16);
-  EXPECT_EQ(ReservedDescriptors(4, 3), 64u + 4 * (3 + 2 + 16));
+  EXPECT_EQ(ReservedDescriptors(1, 1, 0), kProcessDescriptors + 1 + 2);
+  EXPECT_EQ(ReservedDescriptors(4, 3, 32), kProcessDescriptors + 4 * (3 + 2 + 64));
+}
+
+TEST(ValidateTest, PipesTakeAtMostOneDescriptorInEight) {
+  EXPECT_EQ(PipesPerWorker(1, uint64_t{1} << 20), kMostPipesPerWorker);
+  EXPECT_EQ(PipesPerWorker(2, 256), 8u);
+  EXPECT_EQ(PipesPerWorker(1024, 4096), 0u);
+  EXPECT_EQ(PipesPerWorker(1, 0), 0u);
 }
 
 }  // namespace
