@@ -11,6 +11,9 @@ namespace {
 
 // Between a wake-up of a script's socket and what it does about it.
 constexpr int64_t kReactionNs = 20'000;
+constexpr int64_t kConnectAgainNs = 20'000'000;
+// Who never reads may never be told anything: its window is closed.
+constexpr int64_t kPatienceNs = int64_t{3600} * 1'000'000'000;
 constexpr size_t kMostAtOnce = 256 * 1024;
 constexpr uint32_t kMagic = 0x59574b50;
 
@@ -97,22 +100,22 @@ void Cast::Start(Story& story) {
   peer->script_ = story.client;
   peer->knows_script_ = true;
   socket->on_wake = [peer] { peer->Wake(); };
-  const int result = world_.Connect(*socket, story.to);
-  if (result == -EAGAIN) {
-    // The backlog of a unix listener is full: later.
-    peers_.pop_back();
-    world_.CloseSocket(*socket);
-    world_.After(1'000'000, [this, &story] { Start(story); });
-    return;
-  }
   clients_[story.place] = peer;
   peer->story_ = &story;
-  if (result != 0 && result != -EINPROGRESS) {
-    peer->saw_error_ = -result;
-    peer->Close();
-    return;
+  Connect(*peer);
+}
+
+void Cast::Connect(Peer& client) {
+  const int result = world_.Connect(client.socket_, client.story_->to);
+  if (result == -EAGAIN) {
+    // The backlog of a unix listener is full: later.
+    world_.After(kConnectAgainNs, [this, &client] { Connect(client); });
+  } else if (result != 0 && result != -EINPROGRESS) {
+    client.saw_error_ = -result;
+    client.Close();
+  } else {
+    client.Schedule(0);
   }
-  peer->Schedule(0);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -268,7 +271,19 @@ void Peer::Step() {
     }
     connected_ = true;
   }
+  if (!script_.reads && !patience_ends_) {
+    patience_ends_ = true;
+    cast_.world_.After(kPatienceNs, [this] {
+      if (!over_) Close();
+    });
+  }
   bool more = false;
+  if (!script_.reads && (socket_.fin_received || socket_.state == Socket::State::kDead)) {
+    // Who never reads leaves when the other has.
+    if (socket_.state == Socket::State::kDead) saw_error_ = ECONNRESET;
+    Close();
+    return;
+  }
   if (!ReadSome(&more)) return;
   if (!SendSome(&more)) return;
   const bool breaks = script_.end == Script::End::kReset || script_.end == Script::End::kClose;

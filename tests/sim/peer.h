@@ -128,6 +128,7 @@ class Peer {
   bool fin_sent_ = false;
   bool broke_off_ = false;
   bool ending_ = false;
+  bool patience_ends_ = false;
   bool over_ = false;
 };
 
@@ -159,6 +160,7 @@ class Cast {
  private:
   friend class Peer;
   void Start(Story& story);
+  void Connect(Peer& client);
   void AcceptAll(Socket& listener, uint32_t speaks_first);
   Peer* Find(uint32_t stream) { return stream < peers_.size() ? peers_[stream].get() : nullptr; }
 

@@ -360,19 +360,18 @@ int World::Wait(Epoll& epoll, epoll_event* events, int capacity) {
   int most = capacity;
   if (random_.Chance(faults_.few_events)) most = static_cast<int>(random_.Below(4)) + 1;
   int count = 0;
-  const auto report = [&](uint32_t mask, uint64_t data) {
+  const auto report = [&](uint32_t mask, uint64_t data, int fd) {
     events[count].events = mask;
     events[count].data.u64 = data;
     ++count;
     ++counts_.events;
-    Trace("  event of descriptor (high: sequence, low: index)", static_cast<int>(data & 0xffffffff),
-          mask);
+    Trace("  event", fd, mask);
   };
   if (!epoll.ended.empty() && random_.Chance(faults_.stale_event)) {
     static constexpr uint32_t kMasks[] = {EPOLLIN, EPOLLIN | EPOLLOUT, EPOLLERR,
                                           EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLRDHUP};
     ++counts_.stale_events;
-    report(kMasks[random_.Below(4)], epoll.ended[random_.Below(epoll.ended.size())]);
+    report(kMasks[random_.Below(4)], epoll.ended[random_.Below(epoll.ended.size())], -1);
   }
   if (!epoll.by_fd.empty() && random_.Chance(faults_.repeated_event + faults_.false_event)) {
     auto any = epoll.by_fd.begin();
@@ -385,7 +384,8 @@ int World::Wait(Epoll& epoll, epoll_event* events, int capacity) {
       } else if (count < most) {
         ++counts_.false_events;
         const uint32_t bit = random_.Chance(5000) ? EPOLLIN : EPOLLOUT;
-        report((chosen.file->Mask() | bit) & (chosen.events | EPOLLERR | EPOLLHUP), chosen.data);
+        report((chosen.file->Mask() | bit) & (chosen.events | EPOLLERR | EPOLLHUP), chosen.data,
+               chosen.fd);
         if (events[count - 1].events == 0) --count;
       }
     }
@@ -397,7 +397,7 @@ int World::Wait(Epoll& epoll, epoll_event* events, int capacity) {
     if (!registration.alive) continue;
     const uint32_t mask = registration.file->Mask() & (registration.events | EPOLLERR | EPOLLHUP);
     if (mask == 0) continue;
-    report(mask, registration.data);
+    report(mask, registration.data, registration.fd);
     if ((registration.events & EPOLLET) == 0) Enqueue(registration);
   }
   return count;
@@ -712,10 +712,10 @@ void World::ResetArrives(Socket& victim, int error) {
 }
 
 void World::FailConnection(Socket& socket, int error) {
-  if (socket.state != Socket::State::kEstablished) return;
+  if (socket.state != Socket::State::kEstablished || socket.is_unix) return;
   Socket* peer = socket.peer;
   ResetArrives(socket, error);
-  if (peer != nullptr && !peer->is_unix) {
+  if (peer != nullptr) {
     After(Delay(socket.path) + 1000, [this, peer] { ResetArrives(*peer, 0); });
   }
 }
