@@ -6,7 +6,6 @@ out. Nothing hangs, nothing spins, and everything recovers.
 import signal
 import socket
 import time
-import unittest
 
 from lib import logline, net, places, procfs, story
 from lib.crowd import Crowd
@@ -253,7 +252,6 @@ class Descriptors(Faults):
         self.assert_clean(parkway)
         parkway.finish()
 
-    @unittest.skip("max_connections is not automatic yet")
     def test_a_start_under_a_hard_limit_of_64_serves_a_few_at_a_time(self):
         address, servers = self.echo()
         parkway = self.parkway(address, threads=2, rlimit_nofile=64)

@@ -3,13 +3,16 @@
 
 import re
 import signal
+import subprocess
 import time
+import unittest
 
-from lib import net, places, story
+from lib import net, places, procfs, story
 from lib.crowd import Crowd
 from lib.daemon import PATIENCE, Parkway
 from lib.peer import FIN, Link, Server, connect
-from lib.process import until
+from lib.process import Process, until
+from lib.programs import program
 
 ROUNDS = 8 if places.optimised() else 3
 
@@ -136,8 +139,8 @@ class Drain(Stop):
 
 class Storm(Stop):
 
-    def storm(self, listen, front, rounds):
-        """SIGTERM in a storm of connects, and a new daemon at once, on the same port."""
+    def assert_nobody_reset(self, listen, rounds, order, front=None, prepare=lambda parkway: None):
+        """SIGTERM while clients pour in, and a new daemon at once, on the same port."""
         upstream = f"127.0.0.1:{net.free_port()}"
         self.started(Crowd("echo", upstream))
         threads = places.count("storm_workers")
@@ -145,9 +148,10 @@ class Storm(Stop):
         total = {}
         for turn in range(rounds):
             parkway = self.started(Parkway(listen, upstream, threads=threads, access_log="off"))
+            prepare(parkway)
             for crowd in crowds:
-                crowd.begin("storm", 60, 20)
-            time.sleep(0.3 + 0.05 * turn)
+                crowd.begin(*order)
+            time.sleep(0.1 + 0.01 * turn)
             parkway.signal(signal.SIGTERM)
             self.assertEqual(parkway.wait(PATIENCE), 0)
             for crowd in crowds:
@@ -158,15 +162,31 @@ class Storm(Stop):
         self.assertGreater(total["refused"], 0)
         self.assertEqual((total["reset"], total["closed"], total["hanging"]), (0, 0, 0), total)
 
-    def test_nobody_whose_handshake_was_done_is_reset_over_ipv4(self):
-        self.storm(f"127.0.0.1:{net.free_port()}", None, ROUNDS)
+    def volley(self):
+        """More than the daemon accepts, so that its queues are full when it closes them."""
+        return "volley", places.count("storm_clients") // 2, 0.6 * places.PATIENCE
 
-    def test_nobody_whose_handshake_was_done_is_reset_over_ipv6(self):
-        self.storm(f"[::1]:{net.free_port()}", None, 3)
+    def test_nobody_whose_handshake_was_done_is_reset_in_a_volley_over_ipv4(self):
+        self.assert_nobody_reset(f"127.0.0.1:{net.free_port()}", ROUNDS, self.volley())
 
-    def test_nobody_whose_handshake_was_done_is_reset_on_a_wildcard(self):
+    def test_nobody_whose_handshake_was_done_is_reset_in_a_volley_over_ipv6(self):
+        self.assert_nobody_reset(f"[::1]:{net.free_port()}", 3, self.volley())
+
+    @unittest.skipUnless(places.optimised(), "LeakSanitizer does not bear a tracer")
+    def test_nobody_whose_handshake_was_done_is_reset_though_the_close_comes_late(self):
+        """What is a few microseconds wide otherwise: between the last accept and the close."""
+
+        def prepare(parkway):
+            tracer = self.started(Process([
+                program("strace"), "-f", "-qq", "-o", "/dev/null", "-p", str(parkway.pid), "-e",
+                "trace=close", "-e", "inject=close:delay_enter=2000"], stderr=subprocess.DEVNULL))
+            until(lambda: procfs.traced(parkway.pid), PATIENCE, f"{tracer} is attached")
+
+        self.assert_nobody_reset(f"127.0.0.1:{net.free_port()}", 3, self.volley(), prepare=prepare)
+
+    def test_nobody_whose_handshake_was_done_is_reset_while_others_come_and_go(self):
         port = net.free_port()
-        self.storm(f":{port}", f"127.0.0.1:{port}", 3)
+        self.assert_nobody_reset(f":{port}", 4, ("storm", 60, 20), f"127.0.0.1:{port}")
 
 
 class Again(Stop):

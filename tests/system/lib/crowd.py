@@ -278,6 +278,51 @@ class Clients:
             sock.close()
         return told
 
+    def volley(self, count, seconds):
+        """Connects `count` times, evenly over `seconds`, waiting for nobody; then everyone sends,
+        and wants it back. What happened to whom, as for storm().
+        """
+        told = {"served": 0, "refused": 0, "reset": 0, "closed": 0, "hanging": 0}
+        begun, start = [], time.monotonic()
+        for number in range(count):
+            while time.monotonic() - start < number * seconds / count:
+                pass  # a sleep would be too long
+            sock, target = _socket_for(self.address)
+            sock.setblocking(False)
+            error = sock.connect_ex(target)
+            if error in (0, errno.EINPROGRESS):
+                begun.append(sock)
+            else:
+                told["refused"] += 1
+                sock.close()
+        asked = set()
+
+        def handle(sock):
+            try:
+                if sock not in asked:
+                    error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                    if error == errno.ECONNREFUSED:
+                        told["refused"] += 1
+                        sock.close()
+                        return True
+                    asked.add(sock)
+                    if error:
+                        raise OSError(error, os.strerror(error))
+                    sock.send(b"hello")
+                told["served" if sock.recv(5) else "closed"] += 1
+            except BlockingIOError:
+                return False
+            except OSError:
+                told["reset"] += 1
+            sock.close()
+            return True
+
+        left = self._poll(begun, select.EPOLLIN | select.EPOLLOUT | select.EPOLLET, handle, 20)
+        told["hanging"] = len(left)
+        for sock in left:
+            sock.close()
+        return told
+
     def close(self, count=None):
         count = len(self.open_ones) if count is None else count
         for sock in self.open_ones[:count]:

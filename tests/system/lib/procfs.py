@@ -41,6 +41,15 @@ def threads(pid):
     return len(os.listdir(f"/proc/{pid}/task"))
 
 
+def traced(pid):
+    """Whether each of its threads has a tracer."""
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/status", encoding="ascii") as file:
+            if "TracerPid:\t0\n" in file.read():
+                return False
+    return True
+
+
 def soft_nofile(pid):
     with open(f"/proc/{pid}/limits", encoding="ascii") as file:
         for line in file:
