@@ -67,7 +67,7 @@ class PollDescPeer {
 };
 
 // A task that is a closure.
-class LambdaTask : public Task {
+class LambdaTask final : public Task {
  public:
   using Body = std::function<Next(Scheduler&, Wake)>;
 

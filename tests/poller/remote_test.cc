@@ -335,7 +335,6 @@ TEST_F(RemoteTest, T30_ManyThreadsMoveTheDeadlinesOfAReaderThatGoesOnReading) {
   const int64_t steps = scale::random_steps / 100 / kThreads;
   SocketPair pair;
   const PollHandle handle = Open(pair.near());
-  std::atomic<bool> over{false};
   std::binary_semaphore done{0};
   int64_t timeouts = 0;
   bool closing = false;
