@@ -134,8 +134,8 @@ class Reader {
 
     const size_t next = SkipBlanks(rest, end);
     const Flag* flag = FindFlag(*name);
-    const std::string right =
-        Cat("write --", *name, "=", flag == nullptr || flag->value.empty() ? "VALUE" : flag->value);
+    const std::string right = Cat("write --", Shown(*name), "=",
+                                  flag == nullptr || flag->value.empty() ? "VALUE" : flag->value);
     if (flag != nullptr && !flag->in_file) {
       Wrong(begin, *name, "it is for the command line only; remove the line");
     } else if (next == rest.size() || rest.substr(next) == "\\") {

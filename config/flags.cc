@@ -91,7 +91,7 @@ const Flag kFlags[] = {
      .value = "DURATION|off",
      .group = Group::kTimeouts,
      .reloadable = true,
-     .help = "after SIGTERM, how long connections may take to end; off: as long as they want"},
+     .help = "after SIGTERM, how long connections may take to end; off: they end at once"},
     {.name = "max_connections",
      .short_forms = "",
      .field = AutoCountField{&Scalars::max_connections, 1, 10'000'000},
@@ -133,8 +133,8 @@ const Flag kFlags[] = {
      .value = "auto|on|off",
      .group = Group::kProcess,
      .reloadable = true,
-     .help = "move bytes within the kernel: auto where a connection carries much, on always, off "
-             "never"},
+     .help =
+         "move bytes within the kernel: auto and on where a connection carries much, off never"},
     {.name = kFlagfile,
      .short_forms = "cf",
      .field = LoaderField{},

@@ -140,7 +140,7 @@ class Gatherer {
   void NotAFlag(const Place& place, std::string_view argument) {
     const std::string_view bare = argument.substr(0, argument.find('='));
     if (FindFlag(bare) != nullptr) {
-      Wrong(place, "", Cat(Quoted(argument), " does not begin with --; write --", argument));
+      Wrong(place, "", Cat(Quoted(argument), " does not begin with --; write --", Shown(argument)));
       return;
     }
     Wrong(place, "",
@@ -183,8 +183,9 @@ class Gatherer {
       if (facts_.environment != nullptr) value = facts_.environment(variable);
       if (!value.has_value()) {
         if (name == kFromenv) {
-          Wrong(item.place, name,
-                Cat(variable, " is not set in the environment; set it, or use --tryfromenv"));
+          Wrong(
+              item.place, name,
+              Cat(Shown(variable), " is not set in the environment; set it, or use --tryfromenv"));
         }
         continue;
       }

@@ -45,16 +45,16 @@ bool IsKeyCharacter(char c) { return IsLetter(c) || IsDigit(c) || c == '_' || c 
 std::string UnknownKey(std::string_view flag, std::string_view name) {
   for (const KeySpec& key : kKeys) {
     if (key.name == name) {
-      return Cat(name, "= is no key of --", flag, "; it belongs on --", key.flag);
+      return Cat(Shown(name), "= is no key of --", flag, "; it belongs on --", key.flag);
     }
   }
   if (const Flag* scalar = FindFlag(name); scalar != nullptr && scalar->is_scalar()) {
-    return Cat(name, "= is no key of --", flag, "; write --", name, "=", scalar->value,
+    return Cat(Shown(name), "= is no key of --", flag, "; write --", name, "=", scalar->value,
                " on a line of its own");
   }
   std::vector<std::string_view> names = KeyNames(flag);
   std::string right = Cat("the keys are ", Join(names, " "), DidYouMean(name, names));
-  return Cat(name, "= is no key of --", flag, "; ", right);
+  return Cat(Shown(name), "= is no key of --", flag, "; ", right);
 }
 
 struct KeyValue {

@@ -51,6 +51,7 @@ LoadResult Load(absl::Span<const std::string> arguments, const SystemFacts& fact
   result.action = dumps ? Action::kDump : looks ? Action::kCheck : Action::kRun;
   result.exit_code = 0;
   if (dumps) result.text = Dump(*snapshot);
+  if (result.action == Action::kCheck) result.text = "the configuration is valid\n";
   result.snapshot = std::move(snapshot);
   return result;
 }

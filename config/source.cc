@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "config/text.h"
+#include "config/value.h"
 
 namespace parkway::config {
 
@@ -33,8 +34,12 @@ Place SourceText::At(size_t offset) const {
 void Problems::Add(const Place& place, std::string_view flag, std::string_view message) {
   std::string text = place.ToString();
   if (!text.empty()) text += ": ";
-  if (!flag.empty()) Append(&text, "--", flag, ": ");
+  if (!flag.empty()) Append(&text, "--", Shown(flag), ": ");
   text += message;
+  // A name or a path may hold anything.
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (IsControl(text[i])) text.replace(i, 1, Shown(text.substr(i, 1)));
+  }
   entries_.push_back({std::move(text), ""});
 }
 

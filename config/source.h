@@ -49,7 +49,8 @@ class Problems {
  public:
   static constexpr size_t kMost = 200;
 
-  // "PLACE: --FLAG: MESSAGE"; a `flag` that is empty is left out, and so is an empty place.
+  // One line, "PLACE: --FLAG: MESSAGE"; a `flag` that is empty is left out, and so is an empty
+  // place.
   void Add(const Place& place, std::string_view flag, std::string_view message);
   // The same, unless `name` turns out to be one of those that may be unknown.
   void AddUnknown(const Place& place, std::string_view name, std::string_view message);

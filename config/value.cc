@@ -97,7 +97,7 @@ std::string Bracketed(std::string_view text) {
   const size_t colon = text.rfind(':');
   const std::string_view tail = text.substr(colon + 1);
   if (AllDigits(tail) && ParseIpv6(text.substr(0, colon), &ip)) {
-    return Cat("[", text.substr(0, colon), "]:", tail);
+    return Cat("[", text.substr(0, colon), "]:", Shown(tail));
   }
   return Cat("[", text, "]:80");
 }
@@ -136,12 +136,13 @@ absl::StatusOr<Address> ParseUnix(std::string_view name) {
 absl::Status NotAnIp(std::string_view host, std::string_view port, AddressUse use) {
   if (host == "*") {
     return Wrong("\"*\" is not an address",
-                 use == AddressUse::kListens ? Cat("write :", port, " to listen on all addresses")
-                                             : FormsFor(use));
+                 use == AddressUse::kListens
+                     ? Cat("write :", Shown(port), " to listen on all addresses")
+                     : FormsFor(use));
   }
   if (AsciiLower(host) == "localhost") {
     return Wrong("\"localhost\" is a name, and names are not resolved yet",
-                 Cat("write the address, 127.0.0.1:", port, " or [::1]:", port));
+                 Cat("write the address, 127.0.0.1:", Shown(port), " or [::1]:", Shown(port)));
   }
   if (host.find_first_not_of("0123456789.") == std::string_view::npos) {
     return Wrong(Cat(Quoted(host), " is not an IPv4 address"),
@@ -224,11 +225,11 @@ absl::StatusOr<Address> ParseAddress(std::string_view text, AddressUse use) {
   }
   if (text.starts_with("unix:")) return ParseUnix(text.substr(5));
   if (text[0] == '/' || text[0] == '@') {
-    return Wrong(Cat(Quoted(text), " is not an address"), Cat("write unix:", text));
+    return Wrong(Cat(Quoted(text), " is not an address"), Cat("write unix:", Shown(text)));
   }
   if (const size_t scheme = text.find("://"); scheme != std::string_view::npos) {
     return Wrong(Cat(Quoted(text), " begins with a scheme"),
-                 Cat("leave out ", text.substr(0, scheme + 3)));
+                 Cat("leave out ", Shown(text.substr(0, scheme + 3))));
   }
 
   Address address;
@@ -264,7 +265,7 @@ absl::StatusOr<Address> ParseAddress(std::string_view text, AddressUse use) {
   if (colon == std::string_view::npos) {
     if (AllDigits(text) && use == AddressUse::kListens) {
       return Wrong(Cat(Quoted(text), " is not an address"),
-                   Cat("write :", text, " to listen on all addresses"));
+                   Cat("write :", Shown(text), " to listen on all addresses"));
     }
     if (ParseIpv4(text, &address.ip)) {
       return Wrong(Cat(Quoted(text), " has no port"),
@@ -454,9 +455,9 @@ absl::Status CheckName(std::string_view name) {
 
 // --- Errors
 
-std::string Quoted(std::string_view text) {
+std::string Shown(std::string_view text) {
   constexpr size_t kMostShown = 80;
-  std::string shown = "\"";
+  std::string shown;
   // Bytes that are not UTF-8 may come from the command line.
   const size_t valid = std::min(FindInvalidUtf8(text), text.size());
   for (size_t i = 0; i < text.size(); ++i) {
@@ -473,9 +474,10 @@ std::string Quoted(std::string_view text) {
       shown += text[i];
     }
   }
-  shown += '"';
   return shown;
 }
+
+std::string Quoted(std::string_view text) { return Cat("\"", Shown(text), "\""); }
 
 std::string_view Nearest(std::string_view name, absl::Span<const std::string_view> known) {
   std::string plain = AsciiLower(name.substr(0, 64));

@@ -83,7 +83,9 @@ absl::StatusOr<size_t> ParseWord(std::string_view text, absl::Span<const std::st
 // Names of listeners, upstreams and servers: 1 to 64 of A-Z a-z 0-9 _ . -
 absl::Status CheckName(std::string_view name);
 
-// `text` as an error line shows it: in quotes, control characters escaped, cut when long.
+// `text` as an error line shows it: control characters escaped, cut when long.
+std::string Shown(std::string_view text);
+// The same in quotes.
 std::string Quoted(std::string_view text);
 
 // The known name that `name` was probably meant to be; empty if none is near.

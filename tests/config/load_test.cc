@@ -124,6 +124,7 @@ TEST(LoadTest, ActionsAreKnownByTheirShortForms) {
   EXPECT_EQ(LoadMore({"-V"}).action, Action::kVersion);
   EXPECT_EQ(LoadMore({"-h"}).action, Action::kHelp);
   EXPECT_EQ(LoadMore({"-t"}).exit_code, 0);
+  EXPECT_EQ(LoadMore({"-t"}).text, "the configuration is valid\n");
 }
 
 TEST(LoadTest, HelpAndVersionNeedNothingAndReadNothing) {
