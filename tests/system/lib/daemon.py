@@ -14,14 +14,22 @@ def flag_list(flags):
 class Parkway(Process):
     """`parkway --listen=... --upstream=... FLAGS`, ready when the constructor returns."""
 
-    def __init__(self, listen, upstream, *, stderr=None, rlimit_nofile=None, ready=True, **flags):
+    def __init__(self, listen, upstream, *, ready=True, stderr=None, rlimit_nofile=None, **flags):
         upstreams = [upstream] if isinstance(upstream, str) else upstream
         flags.setdefault("threads", 1)
-        argv = [places.parkway_binary(), f"--listen={listen}", f"--upstream={','.join(upstreams)}"]
-        super().__init__(argv + flag_list(flags), stderr=stderr, rlimit_nofile=rlimit_nofile)
-        self.workers = flags["threads"]
-        self._statistics_seen = 0
-        if ready:
+        argv = [f"--listen={listen}", f"--upstream={','.join(upstreams)}"] + flag_list(flags)
+        self._start(argv, listen if ready else None, stderr=stderr, rlimit_nofile=rlimit_nofile)
+
+    @classmethod
+    def from_flags(cls, flags, listen, before=()):
+        """The same by flags as they are, perhaps under another program (`before`)."""
+        self = cls.__new__(cls)
+        self._start(flags, listen, before)
+        return self
+
+    def _start(self, flags, listen, before=(), **options):
+        super().__init__([*before, places.parkway_binary(), *flags], **options)
+        if listen:
             self._wait_until_ready(listen)
 
     def _wait_until_ready(self, listen):

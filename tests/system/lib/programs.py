@@ -24,7 +24,7 @@ def program(name):
     """Its path, also where /usr/sbin is not searched."""
     found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
     if not found:
-        raise AssertionError(f"{name} is not installed: tests/system/packages lists what is needed")
+        raise AssertionError(f"{name} is not installed: deploy/packages lists what is needed")
     return found
 
 
