@@ -65,7 +65,10 @@ inline LocalEvict(i) {
   :: else
   fi;
   Unlock(lock[i]);
-  if :: taken -> Queue(i) :: else fi
+  atomic {
+    if :: taken -> Queue(i) :: else fi;
+    old = NIL; taken = false
+  }
 }
 
 /* Session::Leave and AllLeft. */
@@ -144,11 +147,11 @@ commit:                                                             /* CommitIdl
   fi;
 #endif
 done:
-  skip
+  atomic { old = NIL; taken = false; t = 0 }
 }
 
 active proctype Owner() {
-  mtype old; bool taken; bool aborted;
+  mtype old = NIL; bool taken; bool aborted;
   byte t;
   live[0] = true; live[1] = true;
   queued[0] = true; queued[1] = true;
@@ -166,7 +169,10 @@ end:
      if :: edge[0] -> t = 0 :: edge[1] -> t = 1 fi;
      edge[t] = false;
      Unblock(t, true);
-     if :: taken -> Queue(t) :: else fi
+     atomic {
+       if :: taken -> Queue(t) :: else fi;
+       old = NIL; taken = false; t = 0
+     }
   :: !aborted && !ending ->                                         /* Session::Abort */
      aborted = true;
      ending = true;
@@ -189,7 +195,7 @@ active proctype Peer() {
 
 /* RemoteEvict, RemoteSetDeadline. The word changes under the lock; the post comes after it. */
 proctype Remote(byte i) {
-  mtype old; bool taken;
+  mtype old = NIL; bool taken;
   Lock(lock[i]);
   if
 #ifdef NO_HANDLE_CHECK
@@ -202,7 +208,7 @@ proctype Remote(byte i) {
   :: !(stale[i] || closing[i]) && expired[i] -> expired[i] = false; Publish(i)
 #endif
   fi;
-  Unlock(lock[i]);
+  atomic { Unlock(lock[i]); old = NIL };
   if :: taken -> assert(!freed); assert(!inbox[i] && !queued[i]); inbox[i] = true :: else fi
 }
 
