@@ -11,6 +11,12 @@ namespace {
 
 constexpr std::string_view kAccessLogWords[] = {"off", "stderr"};
 constexpr std::string_view kSpliceWords[] = {"auto", "on", "off"};
+constexpr std::string_view kAcceptBalanceWords[] = {"auto", "off"};
+
+constexpr uint64_t kKiB = 1024;
+constexpr uint64_t kGiB = kKiB * kKiB * kKiB;
+// TCP_CA_NAME_MAX without its zero.
+constexpr size_t kMostCongestionBytes = 15;
 
 // An enumeration whose values are the indices of its words.
 template <auto kMember>
@@ -91,7 +97,7 @@ const Flag kFlags[] = {
      .value = "DURATION|off",
      .group = Group::kTimeouts,
      .reloadable = true,
-     .help = "after SIGTERM, how long connections may take to end; off: they end at once"},
+     .help = "after SIGTERM, how long connections may take to end; off: as long as they want"},
     {.name = "max_connections",
      .short_forms = "",
      .field = AutoCountField{&Scalars::max_connections, 1, 10'000'000},
@@ -101,6 +107,51 @@ const Flag kFlags[] = {
      .reloadable = true,
      .help = "connections at a time, beyond which clients queue in the backlog; auto: what the "
              "limit of open files allows"},
+    {.name = "rcvbuf",
+     .short_forms = "",
+     .field = SizeField{&Scalars::rcvbuf, 2 * kKiB, kGiB},
+     .default_text = "off",
+     .value = "SIZE|off",
+     .group = Group::kSockets,
+     .reloadable = true,
+     .help = "the receive buffer of every socket (SO_RCVBUF; net.core.rmem_max limits it); off: "
+             "the kernel adapts it"},
+    {.name = "sndbuf",
+     .short_forms = "",
+     .field = SizeField{&Scalars::sndbuf, 2 * kKiB, kGiB},
+     .default_text = "off",
+     .value = "SIZE|off",
+     .group = Group::kSockets,
+     .reloadable = true,
+     .help = "the send buffer of every socket (SO_SNDBUF; net.core.wmem_max limits it); off: the "
+             "kernel adapts it"},
+    {.name = "notsent_lowat",
+     .short_forms = "",
+     .field = SizeField{&Scalars::notsent_lowat, kKiB, kGiB},
+     .default_text = "off",
+     .value = "SIZE|off",
+     .group = Group::kSockets,
+     .reloadable = true,
+     .help = "how much that was not sent yet a TCP socket may hold before it takes no more "
+             "(TCP_NOTSENT_LOWAT); off: net.ipv4.tcp_notsent_lowat"},
+    {.name = "congestion",
+     .short_forms = "",
+     .field = KernelNameField{&Scalars::congestion, kMostCongestionBytes},
+     .default_text = "default",
+     .value = "NAME|default",
+     .group = Group::kSockets,
+     .reloadable = true,
+     .help = "congestion control of every TCP socket, such as cubic or bbr; default: "
+             "net.ipv4.tcp_congestion_control"},
+    {.name = "busy_poll",
+     .short_forms = "",
+     .field = DurationField{&Scalars::busy_poll, true, absl::Microseconds(1), absl::Seconds(1)},
+     .default_text = "off",
+     .value = "DURATION|off",
+     .group = Group::kSockets,
+     .reloadable = true,
+     .help = "how long a read may poll the network card before it gives up (SO_BUSY_POLL): less "
+             "latency for more CPU; off: net.core.busy_read"},
     {.name = "access_log",
      .short_forms = "",
      .field = Word<&Scalars::access_log>(kAccessLogWords),
@@ -126,6 +177,22 @@ const Flag kFlags[] = {
      .group = Group::kProcess,
      .help = "workers; auto: one for each CPU of the affinity mask, or of the cgroup's quota if "
              "that is less"},
+    {.name = "accept_balance",
+     .short_forms = "",
+     .field = Word<&Scalars::accept_balance>(kAcceptBalanceWords),
+     .default_text = "auto",
+     .value = "auto|off",
+     .group = Group::kProcess,
+     .reloadable = true,
+     .help = "auto: the least loaded worker takes a new connection; off: the one that accepted it"},
+    {.name = "cpu_affinity",
+     .short_forms = "",
+     .field = CpuField{&Scalars::cpu_affinity},
+     .default_text = "off",
+     .value = "auto|off|LIST",
+     .group = Group::kProcess,
+     .help = "where workers run: auto: each on one CPU of the affinity mask; LIST such as 0-3,8: "
+             "each on one of these; off: where the kernel likes"},
     {.name = "splice",
      .short_forms = "",
      .field = Word<&Scalars::splice>(kSpliceWords),
@@ -200,6 +267,32 @@ const Flag kFlags[] = {
      .help = "print this and exit"},
 };
 
+absl::Status SetCpus(std::string_view text, CpuAffinity& affinity) {
+  CpuAffinity read;
+  if (text == "auto") {
+    read.kind = CpuAffinity::Kind::kAuto;
+  } else if (text != "off" && text != "0") {
+    read.kind = CpuAffinity::Kind::kList;
+    absl::StatusOr<std::vector<uint32_t>> cpus = ParseCpuList(text);
+    if (!cpus.ok()) return absl::InvalidArgumentError(Cat(Message(cpus.status()), ", auto or off"));
+    read.cpus = *std::move(cpus);
+  }
+  affinity = std::move(read);
+  return absl::OkStatus();
+}
+
+std::string PrintCpus(const CpuAffinity& affinity) {
+  switch (affinity.kind) {
+    case CpuAffinity::Kind::kOff:
+      return "off";
+    case CpuAffinity::Kind::kAuto:
+      return "auto";
+    case CpuAffinity::Kind::kList:
+      break;
+  }
+  return PrintCpuList(affinity.cpus);
+}
+
 // Breaks `text` at blanks into lines of at most `width`, each after `indent` blanks.
 void AppendWrapped(std::string* out, std::string_view text, size_t indent, size_t width) {
   size_t column = 0;
@@ -263,6 +356,8 @@ std::string_view GroupName(Group group) {
       return "Timeouts";
     case Group::kLimits:
       return "Limits";
+    case Group::kSockets:
+      return "Sockets";
     case Group::kLogging:
       return "Logging";
     case Group::kProcess:
@@ -293,10 +388,25 @@ absl::Status SetScalar(const Flag& flag, std::string_view text, Scalars& scalars
       Overloaded{
           [&](const DurationField& field) {
             const absl::StatusOr<absl::Duration> duration =
-                ParseDuration(text, {.off = field.off, .least = field.least});
+                ParseDuration(text, {.off = field.off, .least = field.least, .most = field.most});
             if (duration.ok()) scalars.*field.member = *duration;
             return duration.status();
           },
+          [&](const SizeField& field) {
+            if (text == "off" || text == "0") {
+              scalars.*field.member = 0;
+              return absl::OkStatus();
+            }
+            const absl::StatusOr<uint64_t> size = ParseSize(text, field.least, field.most);
+            if (size.ok()) scalars.*field.member = *size;
+            return size.status();
+          },
+          [&](const KernelNameField& field) {
+            const absl::StatusOr<std::string> name = ParseKernelName(text, field.most_bytes);
+            if (name.ok()) scalars.*field.member = *name;
+            return name.status();
+          },
+          [&](const CpuField& field) { return SetCpus(text, scalars.*field.member); },
           [&](const CountField& field) { return set_count(field.member, field.least, field.most); },
           [&](const AutoCountField& field) {
             if (text != "auto") {
@@ -321,6 +431,15 @@ std::string PrintScalar(const Flag& flag, const Scalars& scalars) {
   return std::visit(
       Overloaded{
           [&](const DurationField& field) { return PrintDuration(scalars.*field.member); },
+          [&](const SizeField& field) {
+            const uint64_t size = scalars.*field.member;
+            return size == 0 ? std::string("off") : PrintSize(size);
+          },
+          [&](const KernelNameField& field) {
+            const std::string& name = scalars.*field.member;
+            return name.empty() ? std::string("default") : name;
+          },
+          [&](const CpuField& field) { return PrintCpus(scalars.*field.member); },
           [&](const CountField& field) { return Cat(scalars.*field.member); },
           [&](const AutoCountField& field) {
             const std::optional<uint32_t>& count = scalars.*field.member;

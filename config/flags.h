@@ -19,11 +19,27 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "config/value.h"
 
 namespace parkway::config {
 
 enum class AccessLog : uint8_t { kOff, kStderr };
 enum class Splice : uint8_t { kAuto, kOn, kOff };
+enum class AcceptBalance : uint8_t { kAuto, kOff };
+
+// Which CPUs the workers run on.
+struct CpuAffinity {
+  enum class Kind : uint8_t {
+    kOff,   // where the kernel likes
+    kAuto,  // each on one of those that the process may use
+    kList,  // each on one of `cpus`
+  };
+
+  Kind kind = Kind::kOff;
+  std::vector<uint32_t> cpus;  // kList: in order, as written
+
+  bool operator==(const CpuAffinity&) const = default;
+};
 
 // The scalar flags, typed. A duration that is off is zero. Their defaults are in the table.
 struct Scalars {
@@ -38,17 +54,40 @@ struct Scalars {
   absl::Duration stats_interval;
   AccessLog access_log = AccessLog::kStderr;
   Splice splice = Splice::kAuto;
+  AcceptBalance accept_balance = AcceptBalance::kAuto;
+  CpuAffinity cpu_affinity;
+  // Options of sockets, of both sides; zero and empty: the kernel's own.
+  uint64_t rcvbuf = 0;
+  uint64_t sndbuf = 0;
+  uint64_t notsent_lowat = 0;
+  absl::Duration busy_poll;
+  std::string congestion;
 
   bool operator==(const Scalars&) const = default;
 };
 
-enum class Group : uint8_t { kListening, kUpstream, kTimeouts, kLimits, kLogging, kProcess };
+enum class Group : uint8_t {
+  kListening,
+  kUpstream,
+  kTimeouts,
+  kLimits,
+  kSockets,
+  kLogging,
+  kProcess,
+};
 
 // How a flag's values are stored, which is also how they are read and printed.
 struct DurationField {
   absl::Duration Scalars::*member;
   bool off = false;
   absl::Duration least = absl::Milliseconds(1);
+  absl::Duration most = kMostDuration;
+};
+// Zero is off.
+struct SizeField {
+  uint64_t Scalars::*member;
+  uint64_t least;
+  uint64_t most;
 };
 struct CountField {
   uint32_t Scalars::*member;
@@ -60,6 +99,14 @@ struct AutoCountField {
   std::optional<uint32_t> Scalars::*member;
   uint32_t least;
   uint32_t most;
+};
+// A name that the kernel knows; "default": none.
+struct KernelNameField {
+  std::string Scalars::*member;
+  size_t most_bytes;
+};
+struct CpuField {
+  CpuAffinity Scalars::*member;
 };
 struct WordField {
   absl::Span<const std::string_view> words;
@@ -73,8 +120,8 @@ struct LoaderField {};
 // --check, --help: what to do instead of running. A boolean.
 struct ActionField {};
 
-using Field = std::variant<DurationField, CountField, AutoCountField, WordField, ListField,
-                           LoaderField, ActionField>;
+using Field = std::variant<DurationField, SizeField, CountField, AutoCountField, KernelNameField,
+                           CpuField, WordField, ListField, LoaderField, ActionField>;
 
 // The flags that are no scalar are known to the loader by their names.
 inline constexpr std::string_view kListen = "listen";

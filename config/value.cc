@@ -427,6 +427,52 @@ absl::StatusOr<uint64_t> ParseCount(std::string_view text, uint64_t least, uint6
   return count;
 }
 
+absl::StatusOr<std::string> ParseKernelName(std::string_view text, size_t most_bytes) {
+  if (text == "default") return std::string();
+  const bool plain = std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-';
+  });
+  if (text.empty() || !plain || text.size() > most_bytes) {
+    return Wrong(Cat(Quoted(text), " is not a name that the kernel could know"),
+                 Cat("a name has 1 to ", most_bytes, " letters, digits, _ or -, or write default"));
+  }
+  return std::string(text);
+}
+
+absl::StatusOr<std::vector<uint32_t>> ParseCpuList(std::string_view text) {
+  constexpr std::string_view kForm = "write numbers and ranges, such as 0-3,8";
+  std::vector<uint32_t> cpus;
+  for (const std::string_view part : Split(text, ',')) {
+    const size_t dash = part.find('-');
+    const absl::StatusOr<uint64_t> first = ParseCount(part.substr(0, dash), 0, kMostCpus - 1);
+    const absl::StatusOr<uint64_t> last =
+        dash == part.npos ? first : ParseCount(part.substr(dash + 1), 0, kMostCpus - 1);
+    if (!first.ok() || !last.ok() || *first > *last) {
+      return Wrong(Cat(Quoted(part), " is not a CPU or a range of them"), kForm);
+    }
+    for (uint64_t cpu = *first; cpu <= *last; ++cpu) {
+      if (std::find(cpus.begin(), cpus.end(), cpu) != cpus.end()) {
+        return Wrong(Cat("CPU ", cpu, " is named twice"), kForm);
+      }
+      cpus.push_back(static_cast<uint32_t>(cpu));
+    }
+  }
+  return cpus;
+}
+
+std::string PrintCpuList(absl::Span<const uint32_t> cpus) {
+  std::string text;
+  for (size_t i = 0; i < cpus.size();) {
+    size_t end = i + 1;
+    while (end < cpus.size() && cpus[end] == cpus[end - 1] + 1) ++end;
+    Append(&text, text.empty() ? "" : ",", cpus[i]);
+    if (end - i > 1) Append(&text, "-", cpus[end - 1]);
+    i = end;
+  }
+  return text;
+}
+
 absl::StatusOr<bool> ParseBool(std::string_view text) {
   if (text == "on" || text == "true" || text == "1") return true;
   if (text == "off" || text == "false" || text == "0") return false;

@@ -74,6 +74,14 @@ std::string PrintSize(uint64_t bytes);
 
 absl::StatusOr<uint64_t> ParseCount(std::string_view text, uint64_t least, uint64_t most);
 
+// A name that the kernel is given as it is: letters, digits, _ and -. "default" is none.
+absl::StatusOr<std::string> ParseKernelName(std::string_view text, size_t most_bytes);
+
+inline constexpr uint32_t kMostCpus = 1024;
+// "0-3,8": numbers and ranges, each CPU once, in the order written.
+absl::StatusOr<std::vector<uint32_t>> ParseCpuList(std::string_view text);
+std::string PrintCpuList(absl::Span<const uint32_t> cpus);
+
 absl::StatusOr<bool> ParseBool(std::string_view text);
 std::string_view PrintBool(bool value);
 

@@ -9,12 +9,20 @@
 
 namespace parkway {
 
-Dial DialStart(Scheduler& scheduler, const Address& to, void* user) {
+Dial DialStart(Scheduler& scheduler, const Address& to, void* user, const SocketOptions* options) {
   Dial dial;
   const int fd = kernel::Socket(to.family(), SOCK_STREAM);
   if (fd < 0) {
     dial.error = -fd;
     return dial;
+  }
+  if (options != nullptr && options->any()) {
+    const OptionFailure failure = SetSocketOptions(fd, to.is_unix(), *options);
+    if (failure.failed()) {
+      kernel::Close(fd);
+      dial.error = -failure.error;
+      return dial;
+    }
   }
   const int result = kernel::Connect(fd, to.data(), to.size());
   dial.in_progress = result == -EINPROGRESS;

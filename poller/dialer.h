@@ -16,6 +16,7 @@
 #include "poller/clock.h"
 #include "poller/poll_desc.h"
 #include "poller/scheduler.h"
+#include "poller/socket_options.h"
 
 namespace parkway {
 
@@ -26,8 +27,10 @@ struct Dial {
   bool in_progress = false;
 };
 
-// socket, connect. Waits for nothing. Urgent data is out of band until InlineUrgent.
-Dial DialStart(Scheduler& scheduler, const Address& to, void* user);
+// socket, options (may be null), connect. Waits for nothing. Urgent data is out of band until
+// InlineUrgent. An option that the kernel refuses fails the dial.
+Dial DialStart(Scheduler& scheduler, const Address& to, void* user,
+               const SocketOptions* options = nullptr);
 
 // From now on an urgent byte is data in its place (SO_OOBINLINE). Early enough before the first
 // read if no event of `desc` said PRI, and before any other read: the first one finds what the

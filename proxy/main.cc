@@ -40,6 +40,7 @@ int main(int argc, char** argv) {
   parkway::ProcessOptions options;
   options.version = kVersion;
   options.threads = snapshot.threads;
+  options.cpus = parkway::CpusFor(snapshot.scalars.cpu_affinity);
   options.drain_timeout = snapshot.scalars.drain_timeout;
   options.stats_interval = snapshot.scalars.stats_interval;
   options.reserved_descriptors = snapshot.reserved_descriptors;

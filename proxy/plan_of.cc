@@ -30,6 +30,28 @@ ServerPlan ServerOf(const config::Server& server, const config::SystemFacts& fac
   return plan;
 }
 
+SocketOptions SocketsOf(const config::Scalars& scalars) {
+  SocketOptions options;
+  options.receive_buffer_bytes = static_cast<uint32_t>(scalars.rcvbuf);
+  options.send_buffer_bytes = static_cast<uint32_t>(scalars.sndbuf);
+  options.notsent_low_bytes = static_cast<uint32_t>(scalars.notsent_lowat);
+  options.busy_poll_us = static_cast<uint32_t>(absl::ToInt64Microseconds(scalars.busy_poll));
+  options.congestion = scalars.congestion;
+  return options;
+}
+
+SpliceUse SpliceOf(config::Splice splice) {
+  switch (splice) {
+    case config::Splice::kOn:
+      return SpliceUse::kAlways;
+    case config::Splice::kOff:
+      return SpliceUse::kNever;
+    case config::Splice::kAuto:
+      break;
+  }
+  return SpliceUse::kBulk;
+}
+
 }  // namespace
 
 Address AddressOf(const config::Address& address, bool ipv6) {
@@ -60,6 +82,7 @@ Plan PlanOf(const config::Snapshot& snapshot, const config::SystemFacts& facts,
     UpstreamPlan& added = plan.upstreams.emplace_back();
     added.name = upstream.name;
     added.connect_timeout = scalars.connect_timeout;
+    added.sockets = SocketsOf(scalars);
     for (const config::Server& server : upstream.servers) {
       added.servers.push_back(ServerOf(server, facts, ephemeral));
     }
@@ -71,12 +94,15 @@ Plan PlanOf(const config::Snapshot& snapshot, const config::SystemFacts& facts,
       added.address = AddressOf(address, facts.ipv6);
       added.backlog = static_cast<int>(scalars.backlog);
       added.upstream = listener.upstream;
+      added.sockets = SocketsOf(scalars);
       added.times.idle_ns = absl::ToInt64Nanoseconds(scalars.idle_timeout);
       added.times.half_close_ns = absl::ToInt64Nanoseconds(scalars.half_close_timeout);
       added.times.delayed_close_ns = absl::ToInt64Nanoseconds(scalars.delayed_close);
     }
   }
   plan.max_connections = snapshot.max_connections;
+  plan.splice = SpliceOf(scalars.splice);
+  plan.accept_balance = scalars.accept_balance == config::AcceptBalance::kAuto;
   plan.access_log = scalars.access_log == config::AccessLog::kStderr;
   return plan;
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -19,6 +20,7 @@
 #include "absl/strings/str_format.h"
 #include "poller/kernel.h"
 #include "poller/listener.h"
+#include "poller/socket_options.h"
 #include "proxy/observe/access_log.h"
 #include "proxy/worker.h"
 
@@ -64,6 +66,7 @@ class Process {
   bool MakeWorkers();
   bool Bind();
   bool BindOne(size_t listener);
+  bool Pin(size_t worker);
   void SayStarted();
   void Serve();
   void Drain();
@@ -113,6 +116,10 @@ int Process::Run() {
   log_->Start();
   for (const auto& worker : workers_) {
     threads_.emplace_back([&worker] { worker->Run(); });
+    if (!Pin(threads_.size() - 1)) {
+      StopWorkers();
+      return kExitOsError;
+    }
     pthread_setname_np(threads_.back().native_handle(),
                        absl::StrFormat("worker-%d", threads_.size() - 1).c_str());
   }
@@ -125,6 +132,20 @@ int Process::Run() {
   if (!log_->Stop()) _exit(kExitOk);
   close(signal_fd_);
   return kExitOk;
+}
+
+// Workers beyond the list begin at its start again.
+bool Process::Pin(size_t worker) {
+  if (options_.cpus.empty()) return true;
+  const uint32_t cpu = options_.cpus[worker % options_.cpus.size()];
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(cpu, &set);
+  const int error = pthread_setaffinity_np(threads_[worker].native_handle(), sizeof(set), &set);
+  if (error == 0) return true;
+  Complain(absl::StrCat("cpu_affinity: worker ", worker, " cannot run on CPU ", cpu, ": ",
+                        strerror(error)));
+  return false;
 }
 
 bool Process::MakeWorkers() {
@@ -172,6 +193,13 @@ bool Process::BindOne(size_t listener) {
                             fd == -EADDRINUSE ? "; another process has it" : ""));
       return false;
     }
+    const OptionFailure refused = SetSocketOptions(fd, address.is_unix(), plan.sockets);
+    if (refused.failed()) {
+      Complain(absl::StrCat("listener ", plan.name, ": the kernel refuses ", refused.option, ": ",
+                            strerror(-refused.error)));
+      kernel::Close(fd);
+      return false;
+    }
     if (i == 0 && address.is_path()) {
       const std::string path(address.path());
       unix_paths_.push_back(path);
@@ -216,8 +244,10 @@ void Process::Serve() {
     const int signal = WaitForSignal(interval_ms);
     if (signal != 0) {
       log_->Say(absl::StrCat("signal ", strsignal(signal), ": no longer accepting, ", Sessions(),
-                             " connections may finish within ",
-                             absl::FormatDuration(options_.drain_timeout)));
+                             options_.drain_timeout == absl::ZeroDuration()
+                                 ? std::string(" connections may finish")
+                                 : absl::StrCat(" connections may finish within ",
+                                                absl::FormatDuration(options_.drain_timeout))));
       return;
     }
     if (numbers) WriteNumbers();
@@ -228,6 +258,7 @@ void Process::Drain() {
   // A path that is gone is found by nobody; who has connected is accepted below.
   for (const std::string& path : unix_paths_) unlink(path.c_str());
   for (const auto& worker : workers_) worker->PostStopAccepting();
+  const bool patient = options_.drain_timeout == absl::ZeroDuration();  // off: no end
   const auto deadline = SteadyClock::now() +
                         std::chrono::nanoseconds(absl::ToInt64Nanoseconds(options_.drain_timeout));
   while (Accepting() || Sessions() > 0) {
@@ -235,7 +266,7 @@ void Process::Drain() {
       log_->Say(absl::StrCat("second signal: ", Sessions(), " connections end now"));
       break;
     }
-    if (SteadyClock::now() >= deadline) {
+    if (!patient && SteadyClock::now() >= deadline) {
       log_->Say(absl::StrCat("drain_timeout: ", Sessions(), " connections end now"));
       break;
     }

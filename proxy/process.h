@@ -24,8 +24,9 @@ inline constexpr int kExitConfig = 78;   // configuration refused
 
 struct ProcessOptions {
   uint32_t threads = 1;
-  absl::Duration drain_timeout = absl::Seconds(30);
+  absl::Duration drain_timeout = absl::Seconds(30);      // zero: no end
   absl::Duration stats_interval = absl::ZeroDuration();  // off
+  std::vector<uint32_t> cpus;          // worker i runs on the i-th, around; empty: on any
   uint32_t pipes_per_worker = 0;       // for splice; 0: never splice
   uint64_t reserved_descriptors = 64;  // for what is no connection
   std::string version;

@@ -69,7 +69,8 @@ Worker::Worker(const Options& options, WorkerShared& shared)
   SessionHost::stats = &stats_;
   tools.buffer = buffer_.get();
   tools.chunks = &chunks_;
-  if (options.max_pipes > 0) tools.pipes = &pipes_;
+  if (options.max_pipes > 0 && shared.plan.splice != SpliceUse::kNever) tools.pipes = &pipes_;
+  tools.splice_always = shared.plan.splice == SpliceUse::kAlways;
 }
 
 void Worker::Run() {
@@ -94,7 +95,9 @@ int Worker::AddListener(size_t listener, int fd, bool inherited) {
 // A connection's way
 
 void Worker::OnAccepted(size_t listener, int fd, const Address& peer) {
-  const size_t chosen = shared_.spread.Choose(options_.index, random_());
+  const size_t chosen = shared_.plan.accept_balance
+                            ? shared_.spread.Choose(options_.index, random_())
+                            : shared_.spread.Keep(options_.index);
   if (chosen == options_.index) {
     Adopt(listener, fd, peer);
     return;

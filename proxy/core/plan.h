@@ -13,9 +13,16 @@
 
 #include "absl/time/time.h"
 #include "poller/address.h"
+#include "poller/socket_options.h"
 #include "proxy/session/session_times.h"
 
 namespace parkway {
+
+enum class SpliceUse : uint8_t {
+  kBulk,    // where much moves
+  kAlways,  // from the first byte
+  kNever,
+};
 
 struct ServerPlan {
   std::string name;
@@ -31,6 +38,7 @@ struct UpstreamPlan {
   std::vector<ServerPlan> servers;
   absl::Duration connect_timeout = absl::Seconds(5);
   int connect_attempts = 3;
+  SocketOptions sockets;
 };
 
 struct ListenerPlan {
@@ -39,6 +47,7 @@ struct ListenerPlan {
   int backlog = 4096;
   size_t upstream = 0;
   SessionTimes times;
+  SocketOptions sockets;
 };
 
 struct Plan {
@@ -46,6 +55,8 @@ struct Plan {
   std::vector<UpstreamPlan> upstreams;
   uint32_t max_connections = 1024;  // of the process
   bool access_log = false;
+  SpliceUse splice = SpliceUse::kBulk;
+  bool accept_balance = true;  // to the least loaded worker; false: each keeps what it accepts
 };
 
 }  // namespace parkway

@@ -44,7 +44,7 @@ bool Connector::Connect(Session& session) {
     stats_.connect_attempts.Add(1);
     const MonotonicTime deadline = scheduler_.now() + upstream.connect_timeout;
     do {
-      error = Attempt(session, upstream.servers[chosen], deadline);
+      error = Attempt(session, upstream, chosen, deadline);
       if (session.ended()) return false;
       if (error == 0) return true;
       if (!WorthAPause(error)) break;
@@ -64,8 +64,10 @@ bool Connector::Connect(Session& session) {
   return false;
 }
 
-int Connector::Attempt(Session& session, const ServerPlan& server, MonotonicTime deadline) {
-  const Dial dial = DialStart(scheduler_, server.address, &session);
+int Connector::Attempt(Session& session, const UpstreamPlan& upstream, size_t chosen,
+                       MonotonicTime deadline) {
+  const ServerPlan& server = upstream.servers[chosen];
+  const Dial dial = DialStart(scheduler_, server.address, &session, &upstream.sockets);
   if (dial.desc == nullptr) return dial.error;
   session.set_server(dial.desc);
   int error = dial.in_progress ? Establish(session, *dial.desc, server.local, deadline) : 0;

@@ -37,7 +37,8 @@ class Connector {
 
  private:
   // 0: session.server() is connected; else a positive errno and it is null.
-  int Attempt(Session& session, const ServerPlan& server, MonotonicTime deadline);
+  int Attempt(Session& session, const UpstreamPlan& upstream, size_t chosen,
+              MonotonicTime deadline);
   int Establish(Session& session, PollDesc& desc, bool local, MonotonicTime deadline);
   // Sends what the client has already said. 0: the server took some, so it is connected; EAGAIN:
   // that must be waited for; else the errno of either side.

@@ -53,6 +53,12 @@ class Spread {
     }
   }
 
+  // Counts a connection that `self` accepted where it is.
+  size_t Keep(size_t self) {
+    loads_[self].value.fetch_add(1, std::memory_order_relaxed);
+    return self;
+  }
+
   // A connection of `worker` has ended.
   void Ended(size_t worker) { loads_[worker].value.fetch_sub(1, std::memory_order_relaxed); }
 

@@ -39,7 +39,8 @@ struct RelayTools {
 
   char* buffer = nullptr;  // kBufferBytes; empty between activations
   ChunkPool* chunks = nullptr;
-  PipePool* pipes = nullptr;  // null: never splice
+  PipePool* pipes = nullptr;   // null: never splice
+  bool splice_always = false;  // not only where much moves
 };
 
 class Relay {

@@ -33,17 +33,21 @@ std::string ReadFile(const std::string& path) {
   return bytes.str();
 }
 
-uint32_t CpusOfAffinity() {
+// Those of our affinity mask; empty if the kernel does not say.
+std::vector<uint32_t> CpusOfMask() {
+  std::vector<uint32_t> cpus;
   // More CPUs than the fixed mask holds: ask with larger ones.
-  for (int cpus = 1024; cpus <= 1024 * 1024; cpus *= 4) {
-    cpu_set_t* set = CPU_ALLOC(cpus);
-    const size_t size = CPU_ALLOC_SIZE(cpus);
-    const bool ok = sched_getaffinity(0, size, set) == 0;
-    const int count = ok ? CPU_COUNT_S(size, set) : 0;
+  for (int most = 1024; most <= 1024 * 1024 && cpus.empty(); most *= 4) {
+    cpu_set_t* set = CPU_ALLOC(most);
+    const size_t size = CPU_ALLOC_SIZE(most);
+    if (sched_getaffinity(0, size, set) == 0) {
+      for (int cpu = 0; cpu < most; ++cpu) {
+        if (CPU_ISSET_S(cpu, size, set)) cpus.push_back(static_cast<uint32_t>(cpu));
+      }
+    }
     CPU_FREE(set);
-    if (ok) return static_cast<uint32_t>(count);
   }
-  return std::max(1u, std::thread::hardware_concurrency());
+  return cpus;
 }
 
 // The least quota of our cgroup and those above it; 0: none.
@@ -123,10 +127,23 @@ uint32_t CpusOfQuota(std::string_view cpu_max) {
 }
 
 uint32_t UsableCpus() {
-  uint32_t cpus = CpusOfAffinity();
+  uint32_t cpus = static_cast<uint32_t>(CpusOfMask().size());
+  if (cpus == 0) cpus = std::max(1u, std::thread::hardware_concurrency());
   const uint32_t quota = CpusOfCgroup();
   if (quota > 0) cpus = std::min(cpus, quota);
   return std::max(cpus, 1u);
+}
+
+std::vector<uint32_t> CpusFor(const config::CpuAffinity& affinity) {
+  switch (affinity.kind) {
+    case config::CpuAffinity::Kind::kOff:
+      return {};
+    case config::CpuAffinity::Kind::kAuto:
+      return CpusOfMask();
+    case config::CpuAffinity::Kind::kList:
+      break;
+  }
+  return affinity.cpus;
 }
 
 PortRange EphemeralPorts() {

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "config/snapshot.h"
 
@@ -25,6 +26,9 @@ struct PortRange {
 uint32_t UsableCpus();
 // A quota as cgroup v2 writes it ("200000 100000", "max 100000"): CPUs, rounded up. 0: no quota.
 uint32_t CpusOfQuota(std::string_view cpu_max);
+
+// Where the workers are to run, by --cpu_affinity; empty: anywhere.
+std::vector<uint32_t> CpusFor(const config::CpuAffinity& affinity);
 
 // The ports that the kernel chooses from for connections of its own.
 PortRange EphemeralPorts();

@@ -95,7 +95,18 @@ class Generator {
 
   std::string Scalar(const Flag& flag) {
     if (const auto* duration = std::get_if<DurationField>(&flag.field)) {
+      // One with a small range has small values.
+      if (duration->most < absl::Hours(1)) return Draw(2) == 0 ? "50us" : "1ms500us";
       return Duration(duration->off);
+    }
+    if (std::holds_alternative<SizeField>(flag.field)) {
+      return std::vector<std::string>{"off", "4096B", "4KiB", "1MiB", "3000KiB"}[Draw(5)];
+    }
+    if (std::holds_alternative<KernelNameField>(flag.field)) {
+      return std::vector<std::string>{"default", "reno", "bbr"}[Draw(3)];
+    }
+    if (std::holds_alternative<CpuField>(flag.field)) {
+      return std::vector<std::string>{"auto", "off", "0,1,2", "8,0-3"}[Draw(4)];
     }
     if (const auto* word = std::get_if<WordField>(&flag.field)) {
       return std::string(word->words[Draw(static_cast<uint32_t>(word->words.size()))]);

@@ -93,10 +93,12 @@ TEST(FlagsTest, DefaultsAreThoseThatWerePromised) {
 
 TEST(FlagsTest, EachScalarIsStoredInAPlaceOfItsOwn) {
   const std::vector<std::pair<const char*, const char*>> others = {
-      {"threads", "7"},           {"max_connections", "8"}, {"backlog", "9"},
-      {"connect_timeout", "10s"}, {"idle_timeout", "11s"},  {"half_close_timeout", "12s"},
-      {"delayed_close", "13s"},   {"drain_timeout", "14s"}, {"stats_interval", "15s"},
-      {"access_log", "off"},      {"splice", "on"}};
+      {"threads", "7"},           {"max_connections", "8"},   {"backlog", "9"},
+      {"connect_timeout", "10s"}, {"idle_timeout", "11s"},    {"half_close_timeout", "12s"},
+      {"delayed_close", "13s"},   {"drain_timeout", "14s"},   {"stats_interval", "15s"},
+      {"access_log", "off"},      {"splice", "on"},           {"rcvbuf", "16KiB"},
+      {"sndbuf", "17KiB"},        {"notsent_lowat", "18KiB"}, {"congestion", "reno"},
+      {"busy_poll", "50us"},      {"accept_balance", "off"},  {"cpu_affinity", "0-3,8"}};
   Scalars scalars = DefaultScalars();
   size_t count = 0;
   for (const Flag& flag : AllFlags()) count += flag.is_scalar();
@@ -115,8 +117,32 @@ TEST(FlagsTest, AValueThatIsRefusedChangesNothing) {
   }
   EXPECT_FALSE(SetScalar(*FindFlag("threads"), "1025", scalars).ok());
   EXPECT_FALSE(SetScalar(*FindFlag("connect_timeout"), "off", scalars).ok());
+  EXPECT_FALSE(SetScalar(*FindFlag("rcvbuf"), "1B", scalars).ok());
+  EXPECT_FALSE(SetScalar(*FindFlag("rcvbuf"), "65536", scalars).ok());
+  EXPECT_FALSE(SetScalar(*FindFlag("busy_poll"), "2s", scalars).ok());
+  EXPECT_FALSE(SetScalar(*FindFlag("congestion"), "no name", scalars).ok());
+  EXPECT_FALSE(SetScalar(*FindFlag("cpu_affinity"), "3-1", scalars).ok());
   EXPECT_FALSE(SetScalar(*FindFlag("listen"), ":80", scalars).ok());
   EXPECT_EQ(scalars, DefaultScalars());
+}
+
+TEST(FlagsTest, OffAndDefaultLeaveSocketsToTheKernel) {
+  Scalars scalars;
+  for (const auto& [name, on, off] : {std::tuple("rcvbuf", "64KiB", "off"),
+                                      {"sndbuf", "64KiB", "0"},
+                                      {"notsent_lowat", "128KiB", "off"},
+                                      {"busy_poll", "50us", "off"},
+                                      {"congestion", "cubic", "default"},
+                                      {"cpu_affinity", "auto", "off"}}) {
+    EXPECT_TRUE(SetScalar(*FindFlag(name), on, scalars).ok()) << name;
+    EXPECT_TRUE(SetScalar(*FindFlag(name), off, scalars).ok()) << name;
+  }
+  EXPECT_EQ(scalars.rcvbuf, 0u);
+  EXPECT_EQ(scalars.sndbuf, 0u);
+  EXPECT_EQ(scalars.notsent_lowat, 0u);
+  EXPECT_EQ(scalars.busy_poll, absl::ZeroDuration());
+  EXPECT_EQ(scalars.congestion, "");
+  EXPECT_EQ(scalars.cpu_affinity.kind, CpuAffinity::Kind::kOff);
 }
 
 TEST(FlagsTest, TheRangesAreThoseOfTheSnapshot) {

@@ -284,6 +284,23 @@ TEST(WordTextTest, AWordIsOneOfThose) {
   EXPECT_EQ(ErrorOf(ParseWord("", words)), "a word is missing; write auto or on or off");
 }
 
+TEST(CpuListTest, NumbersAndRangesEachOnce) {
+  EXPECT_EQ(*ParseCpuList("0"), (std::vector<uint32_t>{0}));
+  EXPECT_EQ(*ParseCpuList("8,0-3"), (std::vector<uint32_t>{8, 0, 1, 2, 3}));
+  EXPECT_EQ(PrintCpuList(*ParseCpuList("0,1,2,5,7,8")), "0-2,5,7-8");
+  for (const char* wrong : {"", ",", "1,", "a", "3-1", "1,1", "0-3,2", "1024", "1-", "-1"}) {
+    EXPECT_FALSE(ParseCpuList(wrong).ok()) << wrong;
+  }
+}
+
+TEST(KernelNameTest, PlainNamesOfALength) {
+  EXPECT_EQ(*ParseKernelName("bbr", 15), "bbr");
+  EXPECT_EQ(*ParseKernelName("default", 15), "");
+  for (const char* wrong : {"", "a b", "sixteen_letters_", "reno;"}) {
+    EXPECT_FALSE(ParseKernelName(wrong, 15).ok()) << wrong;
+  }
+}
+
 TEST(NameTextTest, NamesAreShortAndPlain) {
   EXPECT_TRUE(CheckName("web-1.example_X").ok());
   EXPECT_TRUE(CheckName(std::string(64, 'a')).ok());
