@@ -200,8 +200,8 @@ const Flag kFlags[] = {
      .value = "auto|on|off",
      .group = Group::kProcess,
      .reloadable = true,
-     .help =
-         "move bytes within the kernel: auto and on where a connection carries much, off never"},
+     .help = "move bytes within the kernel: auto where a connection carries much, on always, off "
+             "never"},
     {.name = kFlagfile,
      .short_forms = "cf",
      .field = LoaderField{},
