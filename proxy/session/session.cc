@@ -51,6 +51,12 @@ void CloseBoth(const int* fds, int count) {
   for (int i = 0; i < count; ++i) kernel::Close(fds[i]);
 }
 
+// Whether bytes wait in its receive queue.
+bool HasUnread(PollDesc& desc) {
+  char byte;
+  return TryPeek(desc, &byte, sizeof(byte)).bytes > 0;
+}
+
 bool IsReset(int error) { return error == ECONNRESET || error == EPIPE || error == ENOTCONN; }
 
 }  // namespace
@@ -329,9 +335,16 @@ void Session::OnHangup(PollDesc& desc) {
 }
 
 void Session::Abort(CloseCause cause, bool reset) {
-  SetCause(cause);
   if (phase_ == Phase::kEnding) return;
+  // A FIN was the beginning of an end in order, and this is not it.
+  if (cause_ == CloseCause::kClientFin || cause_ == CloseCause::kServerFin) cause_ = cause;
+  SetCause(cause);
   if (reset) reset_client_ = reset_server_ = true;
+  if (phase_ == Phase::kRelaying && !reset) {
+    // What the kernel still has for a direction is dropped as well.
+    if (!up_.done && HasUnread(*client_)) reset_server_ = true;
+    if (!down_.done && HasUnread(*server_)) reset_client_ = true;
+  }
   const bool lingering = phase_ == Phase::kLingering;
   phase_ = Phase::kEnding;
   Scheduler& s = scheduler();
@@ -399,9 +412,7 @@ void Session::LookAtTimes() {
   const bool half = half_closed() && times_->half_close_ns > 0;
   const int64_t wait = half ? times_->half_close_ns : times_->idle_ns;
   if (wait > 0 && now >= last_activity_.PlusNs(wait).ns()) {
-    // The FIN was the beginning of this end, but not its cause.
-    cause_ = half ? CloseCause::kHalfCloseTimeout : CloseCause::kIdle;
-    Abort(cause_, false);
+    Abort(half ? CloseCause::kHalfCloseTimeout : CloseCause::kIdle, false);
     return;
   }
   ArmTimer();

@@ -22,6 +22,7 @@
 #include "poller/address.h"
 #include "proxy/core/close_cause.h"
 #include "proxy/core/plan.h"
+#include "proxy/session/session_times.h"
 #include "tests/scale.h"
 #include "tests/sim/peer.h"
 #include "tests/sim/stage.h"
@@ -74,6 +75,7 @@ struct Profile {
   bool bad_servers = false;
   bool urgent = false;
   bool bulk = false;     // large queues and buffers
+  bool stops = false;    // drains, and some time later aborts, in the middle of it
   bool chained = false;  // a second proxy between the first and the servers
   size_t sessions = 40;
   uint64_t most_bytes = 200'000;
@@ -123,6 +125,8 @@ class Show {
   bool NoSessions() const;
   void Verify();
   void VerifyStory(const Story& story);
+  void VerifyIdle(const Peer& client, const Peer* server, std::optional<CloseCause> cause,
+                  const std::string& both);
   static std::string When(const LogRecord& record);
   void VerifyEnd(Peer& seen_by, Peer& of, std::optional<CloseCause> cause);
   void Fail(const std::string& what) {
@@ -293,6 +297,19 @@ void Show::Build() {
   world_.SetPath(front, RandomPath());
   vary();
   stage_.AddProxy(MakePlan(front, servers), options);
+  if (profile_.stops) {
+    SimProxy* proxy = stage_.proxies()[dice_.Below(stage_.proxies().size())].get();
+    const int64_t drain = dice_.Between(0, 3 * kSecond);
+    world_.After(drain, [this, proxy] { stage_.StopAccepting(*proxy); });
+    if (dice_.Chance(5000)) {
+      // As the main thread: again and again until nobody is left.
+      const int64_t first = drain + static_cast<int64_t>(dice_.Size(2 * kSecond));
+      for (int i = 0; i < 10; ++i) {
+        world_.After(first + i * 20 * kMillisecond,
+                     [this, proxy] { stage_.AbortAll(*proxy, CloseCause::kDrain); });
+      }
+    }
+  }
   // Clients.
   const int64_t spread_ns = static_cast<int64_t>(dice_.Size(2 * kSecond));
   for (size_t i = 0; i < profile_.sessions; ++i) {
@@ -354,7 +371,7 @@ void Show::VerifyEnd(Peer& seen_by, Peer& of, std::optional<CloseCause> cause) {
                            (cause.has_value() ? CloseCauseName(*cause) : "unknown");
   const bool timeout = cause == CloseCause::kIdle || cause == CloseCause::kHalfCloseTimeout ||
                        (!cause.has_value() && profile_.timeouts) ||
-                       (profile_.chained && profile_.timeouts);
+                       (profile_.chained && profile_.timeouts) || profile_.stops;
   if (!seen_by.saw_fin()) return;
   if (!timeout && !of.fin_sent() && !of.broke_off() && of.saw_error() == 0) {
     Fail("saw a FIN that nobody sent: " + both);
@@ -365,8 +382,10 @@ void Show::VerifyEnd(Peer& seen_by, Peer& of, std::optional<CloseCause> cause) {
       !of.fin_sent()) {
     Fail("saw a FIN where there was a reset: " + both);
   }
-  const bool exact = tcp || (!profile_.breaks && !profile_.resources);
-  if (exact && of.fin_sent() && of.saw_error() == 0 && seen_by.received() != of.sent()) {
+  const bool exact = tcp || (!profile_.breaks && !profile_.resources && !profile_.stops);
+  // After an abort it may have gone on sending for a while.
+  if (exact && !profile_.stops && of.fin_sent() && of.saw_error() == 0 &&
+      seen_by.received() != of.sent()) {
     Fail("a FIN said that this was all, and it was not: " + both);
   }
 }
@@ -376,6 +395,18 @@ std::string Show::When(const LogRecord& record) {
          std::to_string(record.ended.ns() / kMicrosecond) + " us, up " +
          std::to_string(record.bytes_up) + ", down " + std::to_string(record.bytes_down) +
          ", unsent " + std::to_string(record.unsent_bytes);
+}
+
+// Who has ended is not idle: an end that nobody heard of looks like this.
+void Show::VerifyIdle(const Peer& client, const Peer* server, std::optional<CloseCause> cause,
+                      const std::string& both) {
+  if (cause != CloseCause::kIdle) return;
+  const int64_t closed = records_[PackedAddress(client.local()).ToString()].ended.ns();
+  for (const Peer* peer : {&client, server}) {
+    if (peer != nullptr && peer->ended_at() != 0 && peer->ended_at() < closed - 60 * kSecond) {
+      Fail("an end was not heard of: " + both);
+    }
+  }
 }
 
 void Show::VerifyStory(const Story& story) {
@@ -391,7 +422,7 @@ void Show::VerifyStory(const Story& story) {
                            (server == nullptr ? "no server" : server->Describe()) + ", cause " +
                            (cause.has_value() ? CloseCauseName(*cause) : "unknown") +
                            (cause.has_value() ? When(found->second) : "");
-  const bool resources = world_.counts().resource_faults > 0;
+  const bool resources = world_.counts().resource_faults > 0 || profile_.stops;
 
   if (server != nullptr) {
     VerifyEnd(client, *server, cause);
@@ -412,6 +443,7 @@ void Show::VerifyStory(const Story& story) {
   const bool no_server_yet = server == nullptr;
   if (client_odd || server_odd || resources) {
     if (resources || unix_front_ || profile_.chained) return;
+    if (!timeouts) VerifyIdle(client, server, cause, both);
     // A reset in the middle of an open connection is its cause, whoever else ends later.
     const bool client_reset = client.broke_off() && client.script().end == Script::End::kReset;
     const bool server_reset =
@@ -436,6 +468,7 @@ void Show::VerifyStory(const Story& story) {
     return;
   }
   if (timeouts) return;
+  VerifyIdle(client, server, cause, both);
   if (no_server_yet || client.saw_error() != 0) {
     if (some_server_bad_) {
       if (client.saw_fin()) Fail("saw a FIN where there was no server: " + both);
@@ -549,6 +582,143 @@ TEST(SimulationTest, ResetsArriveAsResets) {
 
 TEST(SimulationTest, BadServersAreGoneAroundOrSaid) {
   PlayAll({.faults = true, .bad_servers = true}, scale::simulated_sessions / 8);
+}
+
+TEST(SimulationTest, DrainsAndAbortsLeaveNothingAndResetNobodyWhoWasAccepted) {
+  PlayAll({.faults = true, .breaks = true, .stops = true, .chained = true},
+          scale::simulated_sessions / 4);
+}
+
+// One listener, one server, one worker, and no dice but the world's.
+class SmallWorld {
+ public:
+  explicit SmallWorld(uint64_t seed, const ProxyOptions& options = {},
+                      const Faults& faults = Faults(), const SessionTimes& times = kTimes,
+                      uint32_t max_connections = 1024)
+      : world_(seed, Faults()), cast_(world_), stage_(world_) {
+    NoteSeed(seed);
+    cast_.AddServer(kServer, 0, 1024);
+    Plan plan;
+    ListenerPlan listener;
+    listener.name = "front";
+    listener.address = kFront;
+    listener.times = times;
+    plan.listeners.push_back(listener);
+    UpstreamPlan upstream;
+    upstream.name = "back";
+    upstream.servers.push_back({.name = "server", .address = kServer, .local = true});
+    plan.upstreams.push_back(upstream);
+    plan.max_connections = max_connections;
+    stage_.AddProxy(plan, options);
+    world_.faults() = faults;
+  }
+
+  // Plays until every client is done, and fails the test for each complaint.
+  void Play() {
+    EXPECT_TRUE(stage_.Run([&] { return cast_.AllOver() && cast_.open_servers() == 0; }));
+    Finish();
+  }
+  void Finish() {
+    stage_.StopAndCheck();
+    for (const std::string& complaint : world_.complaints()) ADD_FAILURE() << complaint << replay;
+    for (const std::string& complaint : cast_.complaints()) ADD_FAILURE() << complaint << replay;
+  }
+  Story& Add(const Script& client, const Script& server, int64_t start_ns = 0) {
+    Story story;
+    story.client = client;
+    story.server = server;
+    story.start_ns = start_ns;
+    story.to = kFront;
+    return cast_.AddStory(story);
+  }
+  Peer& client(const Story& story) { return *cast_.client(story); }
+  // The one that has read the client's header.
+  Peer& server(const Story& story) {
+    for (const auto& peer : cast_.peers()) {
+      if (peer->other() == &client(story)) return *peer;
+    }
+    return *client(story).other();
+  }
+  SimProxy& proxy() { return *stage_.proxies().front(); }
+  CloseCause cause(size_t record) { return proxy().records()[record].cause; }
+  World& world() { return world_; }
+  Cast& cast() { return cast_; }
+  Stage& stage() { return stage_; }
+
+  static inline const Address kFront = Tcp(1, 8080);
+  static inline const Address kServer = Tcp(10, 80);
+  static constexpr SessionTimes kTimes = {
+      .idle_ns = kIdleNs, .half_close_ns = kHalfCloseNs, .delayed_close_ns = kSecond};
+
+ private:
+  World world_;
+  Cast cast_;
+  Stage stage_;
+};
+
+// A peer's server that has said its header, so that who reads it is known to the test.
+Script Says(uint64_t bytes, Script::End end) {
+  Script script;
+  script.send_bytes = bytes;
+  script.end = end;
+  return script;
+}
+
+TEST(SimulationTest, AnIdleTimeoutThatDropsBytesIsAReset) {
+  for (const uint64_t seed : Seeds(20)) {
+    for (const bool peeking : {false, true}) {
+      SmallWorld small(seed, {.chunk_cap_bytes = peeking ? 0 : size_t{1} << 30});
+      Script server = Says(8, Script::End::kNever);
+      server.reads_after_ns = 2 * kIdleNs;
+      const Story& story = small.Add(Says(2'000'000, Script::End::kFin), server);
+      small.Play();
+      EXPECT_EQ(small.cause(0), CloseCause::kIdle) << replay;
+      EXPECT_LT(small.server(story).received(), 2'000'000u) << replay;
+      EXPECT_FALSE(small.server(story).saw_fin()) << replay;
+      EXPECT_NE(small.server(story).saw_error(), 0) << replay;
+      EXPECT_NE(small.client(story).saw_error(), 0) << replay;
+    }
+  }
+}
+
+TEST(SimulationTest, AnAbortOfAHalfClosedConnectionIsItsCause) {
+  for (const uint64_t seed : Seeds(10)) {
+    SmallWorld small(seed);
+    Script client = Says(8, Script::End::kFin);
+    Script slow = Says(100, Script::End::kFin);
+    slow.write_bytes = 10;
+    slow.rest_ns = 100 * kSecond;
+    small.Add(client, Says(8, Script::End::kFinLast));
+    small.Add(client, slow);
+    small.world().After(10 * kSecond,
+                        [&] { small.stage().AbortAll(small.proxy(), CloseCause::kDrain); });
+    small.Play();
+    EXPECT_EQ(small.cause(0), CloseCause::kClientFin) << replay;
+    EXPECT_EQ(small.cause(1), CloseCause::kDrain) << replay;
+  }
+}
+
+TEST(SimulationTest, AResetComesAfterAllThatHadArrivedBeforeIt) {
+  for (const uint64_t seed : Seeds(100)) {
+    for (const bool up : {true, false}) {
+      SmallWorld small(seed);
+      // All of it is in the proxy's kernel when the reset comes, and the reader takes its time.
+      small.world().set_capacity(300'000, 400'000);
+      Script breaks = Says(250'000, Script::End::kReset);
+      breaks.end_after_sent = breaks.send_bytes;
+      breaks.end_when_delivered = true;
+      breaks.end_delay_ns = 10 * kMillisecond;  // not while the proxy still connects
+      Script reads = Says(8, Script::End::kFinLast);
+      reads.read_bytes = 4096;
+      reads.pace_ns = 5 * kMillisecond;
+      const Story& story = small.Add(up ? breaks : reads, up ? reads : breaks);
+      small.Play();
+      Peer& reader = up ? small.server(story) : small.client(story);
+      EXPECT_EQ(reader.received(), breaks.send_bytes) << replay;
+      EXPECT_EQ(reader.saw_error(), ECONNRESET) << replay;
+      EXPECT_EQ(small.cause(0), up ? CloseCause::kClientRst : CloseCause::kServerRst) << replay;
+    }
+  }
 }
 
 TEST(SimulationTest, EverythingAtOnceLeavesNothingBehind) {

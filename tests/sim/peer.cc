@@ -144,6 +144,7 @@ void Peer::Close() {
 
 void Peer::BreakOff() {
   broke_off_ = true;
+  ended_at_ = cast_.world_.now();
   if (script_.end == Script::End::kReset) socket_.reset_on_close = true;
   Close();
 }
@@ -192,8 +193,15 @@ void Peer::Check(const char* data, size_t size) {
 
 bool Peer::ReadSome(bool* more) {
   if (!script_.reads || saw_fin_) return true;
+  // Who does not know its script yet reads the header, which tells it.
+  const int64_t wait = began_at_ + script_.reads_after_ns - cast_.world_.now();
+  if (knows_script_ && wait > 0) {
+    Schedule(wait);
+    return true;
+  }
   static thread_local std::vector<char> buffer(kMostAtOnce);
-  const size_t size = std::min(script_.read_bytes, buffer.size());
+  const size_t size =
+      knows_script_ ? std::min(script_.read_bytes, buffer.size()) : Script::kHeaderBytes - header_;
   const int64_t got = cast_.world_.Receive(socket_, buffer.data(), size, false);
   if (got > 0) {
     Check(buffer.data(), static_cast<size_t>(got));
@@ -226,7 +234,10 @@ bool Peer::SendSome(bool* more) {
     // A ping-pong: the next message when the last was answered.
     const uint64_t message = std::max<uint64_t>(script_.write_bytes, 1);
     const uint64_t allowed = is_client_ ? received_ / message + 1 : received_ / message;
-    round_trips_ = received_ / message;
+    if (is_client_ && received_ / message > answers_) {
+      answers_ = received_ / message;
+      if (cast_.clock_) longest_wait_ = std::max(longest_wait_, cast_.clock_() - asked_at_);
+    }
     most = std::min(most, allowed * message);
   }
   if (sent_ < most) {
@@ -246,6 +257,7 @@ bool Peer::SendSome(bool* more) {
     const bool urgent = cast_.world_.random().Chance(script_.urgent);
     const int64_t sent = cast_.world_.Send(socket_, buffer.data(), size, urgent);
     if (sent > 0) {
+      if (cast_.clock_) asked_at_ = cast_.clock_();
       sent_ += static_cast<uint64_t>(sent);
       *more = true;
     } else if (sent != -EAGAIN) {
@@ -262,6 +274,7 @@ bool Peer::SendSome(bool* more) {
 }
 
 void Peer::Step() {
+  if (began_at_ == 0) began_at_ = cast_.world_.now();
   if (!connected_) {
     if (socket_.state == Socket::State::kConnecting) return;
     if (socket_.error != 0) {
@@ -290,6 +303,10 @@ void Peer::Step() {
   if (breaks && knows_script_ && saw_error_ == 0 &&
       sent_ >= std::min(script_.end_after_sent, script_.send_bytes) &&
       (received_ >= script_.end_after_received || saw_fin_)) {
+    if (script_.end_when_delivered && cast_.world_.SendQueueBytes(socket_) > 0) {
+      Schedule(kReactionNs);
+      return;
+    }
     if (script_.end_delay_ns == 0 || ending_) {
       BreakOff();
       return;
@@ -309,6 +326,7 @@ void Peer::Step() {
                        (script_.end == Script::End::kNever && saw_fin_);
   if (fin_due && !fin_sent_ && saw_error_ == 0) {
     fin_sent_ = true;
+    ended_at_ = cast_.world_.now();
     const int error = cast_.world_.ShutdownWrite(socket_);
     if (error != 0) more = true;  // a reset; the next read says which
   }

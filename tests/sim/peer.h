@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -39,10 +40,12 @@ struct Script {
   uint64_t end_after_sent = 0;
   uint64_t end_after_received = 0;
   int64_t end_delay_ns = 0;
-  size_t read_bytes = 64 * 1024;  // at once
+  bool end_when_delivered = false;  // not before all it sent has been acknowledged
+  size_t read_bytes = 64 * 1024;    // at once
   size_t write_bytes = 64 * 1024;
   int64_t pace_ns = 0;  // at most, between two steps
   bool reads = true;
+  int64_t reads_after_ns = 0;     // after it was connected or accepted
   uint32_t urgent = 0;            // of 10,000 sends
   int64_t rest_ns = 0;            // once, in the middle of what it sends
   bool waits_for_answer = false;  // sends the rest only when as much has come back
@@ -89,7 +92,10 @@ class Peer {
   Peer* other() const { return other_; }
   const Script& script() const { return script_; }
   const Address& local() const { return socket_.local; }
-  uint64_t round_trips() const { return round_trips_; }
+  // When its FIN or its breaking off was.
+  int64_t ended_at() const { return ended_at_; }
+  // Ping-pong: the longest wait for an answer, on the cast's clock.
+  uint64_t longest_wait() const { return longest_wait_; }
   std::string Describe() const;
 
  private:
@@ -116,7 +122,10 @@ class Peer {
   bool lost_ = false;
   uint64_t sent_ = 0;
   uint64_t received_ = 0;
-  uint64_t round_trips_ = 0;
+  uint64_t answers_ = 0;
+  uint64_t asked_at_ = 0;
+  uint64_t longest_wait_ = 0;
+  int64_t ended_at_ = 0;
   uint32_t header_ = 0;  // bytes of it that have come
   uint32_t other_stream_ = 0;
   int64_t resumes_at_ = 0;
@@ -129,6 +138,7 @@ class Peer {
   bool broke_off_ = false;
   bool ending_ = false;
   bool patience_ends_ = false;
+  int64_t began_at_ = 0;
   bool over_ = false;
 };
 
@@ -142,6 +152,9 @@ class Cast {
   void StopServer(const Address& address);
   // Connects at its time.
   Story& AddStory(const Story& story);
+
+  // Counts something that waits are measured in, such as turns of a worker.
+  void set_clock(std::function<uint64_t()> clock) { clock_ = std::move(clock); }
 
   World& world() { return world_; }
   size_t clients() const { return stories_.size(); }
@@ -170,6 +183,7 @@ class Cast {
   std::vector<std::unique_ptr<Peer>> peers_;  // by stream
   std::vector<Socket*> listeners_;
   std::vector<std::string> complaints_;
+  std::function<uint64_t()> clock_;
   size_t clients_over_ = 0;
   size_t open_servers_ = 0;
   std::vector<char> scratch_;

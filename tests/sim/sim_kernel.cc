@@ -152,6 +152,7 @@ int GetSockOpt(int fd, int level, int name, void* value, socklen_t* length) {
     return -ENOPROTOOPT;
   }
   const int error = socket->TakeError();
+  world.Trace("getsockopt(SO_ERROR)", fd, -error);
   std::memcpy(value, &error, sizeof(error));
   *length = sizeof(error);
   return 0;
@@ -166,6 +167,7 @@ int SetSockOpt(int fd, int level, int name, const void* value, socklen_t length)
   std::memcpy(&number, value, std::min<size_t>(length, sizeof(number)));
   if (level == IPPROTO_TCP && name == TCP_NODELAY) socket->no_delay = number != 0;
   if (level != SOL_SOCKET) return 0;
+  world.Trace("setsockopt(SOL_SOCKET)", fd, name);
   switch (name) {
     case SO_LINGER: {
       linger how;
@@ -222,7 +224,9 @@ int Close(int fd) {
 
 int CloseRange(unsigned first, unsigned last) {
   World& world = Begin();
-  for (unsigned fd = first; fd <= last; ++fd) world.CloseDescriptor(static_cast<int>(fd));
+  for (unsigned fd = first; fd <= last; ++fd) {
+    world.Trace("close_range", static_cast<int>(fd), world.CloseDescriptor(static_cast<int>(fd)));
+  }
   return 0;
 }
 

@@ -187,11 +187,22 @@ bool Stage::RunFor(int64_t ns) {
   return Run([&] { return world_.now() >= until; });
 }
 
+void Stage::StopAccepting(SimProxy& proxy) {
+  const int before = world_.process();
+  world_.Enter(proxy.process());
+  for (const auto& worker : proxy.workers_) worker->PostStopAccepting();
+  world_.Enter(before);
+}
+
+void Stage::AbortAll(SimProxy& proxy, CloseCause cause) {
+  const int before = world_.process();
+  world_.Enter(proxy.process());
+  for (const auto& worker : proxy.workers_) worker->PostAbortAll(cause);
+  world_.Enter(before);
+}
+
 void Stage::StopAndCheck() {
-  for (const auto& proxy : proxies_) {
-    world_.Enter(proxy->process());
-    for (const auto& worker : proxy->workers_) worker->PostStopAccepting();
-  }
+  for (const auto& proxy : proxies_) StopAccepting(*proxy);
   const auto idle = [&] {
     return std::none_of(proxies_.begin(), proxies_.end(), [](const auto& proxy) {
       return proxy->accepting() || proxy->sessions() > 0;

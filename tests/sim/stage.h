@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "proxy/core/close_cause.h"
 #include "proxy/core/plan.h"
 #include "proxy/observe/log_ring.h"
 #include "proxy/worker.h"
@@ -72,6 +73,9 @@ class Stage {
   // virtual day has passed.
   bool Run(const std::function<bool()>& done);
   bool RunFor(int64_t ns);
+  // As the main thread of that process does it, by message.
+  void StopAccepting(SimProxy& proxy);
+  void AbortAll(SimProxy& proxy, CloseCause cause);
   // Drains all proxies, ends them and looks for what they left behind.
   void StopAndCheck();
 
