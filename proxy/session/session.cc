@@ -120,6 +120,11 @@ Next Session::RunFlow(Flow& flow, Scheduler& scheduler, Wake wake) {
     ArmTimer();
   }
   if (phase_ == Phase::kEnding || phase_ == Phase::kLingering) return Leave(flow);
+  // Whoever ends a session from inside says so first; this comes from another thread.
+  if (wake == Wake::kClosing && phase_ == Phase::kRelaying) {
+    Abort(CloseCause::kAdminKill, true);
+    return Leave(flow);
+  }
   // While resetting, only the direction that comes from the failed side has anything left to do.
   if (phase_ == Phase::kResetting && &flow != &flow_from(failed_)) return Leave(flow);
 

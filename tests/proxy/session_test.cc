@@ -19,6 +19,7 @@
 #include "gtest/gtest.h"
 #include "poller/inbox.h"
 #include "poller/pools.h"
+#include "poller/remote.h"
 #include "poller/scheduler.h"
 #include "poller/test_point.h"
 #include "proxy/core/stats.h"
@@ -202,6 +203,24 @@ TEST_F(SessionTest, TwoFinsEndItInOrderAndNobodySeesAReset) {
   EXPECT_EQ(got, "answer");
   EXPECT_EQ(error_, 0);
   EXPECT_EQ(cause_, CloseCause::kClientFin);
+}
+
+TEST_F(SessionTest, AnEvictionByHandleFromOutsideKillsIt) {
+  for (const bool client : {true, false}) {
+    Begin(TcpPair(), TcpPair());
+    const PollHandle handle = (client ? session_->client() : *session_->server()).handle();
+    ASSERT_TRUE(RemoteEvict(*scheduler_, handle));
+    ASSERT_TRUE(TurnUntil([&] { return session_ == nullptr; }));
+    EXPECT_EQ(cause_, CloseCause::kAdminKill);
+    EXPECT_FALSE(RemoteEvict(*scheduler_, handle)) << "the handle is of a use that has ended";
+    std::string got;
+    ReceiveAll(client_.far, got);
+    EXPECT_EQ(error_, ECONNRESET);
+    for (int* fd : {&client_.far, &server_.far}) {
+      close(*fd);
+      *fd = -1;
+    }
+  }
 }
 
 TEST_F(SessionTest, AResetWaitsUntilTheSendQueueOfTheOtherSideIsEmpty) {
