@@ -211,7 +211,7 @@ def bars(path, title, note, groups, peers, all_peers, mark=None):
     svg = Svg(900, height, title)
     svg.text(450, 42, note, size=11, anchor="middle", colour="#666")
     legend(svg, peers, all_peers, 64)
-    left, right = 190, 800
+    left, right = 190, 760
     longest = max(length for _, values in groups for length, _ in values.values())
     scale = (right - left) / min(longest, 4.0 if mark else longest)
     y = 88.0
