@@ -588,6 +588,7 @@ TEST_F(SchedulerTest, T38_MessagesOfOneThreadKeepTheirOrder) {
 TEST_F(SchedulerTest, T40_APostToABusyWorkerCostsNoSystemCall) {
   int writes = 0;
   TestPoints::On("Netpoll::Break:write", [&] { ++writes; });
+  TurnWithoutSleep(scheduler_);  // it was about to sleep, and is awake again
   bool delivered = false;
   LambdaTask task([&](Scheduler& s, Wake) {
     // To oneself, and from another thread while the worker is in a task.
