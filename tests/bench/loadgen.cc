@@ -249,6 +249,11 @@ class Endpoint {
 class Loop {
  public:
   Loop() : epoll_(epoll_create1(EPOLL_CLOEXEC)) {}
+  ~Loop() {
+    for (Endpoint* endpoint : all_) delete endpoint;
+  }
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
 
   // The loop owns it until Remove.
   void Add(std::unique_ptr<Endpoint> endpoint, uint32_t events) {
@@ -256,7 +261,7 @@ class Loop {
     event.events = events | EPOLLET;
     event.data.ptr = endpoint.get();
     if (epoll_ctl(epoll_, EPOLL_CTL_ADD, endpoint->fd, &event) != 0) Fail("epoll_ctl");
-    static_cast<void>(endpoint.release());
+    all_.insert(endpoint.release());
   }
 
   // Closes it; it is deleted when the turn is over.
@@ -288,6 +293,7 @@ class Loop {
     }
     for (Endpoint* endpoint : dead_) {
       if (endpoint->queued_) std::erase(bulk_, endpoint);
+      all_.erase(endpoint);
       delete endpoint;
     }
     dead_.clear();
@@ -303,6 +309,7 @@ class Loop {
 
   const int epoll_;
   std::deque<Endpoint*> bulk_;
+  std::unordered_set<Endpoint*> all_;
   std::vector<Endpoint*> dead_;
 };
 
