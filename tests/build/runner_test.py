@@ -61,8 +61,8 @@ class Lines(unittest.TestCase):
             "PASS commit.pml\nPASSED? no\nFAIL block.pml: deadlock\nPASS wake.pml\n"))
 
     def test_the_total_of_a_program_that_runs_others_is_the_last_word(self):
-        self.assertEqual(Outcome(7, ["b: Storm.a", "c: no result"]), runner.from_lines(
-            "FAIL: a (__main__.Storm)\nFAILED Storm.a\nRESULT passed=7 failed=1\n"
+        self.assertEqual(Outcome(7, ["b: Storm.a", "c: no result"], 3), runner.from_lines(
+            "FAIL: a (__main__.Storm)\nFAILED Storm.a\nRESULT passed=7 failed=1 skipped=3\n"
             "FAIL b: Storm.a\nFAIL c: no result\n7 passed, 2 failed\n"))
 
     def test_other_text_says_nothing(self):
