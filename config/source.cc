@@ -13,6 +13,7 @@ std::string Place::ToString() const {
 
 void SourceText::Append(std::string_view piece, const Place& place) {
   segments_.push_back({text_.size(), place});
+  last_ = {};
   text_ += piece;
 }
 
@@ -24,10 +25,17 @@ Place SourceText::At(size_t offset) const {
   const Segment& segment = *(after - 1);
   Place place = segment.place;
   if (place.line == 0) return place;
-  for (size_t i = segment.begin; i < offset && i < text_.size(); ++i) {
+  // Mostly asked from left to right: go on from the last answer, or a long line takes for ever.
+  size_t from = segment.begin;
+  if (last_.column != 0 && last_.offset >= segment.begin && last_.offset <= offset) {
+    from = last_.offset;
+    place.column = last_.column;
+  }
+  for (size_t i = from; i < offset && i < text_.size(); ++i) {
     // The bytes of a character after its first do not count.
     if ((static_cast<unsigned char>(text_[i]) & 0xc0) != 0x80) ++place.column;
   }
+  last_ = {offset, place.column};
   return place;
 }
 

@@ -39,8 +39,14 @@ class SourceText {
     size_t begin;
     Place place;
   };
+  // What At() answered last; a column of 0 is none.
+  struct Answer {
+    size_t offset = 0;
+    int column = 0;
+  };
   std::string text_;
   std::vector<Segment> segments_;
+  mutable Answer last_;
 };
 
 // Errors and warnings in the order they were found. Beyond kMost only the number grows: a file

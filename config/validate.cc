@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <string>
+#include <unordered_map>
 #include <utility>
 
 #include "config/text.h"
@@ -51,9 +52,10 @@ bool Clash(const Address& a, const Address& b) {
   return a.Unmapped() == b.Unmapped();
 }
 
-bool SameServer(const Address& a, const Address& b) {
-  if (a.is_unix() || b.is_unix()) return SameUnix(a, b);
-  return a.Unmapped() == b.Unmapped();
+// The same for two ways to write the same server.
+std::string ServerKey(const Address& address) {
+  if (address.kind == Address::Kind::kUnixPath) return Cat("unix:", NormalPath(address));
+  return address.Unmapped().ToString();
 }
 
 class Validator {
@@ -174,18 +176,13 @@ class Validator {
 
   void CheckServers() {
     for (const UpstreamLine& line : said_.upstreams) {
-      std::vector<const PlacedAddress*> seen;
+      std::unordered_map<std::string, const Place*> seen;
       for (const PlacedAddress& server : line.servers) {
-        const auto other = std::find_if(seen.begin(), seen.end(), [&](const PlacedAddress* s) {
-          return SameServer(s->address, server.address);
-        });
-        if (other == seen.end()) {
-          seen.push_back(&server);
-          continue;
-        }
+        const auto [other, is_new] = seen.insert({ServerKey(server.address), &server.place});
+        if (is_new) continue;
         errors_.Add(server.place, kUpstream,
                     Cat(server.address.ToString(), " is here twice, first at ",
-                        (*other)->place.ToString(), "; keep one"));
+                        other->second->ToString(), "; keep one"));
       }
     }
   }

@@ -76,7 +76,9 @@ TEST(FlagFileTest, PlacesAreThoseOfThePhysicalLine) {
   EXPECT_EQ(value.At(5).ToString(), "f:1:13");
   EXPECT_EQ(value.At(7).ToString(), "f:2:4");
   EXPECT_EQ(value.At(8).ToString(), "f:2:5");
-  EXPECT_EQ(value.At(9).ToString(), "f:2:6");  // the end
+  EXPECT_EQ(value.At(9).ToString(), "f:2:6");   // the end
+  EXPECT_EQ(value.At(4).ToString(), "f:1:12");  // back again
+  EXPECT_EQ(value.At(0).ToString(), "f:1:10");
 }
 
 TEST(FlagFileTest, ABackslashIsRefusedWhereItCannotJoin) {
