@@ -41,9 +41,9 @@ class EchoServerTest : public testing::TestWithParam<bool> {
   }
   static std::string ReadAll(int fd) {
     std::string all;
-    char bytes[65536];
-    for (ssize_t n; (n = recv(fd, bytes, sizeof(bytes), 0)) > 0;) {
-      all.append(bytes, static_cast<size_t>(n));
+    std::string bytes(65536, 0);
+    for (ssize_t n; (n = recv(fd, bytes.data(), bytes.size(), 0)) > 0;) {
+      all.append(bytes.data(), static_cast<size_t>(n));
     }
     return all;
   }

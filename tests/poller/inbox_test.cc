@@ -30,7 +30,8 @@ class Counted : public Message {
 };
 
 TEST(InboxTest, TasksAndMessagesComeOutInTheOrderInWhichTheyWentIn) {
-  Scheduler scheduler({}, nullptr);
+  const auto owned = std::make_unique<Scheduler>(Scheduler::Options{}, nullptr);
+  Scheduler& scheduler = *owned;
   Inbox inbox;
   EXPECT_TRUE(inbox.empty());
   std::vector<int> delivered;
@@ -52,7 +53,8 @@ TEST(InboxTest, TasksAndMessagesComeOutInTheOrderInWhichTheyWentIn) {
 }
 
 TEST(InboxTest, AMessagePostedByAMessageWaitsForTheNextDelivery) {
-  Scheduler scheduler({}, nullptr);
+  const auto owned = std::make_unique<Scheduler>(Scheduler::Options{}, nullptr);
+  Scheduler& scheduler = *owned;
   Inbox inbox;
   int inner = 0;
   inbox.Push(LambdaMessage::Make([&](Scheduler&) {
@@ -79,7 +81,8 @@ TEST(InboxTest, MessagesThatWereNeverTakenAreDestroyedUndelivered) {
 TEST(InboxTest, NothingThatManyThreadsPushIsLostAndEachKeepsItsOrder) {
   constexpr int kThreads = 4;
   const int each = static_cast<int>(scale::random_steps / 20);
-  Scheduler scheduler({}, nullptr);
+  const auto owned = std::make_unique<Scheduler>(Scheduler::Options{}, nullptr);
+  Scheduler& scheduler = *owned;
   Inbox inbox;
   std::vector<std::vector<int>> seen(kThreads);
   std::vector<std::thread> threads;

@@ -448,7 +448,8 @@ TEST(PropertyTest, X3_EchoesAreExactAndEndWhateverOthersDoToThem) {
     void OnHangup(PollDesc&) override {}
     void OnTimer(TimerWheel::Node&) override {}
   } ignore;
-  Scheduler scheduler({.max_stacks = 64}, &ignore);
+  const auto owned = std::make_unique<Scheduler>(Scheduler::Options{.max_stacks = 64}, &ignore);
+  Scheduler& scheduler = *owned;
   Echoes echoes(scheduler);
   std::thread worker([&] { scheduler.Run(); });
 

@@ -401,7 +401,8 @@ TEST_F(SchedulerTest, T59_AnEvictBetweenRecheckAndRetractionQueuesTheTaskOnce) {
 }
 
 TEST_F(SchedulerTest, T60_ManyTasksThatWaitWithoutAStackShareAFew) {
-  Scheduler scheduler({.max_stacks = 2}, nullptr);
+  const auto owned = std::make_unique<Scheduler>(Scheduler::Options{.max_stacks = 2}, nullptr);
+  Scheduler& scheduler = *owned;
   std::vector<std::unique_ptr<LambdaTask>> tasks;
   struct Nap {
     SleepTimer timer;
@@ -427,7 +428,8 @@ TEST_F(SchedulerTest, T60_ManyTasksThatWaitWithoutAStackShareAFew) {
 }
 
 TEST_F(SchedulerTest, T60_MoreTasksThatKeepTheirStackThanThereAreStacksAllEnd) {
-  Scheduler scheduler({.max_stacks = 2}, nullptr);
+  const auto owned = std::make_unique<Scheduler>(Scheduler::Options{.max_stacks = 2}, nullptr);
+  Scheduler& scheduler = *owned;
   std::vector<std::unique_ptr<LambdaTask>> tasks;
   int done = 0;
   for (int i = 0; i < 40; ++i) {
@@ -444,7 +446,8 @@ TEST_F(SchedulerTest, T60_MoreTasksThatKeepTheirStackThanThereAreStacksAllEnd) {
 }
 
 TEST_F(SchedulerTest, X7_ATaskThatHoldsAStackRunsAlthoughManyWaitForOne) {
-  Scheduler scheduler({.max_stacks = 1}, nullptr);
+  const auto owned = std::make_unique<Scheduler>(Scheduler::Options{.max_stacks = 1}, nullptr);
+  Scheduler& scheduler = *owned;
   // Three stacks exist. These hold them, and then hundreds come that want one.
   std::vector<std::unique_ptr<LambdaTask>> tasks;
   int done = 0;
