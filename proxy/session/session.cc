@@ -156,6 +156,12 @@ Next Session::AfterStep(Flow& flow, const Relay::Step& step, Wake wake) {
       }
       return Next::AwaitReadable(source);
     case Relay::Outcome::kAwaitWritable:
+      // Nobody waits for the source meanwhile, and its reset is to be heard of all the same.
+      if (phase_ == Phase::kRelaying && !source.registered() &&
+          scheduler().netpoll().Register(source) != 0) {
+        Abort(CloseCause::kLocalResources, true);
+        return Leave(flow);
+      }
       if (wake == Wake::kNotPollable && !sink.registered()) {
         Abort(CloseCause::kLocalResources, true);
         return Leave(flow);

@@ -721,6 +721,30 @@ TEST(SimulationTest, AResetComesAfterAllThatHadArrivedBeforeIt) {
   }
 }
 
+TEST(SimulationTest, AResetIsHeardOfThoughNobodyWaitsForIt) {
+  for (const uint64_t seed : Seeds(20)) {
+    for (const bool up : {true, false}) {
+      SmallWorld small(seed);
+      // More than all queues hold, to somebody who does not read: no task waits on the sender.
+      Script breaks = Says(4'000'000, Script::End::kReset);
+      breaks.end_after_sent = 3'000'000;
+      Script stuck = Says(8, Script::End::kNever);
+      stuck.reads_after_ns = kIdleNs / 2;
+      breaks.breaks_off_after_ns = 10 * kSecond;
+      const Story& story = small.Add(up ? breaks : stuck, up ? stuck : breaks);
+      small.Play();
+      Peer& reader = up ? small.server(story) : small.client(story);
+      EXPECT_EQ(reader.saw_error(), ECONNRESET) << replay;
+      EXPECT_FALSE(reader.saw_fin()) << replay;
+      const LogRecord& record = small.proxy().records()[0];
+      EXPECT_EQ(record.cause, up ? CloseCause::kClientRst : CloseCause::kServerRst) << replay;
+      // The reset, and delayed_close for what could still have been delivered.
+      EXPECT_LT(record.ended.ns() - record.started.ns(), 13 * kSecond) << replay;
+      EXPECT_GT(record.unsent_bytes, 0u) << replay;
+    }
+  }
+}
+
 TEST(SimulationTest, NoSessionStarvesBesideBulk) {
   // In turns of the one worker: there and back, with the peers' own slowness.
   constexpr uint64_t kMostTurns = 10;

@@ -284,6 +284,12 @@ void Peer::Step() {
     }
     connected_ = true;
   }
+  if (knows_script_ && script_.breaks_off_after_ns > 0 && !ending_) {
+    ending_ = true;
+    cast_.world_.After(script_.breaks_off_after_ns, [this] {
+      if (!over_) BreakOff();
+    });
+  }
   if (!script_.reads && !patience_ends_) {
     patience_ends_ = true;
     cast_.world_.After(kPatienceNs, [this] {

@@ -40,6 +40,7 @@ struct Script {
   uint64_t end_after_sent = 0;
   uint64_t end_after_received = 0;
   int64_t end_delay_ns = 0;
+  int64_t breaks_off_after_ns = 0;  // whatever was sent until then; 0: never
   bool end_when_delivered = false;  // not before all it sent has been acknowledged
   size_t read_bytes = 64 * 1024;    // at once
   size_t write_bytes = 64 * 1024;
