@@ -48,6 +48,10 @@ bool Connector::Connect(Session& session) {
       if (session.ended()) return false;
       if (error == 0) return true;
       if (!WorthAPause(error)) break;
+      if (!session.client().registered() && scheduler_.netpoll().Register(session.client()) != 0) {
+        error = ENOBUFS;
+        break;
+      }
       static_cast<void>(scheduler_.SleepUntil(scheduler_.now().PlusNs(kRetryPauseNs)));
       if (session.ended()) return false;
       if (scheduler_.now() >= deadline) error = ETIMEDOUT;

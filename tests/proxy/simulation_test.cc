@@ -594,10 +594,10 @@ class SmallWorld {
  public:
   explicit SmallWorld(uint64_t seed, const ProxyOptions& options = {},
                       const Faults& faults = Faults(), const SessionTimes& times = kTimes,
-                      uint32_t max_connections = 1024)
+                      uint32_t max_connections = 1024, const Address& server = kServer)
       : world_(seed, Faults()), cast_(world_), stage_(world_) {
     NoteSeed(seed);
-    cast_.AddServer(kServer, 0, 1024);
+    if (server == kServer) cast_.AddServer(kServer, 0, 1024);
     Plan plan;
     ListenerPlan listener;
     listener.name = "front";
@@ -606,7 +606,7 @@ class SmallWorld {
     plan.listeners.push_back(listener);
     UpstreamPlan upstream;
     upstream.name = "back";
-    upstream.servers.push_back({.name = "server", .address = kServer, .local = true});
+    upstream.servers.push_back({.name = "server", .address = server, .local = true});
     plan.upstreams.push_back(upstream);
     plan.max_connections = max_connections;
     stage_.AddProxy(plan, options);
@@ -699,25 +699,75 @@ TEST(SimulationTest, AnAbortOfAHalfClosedConnectionIsItsCause) {
 }
 
 TEST(SimulationTest, AResetComesAfterAllThatHadArrivedBeforeIt) {
-  for (const uint64_t seed : Seeds(100)) {
+  for (const uint64_t seed : Seeds(50)) {
     for (const bool up : {true, false}) {
-      SmallWorld small(seed);
-      // All of it is in the proxy's kernel when the reset comes, and the reader takes its time.
-      small.world().set_capacity(300'000, 400'000);
-      Script breaks = Says(250'000, Script::End::kReset);
-      breaks.end_after_sent = breaks.send_bytes;
-      breaks.end_when_delivered = true;
-      breaks.end_delay_ns = 10 * kMillisecond;  // not while the proxy still connects
-      Script reads = Says(8, Script::End::kFinLast);
-      reads.read_bytes = 4096;
-      reads.pace_ns = 5 * kMillisecond;
-      const Story& story = small.Add(up ? breaks : reads, up ? reads : breaks);
-      small.Play();
-      Peer& reader = up ? small.server(story) : small.client(story);
-      EXPECT_EQ(reader.received(), breaks.send_bytes) << replay;
-      EXPECT_EQ(reader.saw_error(), ECONNRESET) << replay;
-      EXPECT_EQ(small.cause(0), up ? CloseCause::kClientRst : CloseCause::kServerRst) << replay;
+      for (const bool slow_way : {true, false}) {
+        SmallWorld small(seed);
+        // All of it is in the proxy's kernel when the reset comes. Then it waits in the queue of a
+        // slow way, or for a slow reader.
+        small.world().set_capacity(300'000, 400'000);
+        const Path slow = {
+            .least_ns = kMillisecond, .most_ns = 5 * kMillisecond, .segment_bytes = 4 * 1448};
+        if (slow_way) small.world().SetPath(up ? small.kServer : small.kFront, slow);
+        Script breaks = Says(250'000, Script::End::kReset);
+        breaks.end_after_sent = breaks.send_bytes;
+        breaks.end_when_delivered = true;
+        breaks.end_delay_ns = 20 * kMillisecond;  // not while the proxy still connects
+        Script reads = Says(8, Script::End::kFinLast);
+        reads.read_bytes = 4096;
+        if (!slow_way) reads.pace_ns = 5 * kMillisecond;
+        const Story& story = small.Add(up ? breaks : reads, up ? reads : breaks);
+        small.Play();
+        Peer& reader = up ? small.server(story) : small.client(story);
+        EXPECT_EQ(reader.received(), breaks.send_bytes) << replay;
+        EXPECT_EQ(reader.saw_error(), ECONNRESET) << replay;
+        EXPECT_EQ(small.cause(0), up ? CloseCause::kClientRst : CloseCause::kServerRst) << replay;
+      }
     }
+  }
+}
+
+TEST(SimulationTest, ADrainResetsNobodyWhoseHandshakeIsDone) {
+  for (const uint64_t seed : Seeds(20)) {
+    SmallWorld small(seed, {.workers = 2});
+    small.world().SetPath(small.kFront,
+                          {.least_ns = 5 * kMillisecond, .most_ns = 60 * kMillisecond});
+    for (int i = 0; i < 200; ++i) {
+      small.Add(Says(1000, Script::End::kFin), Says(1000, Script::End::kFinLast),
+                i * 2 * kMillisecond);
+    }
+    small.world().After(200 * kMillisecond, [&] { small.stage().StopAccepting(small.proxy()); });
+    small.Play();
+    size_t served = 0;
+    for (const auto& story : small.cast().stories()) {
+      Peer& client = small.client(*story);
+      EXPECT_NE(client.connected(), client.saw_error() != 0) << client.Describe() << replay;
+      served += client.saw_fin();
+    }
+    EXPECT_GT(served, 50u) << replay;
+    EXPECT_LT(served, 150u) << replay;
+  }
+}
+
+TEST(SimulationTest, AClientThatLeavesEndsTheWaitForAUnixBacklog) {
+  for (const uint64_t seed : Seeds(10)) {
+    const Address address = Address::UnixAbstract("full");
+    SmallWorld small(seed, {}, {}, SmallWorld::kTimes, 1024, address);
+    Socket* listener = small.world().NewSocket(true, -1);
+    small.world().Bind(*listener, address);
+    small.world().Listen(*listener, 0);
+    Socket* other = small.world().NewSocket(true, -1);
+    EXPECT_EQ(small.world().Connect(*other, address), 0);
+    Script leaves = Says(100, Script::End::kReset);
+    leaves.end_after_sent = 100;
+    leaves.end_delay_ns = 100 * kMillisecond;
+    small.Add(leaves, {});
+    EXPECT_TRUE(
+        small.stage().Run([&] { return small.cast().AllOver() && small.proxy().sessions() == 0; }));
+    small.Finish();
+    const LogRecord& record = small.proxy().records()[0];
+    EXPECT_EQ(record.cause, CloseCause::kClientRst) << replay;
+    EXPECT_LT(record.ended.ns() - record.started.ns(), 200 * kMillisecond) << replay;
   }
 }
 
