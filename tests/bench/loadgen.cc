@@ -531,6 +531,9 @@ class Server {
 
 struct Plan {
   Place to;
+  // Where the server is asked: past the proxy if possible, for one that is busy with a stream may
+  // let new connections wait as long as the stream goes on (systemd-socket-proxyd does).
+  Place ask;
   int pingpong = 0;
   int shorts = 0;
   int up = 0;
@@ -658,10 +661,11 @@ class Client {
 
   ClientConn* Start(Mode mode, uint64_t query = 0) {
     auto conn = std::make_unique<ClientConn>(*this);
-    conn->fd = socket(plan_.to.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    const Place& to = query != 0 ? plan_.ask : plan_.to;
+    conn->fd = socket(to.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (conn->fd < 0) Fail("socket");
     const int one = 1;
-    if (plan_.to.family() == AF_INET) {
+    if (to.family() == AF_INET) {
       setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     }
     conn->mode = mode;
@@ -670,7 +674,7 @@ class Client {
     conn->out_start = (started_ * 7919) % kPeriod;
     conn->in_start = conn->out_start + kServersStart;
     conn->asked_at = NowNs();
-    if (connect(conn->fd, plan_.to.get(), plan_.to.length) != 0 && errno != EINPROGRESS) {
+    if (connect(conn->fd, to.get(), to.length) != 0 && errno != EINPROGRESS) {
       Fail("connect");
     }
     if (mode == Mode::kUp || mode == Mode::kBoth) conn->to_send = Conn::kEndless;
@@ -1034,6 +1038,7 @@ int main(int argc, char** argv) {
   }
   if (to.empty() || !flags.empty() || plan.size == 0 || plan.size > 64 * 1024) return Usage();
   plan.to = Parse(to);
+  plan.ask = serve.empty() ? plan.to : Parse(serve);
   Loop loop;
   const auto server = serve.empty() ? nullptr : std::make_unique<Server>(loop, Parse(serve));
   const auto client = std::make_unique<Client>(loop, plan);
