@@ -211,6 +211,7 @@ class Descriptors(Faults):
         run(["prlimit", f"--pid={parkway.pid}", f"--nofile=64:{hard}"])
         crowd = self.clients()
         told = crowd.ask("open", clients_count)
+        self.assertTrue(parkway.running(), parkway.stderr())
         # The first may find the last descriptor gone between its accept and its connect.
         self.assertLessEqual(told.pop("ECONNRESET", 0), 64)
         self.assertEqual(set(told), {"connected"}, told)
@@ -222,25 +223,25 @@ class Descriptors(Faults):
         self.assertLessEqual(procfs.descriptors(parkway.pid), 64)
         # Nobody was turned away, and who was there before is not disturbed.
         self.assertEqual(early.ask("exchange", 1000), 5)
-        return parkway, servers, early, crowd, hard
+        return parkway, servers, early, crowd, hard, told["connected"]
 
     def test_two_thousand_clients_at_a_limit_of_64_are_served_when_it_rises_again(self):
         count = places.count("starved_clients")
-        parkway, servers, early, crowd, hard = self.starved(count)
+        parkway, servers, early, crowd, hard, queued = self.starved(count)
         self.assertLess(servers.ask("count"), 64)
         run(["prlimit", f"--pid={parkway.pid}", f"--nofile={hard}:{hard}"])
-        until(lambda: servers.ask("count") >= min(count, hard // 2 - 100), 30,
-              "all of them are served")
+        # As many as the descriptors allow, or all: some may have been reset after they connected.
+        enough = min(queued - 64, hard // 2 - 100)
+        until(lambda: servers.ask("count") >= enough, 30, "all of them are served")
         early.ask("close")
-        if count < hard // 2 - 100:
-            self.assertEqual(crowd.ask("exchange", 100), count)
+        self.assertGreaterEqual(crowd.ask("exchange", 100, 5), enough)
         crowd.ask("close")
         self.assert_clean(parkway)
         parkway.finish()
 
     def test_two_thousand_clients_at_a_limit_of_64_are_served_as_others_leave(self):
         count = places.count("starved_clients")
-        parkway, _servers, early, crowd, _hard = self.starved(count)
+        parkway, _servers, early, crowd, _hard, _queued = self.starved(count)
         early.ask("close")
         # Those that were accepted get their answer; they leave, and make room for the next.
         start = time.monotonic()
