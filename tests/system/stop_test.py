@@ -158,13 +158,13 @@ class Storm(Stop):
                 for what, count in crowd.end().items():
                     total[what] = total.get(what, 0) + count
         print(f"\n  {rounds} rounds: {total}", end="")
-        self.assertGreater(total["served"], 100)
+        self.assertGreater(total["served"], 20)
         self.assertGreater(total["refused"], 0)
         self.assertEqual((total["reset"], total["closed"], total["hanging"]), (0, 0, 0), total)
 
     def volley(self):
         """More than the daemon accepts, so that its queues are full when it closes them."""
-        return "volley", places.count("storm_clients") // 2, 0.6 * places.PATIENCE
+        return "volley", places.count("storm_clients") // 2, 0.6
 
     def test_nobody_whose_handshake_was_done_is_reset_in_a_volley_over_ipv4(self):
         self.assert_nobody_reset(f"127.0.0.1:{net.free_port()}", ROUNDS, self.volley())
