@@ -26,6 +26,7 @@ SCHEDULER = "//tests/poller:scheduler_test"
 SHORT_READ = "//tests/poller:short_read_test"
 RELAY = "//tests/proxy:relay_test"
 SESSION = "//tests/proxy:session_test"
+SIMULATION = "//tests/proxy:simulation_test"
 
 FAULTS = [
     Fault(
@@ -354,5 +355,101 @@ FAULTS = [
             )
         ],
         [SESSION],
+    ),
+    Fault(
+        "splice_end_believed",
+        "an urgent mark before a FIN ends the stream early",
+        [
+            Edit(
+                "proxy/session/relay.cc",
+                "    if (in.error == EINVAL) {",
+                "    if (in.error == 0) {\n      source_ended_ = true;\n      return true;\n    }\n    if (in.error == EINVAL) {",
+            )
+        ],
+        [SIMULATION],
+    ),
+    Fault(
+        "splice_eagain_believed",
+        "a direction sleeps for ever at an urgent mark",
+        [
+            Edit(
+                "proxy/session/relay.cc",
+                "if (in.would_block() && (source.edge_bits() & doubts) == 0) {",
+                "if (in.would_block() && doubts != 0) {",
+            )
+        ],
+        [SIMULATION],
+    ),
+    Fault(
+        "backlog_not_emptied",
+        "a drain resets who stands in the queue",
+        [
+            Edit(
+                "proxy/inbound/acceptor.cc",
+                "  EmptyQueue();\n  if (closing_",
+                "  if (closing_",
+            )
+        ],
+        [SIMULATION],
+    ),
+    Fault(
+        "no_grace_for_handshakes",
+        "a drain resets whose last packet is under way",
+        [
+            Edit(
+                "proxy/inbound/acceptor.cc",
+                "if (closing_ == Closing::kAsked && !is_unix_",
+                "if (false && !is_unix_",
+            )
+        ],
+        [SIMULATION],
+    ),
+    Fault(
+        "bulk_in_the_foreground",
+        "a small message waits for tens of megabytes",
+        [
+            Edit(
+                "proxy/session/session.cc",
+                "    flow.set_background(flow.relay.bulk());\n",
+                "",
+            )
+        ],
+        [SIMULATION],
+    ),
+    Fault(
+        "blocked_source_not_registered",
+        "a reset is found out when the sink takes bytes again",
+        [
+            Edit(
+                "proxy/session/session.cc",
+                "phase_ == Phase::kRelaying && !source.registered() &&",
+                "false && !source.registered() &&",
+            )
+        ],
+        [SIMULATION],
+    ),
+    Fault(
+        "kernel_queue_forgotten_at_a_timeout",
+        "bytes in a receive queue are dropped with a FIN",
+        [
+            Edit(
+                "proxy/session/session.cc",
+                "if (!up_.done && HasUnread(*client_)) reset_server_ = true;",
+                "static_cast<void>(HasUnread);",
+            )
+        ],
+        [SIMULATION],
+    ),
+    Fault(
+        "clock_read_twice",
+        "a turn has two times",
+        [
+            Edit(
+                "poller/scheduler.cc",
+                "  now_ = ReadMonotonicClock();\n  turns_",
+                "  now_ = ReadMonotonicClock();\n  now_ = ReadMonotonicClock();\n  turns_",
+            )
+        ],
+        [SIMULATION],
     ),
 ]
