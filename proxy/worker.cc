@@ -110,14 +110,14 @@ void Worker::OnAccepted(size_t listener, int fd, const Address& peer) {
 void Worker::Adopt(size_t listener, int fd, const Address& peer) {
   const ListenerPlan& plan = shared_.plan.listeners[listener];
   PollDesc* client = scheduler_.netpoll().Allocate(fd, nullptr);
-  if (client == nullptr) return Refuse(fd);
+  if (client == nullptr) return Refuse(listener, fd, peer);
   if (peer.is_unix()) client->add_edge_bits(PollDesc::kStopsShort);
   const uint64_t id = static_cast<uint64_t>(options_.index) << 48 | ++next_session_;
   Session* session = sessions_.New(id, *client, PackedAddress(peer), plan.times, scheduler_.now());
   if (session == nullptr) {
     scheduler_.Evict(*client);
     scheduler_.Close(*client);
-    return Refuse(fd);
+    return Refuse(listener, fd, peer);
   }
   session->listener = static_cast<uint16_t>(listener);
   session->upstream = static_cast<uint16_t>(plan.upstream);
@@ -126,10 +126,19 @@ void Worker::Adopt(size_t listener, int fd, const Address& peer) {
 }
 
 // Out of memory for a connection that was already accepted.
-void Worker::Refuse(int fd) {
+void Worker::Refuse(size_t listener, int fd, const Address& peer) {
   ResetOnClose(fd);
   kernel::Close(fd);
   stats_.closed[static_cast<size_t>(CloseCause::kLocalResources)].Add(1);
+  if (options_.log_connections) {
+    LogRecord record;
+    record.cause = CloseCause::kLocalResources;
+    record.listener = static_cast<uint16_t>(listener);
+    record.upstream = static_cast<uint16_t>(shared_.plan.listeners[listener].upstream);
+    record.client = PackedAddress(peer);
+    record.started = record.ended = scheduler_.now();
+    Log(record);
+  }
   ReleaseSlot();
 }
 

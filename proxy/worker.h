@@ -112,7 +112,7 @@ class Worker final : public SessionHost, public Scheduler::Delegate, public Acce
   void OnAcceptorClosed(Acceptor& acceptor) override;
   void OnAcceptTrouble(size_t listener, int error) override;
 
-  void Refuse(int fd);
+  void Refuse(size_t listener, int fd, const Address& peer);
   void ReleaseSlot();
   void Log(const LogRecord& record);
   void WakeWaitingListeners();

@@ -1,5 +1,5 @@
 // kernel.h and clock.h for a simulated world: takes the place of kernel_linux.cc at link time.
-// Memory is real.
+// Memory is real, but for what the seed refuses.
 #include <errno.h>
 #include <linux/filter.h>
 #include <netinet/in.h>
@@ -119,6 +119,7 @@ int Accept(int fd, sockaddr* address, socklen_t* length) {
   if (listener->accept_queue.empty()) return -EAGAIN;
   if (world.random().Chance(world.faults().accept_aborted)) {
     // Linux hands errors of the connection to come through accept.
+    world.TurnAway(*listener);
     static constexpr int kErrors[] = {ECONNABORTED, EPROTO, ENETDOWN, EHOSTUNREACH, EPERM};
     return -kErrors[world.random().Below(5)];
   }
@@ -326,6 +327,11 @@ int SetPipeSize(int fd, int bytes) {
 }
 
 void* Map(size_t bytes) {
+  World& world = *World::Current();
+  if (world.random().Chance(world.faults().no_memory)) {
+    ++world.counts().resource_faults;
+    return nullptr;
+  }
   void* start = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   return start == MAP_FAILED ? nullptr : start;

@@ -566,6 +566,16 @@ Socket* World::Accept(Socket& listener) {
   return child;
 }
 
+void World::TurnAway(Socket& listener) {
+  Socket* child = Accept(listener);
+  if (child == nullptr) return;
+  ++counts_.turned_away;
+  if (child->peer != nullptr) child->peer->turned_away = true;
+  if (child->is_unix) child->received.Push("x", 1);
+  child->reset_on_close = true;
+  CloseSocket(*child);
+}
+
 void World::StopListening(Socket& listener) {
   listener.state = Socket::State::kDead;
   for (Socket* child : listener.accept_queue) {

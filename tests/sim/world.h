@@ -105,6 +105,7 @@ struct Faults {
   uint32_t splice_einval = 0;
   uint32_t pipe_resources = 0;
   uint32_t small_pipe = 0;  // F_SETPIPE_SZ: EPERM above 64 KiB
+  uint32_t no_memory = 0;   // mmap
   uint32_t syn_lost = 0;    // it is sent again a second later
 };
 
@@ -244,6 +245,7 @@ class Socket : public File {
   bool no_delay = false;
   bool keepalive = false;
   bool was_reset = false;         // a reset reached it
+  bool turned_away = false;       // by an error of accept
   uint64_t calls = 0;             // system calls on it
   std::function<void()> on_wake;  // a script's
 };
@@ -265,7 +267,8 @@ class World {
     uint64_t wakeups = 0;           // writes of an eventfd
     uint64_t stale_events = 0;
     uint64_t false_events = 0;
-    uint64_t resets = 0;  // that arrived
+    uint64_t resets = 0;       // that arrived
+    uint64_t turned_away = 0;  // connections that accept gave an error for
   };
 
   World(uint64_t seed, const Faults& faults);
@@ -322,6 +325,8 @@ class World {
   int Listen(Socket& socket, int backlog);
   int Connect(Socket& socket, const Address& to);
   Socket* Accept(Socket& listener);
+  // The first in the queue is gone before it was accepted.
+  void TurnAway(Socket& listener);
   int64_t Receive(Socket& socket, char* data, size_t size, bool peek);
   int64_t Send(Socket& socket, const char* data, size_t size, bool urgent = false);
   int ShutdownWrite(Socket& socket);
