@@ -307,7 +307,7 @@ class IdleTimeouts(Closing):
 class HalfCloseTimeouts(Closing):
     """One side has sent its FIN and the other stays silent for half_close_timeout."""
 
-    FLAGS = {"half_close_timeout": "700ms", "idle_timeout": "1500ms", "delayed_close": "200ms"}
+    FLAGS = {"half_close_timeout": "1100ms", "idle_timeout": "2200ms", "delayed_close": "200ms"}
 
     @each()
     def half_closed_with_nothing_pending_sees_a_fin_in_the_end(self, side, warm):

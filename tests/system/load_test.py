@@ -22,7 +22,9 @@ class Load(story.Story):
         self.nginx = self.started(Nginx(own, own, workers=2))
         self.haproxy = self.started(Haproxy(self.nginx.ipv4, own, THREADS))
         self.listen = f"127.0.0.1:{net.free_port()}"
-        self.parkway = self.started(Parkway(self.listen, self.nginx.ipv4, threads=THREADS))
+        # The others write no line for a connection either.
+        self.parkway = self.started(Parkway(self.listen, self.nginx.ipv4, threads=THREADS,
+                                            access_log="off", stats_interval="1s"))
 
     def compare(self, close):
         print(f"\n  {'':10} {'requests/s':>11} {'99 %':>9}   wrk -t2 -c128 -d{SECONDS}s"
@@ -34,10 +36,9 @@ class Load(story.Story):
             if name == "parkway":
                 self.assertEqual(wrk.failures(), [], wrk.text)
                 self.assertGreater(wrk.requests, 0)
+        self.parkway.settled(lambda n: not any(n[name] for name in (
+            "connections", "stacks", "buffers", "pipes")), "nothing is left of it")
         self.parkway.finish()
-        causes = {line["cause"] for line in self.parkway.closing_lines()}
-        # Who measures stops in the middle of a request, and resets what it has not read.
-        self.assertLessEqual(causes, {"client_fin", "server_fin", "client_rst"})
 
     def test_nothing_fails_on_connections_that_are_kept(self):
         self.compare(close=False)

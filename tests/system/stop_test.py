@@ -64,6 +64,7 @@ class Drain(Stop):
         links = [self.link() for _ in range(4)]
         parkway.signal(signal.SIGTERM)
         until(self.refused, PATIENCE, "new connections are refused")
+        self.forget_probes()
         for link in links:
             link.client.send(50_000)
             link.server.receive(50_000)
@@ -96,6 +97,7 @@ class Drain(Stop):
             links = [self.link() for _ in range(20)]
             parkway.signal(signal.SIGTERM)
             until(self.refused, PATIENCE, "it drains")
+            self.forget_probes()
             self.assertTrue(parkway.running())
             start = time.monotonic()
             parkway.signal(second)
