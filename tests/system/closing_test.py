@@ -160,6 +160,7 @@ class Fins(Closing):
         link.server.send(77)
         link.client.receive(77)
         link.client.leave()
+        self.assertEqual(link.server.ending(), FIN)
         link.server.leave()
         line = self.assert_session_over(link, "client_fin")
         self.assertIn(str(1234 + 16), line.values(), line)

@@ -18,6 +18,7 @@ class Parkway(Process):
         upstreams = [upstream] if isinstance(upstream, str) else upstream
         flags.setdefault("threads", 1)
         argv = [f"--listen={listen}", f"--upstream={','.join(upstreams)}"] + flag_list(flags)
+        argv += places.extra_flags()
         self._start(argv, listen if ready else None, stderr=stderr, rlimit_nofile=rlimit_nofile)
 
     @classmethod

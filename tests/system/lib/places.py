@@ -1,6 +1,7 @@
 """Where the programs under test are, and how large a test may be.
 
 PARKWAY_BINARY   the daemon; otherwise bazel-bin/proxy/parkway of this tree
+PARKWAY_FLAGS    more flags for every daemon that is started with a listener and an upstream
 PARKWAY_FLAVOUR  opt (default), asan or tsan: which build PARKWAY_BINARY is
 
 Bars of memory, processor time and system calls hold for the optimised build only; the other two
@@ -28,6 +29,10 @@ def count(name):
 
 def optimised():
     return FLAVOUR == "opt"
+
+
+def extra_flags():
+    return os.environ.get("PARKWAY_FLAGS", "").split()
 
 
 def parkway_binary():
