@@ -1,6 +1,7 @@
 #include "config/explain.h"
 
 #include <algorithm>
+#include <map>
 #include <vector>
 
 #include "config/flags.h"
@@ -17,6 +18,18 @@ std::string Addresses(const Items& items, AddressOf address_of) {
   return Join(texts, ",");
 }
 
+// The settings of a line where they differ from those it inherits.
+std::string Settings(std::string_view flag, const Scalars& own, const Scalars& inherited) {
+  std::string text;
+  for (const Flag& scalar : AllFlags()) {
+    if ((scalar.places & PlaceOf(flag)) == 0) continue;
+    const std::string value = PrintScalar(scalar, own);
+    if (value == PrintScalar(scalar, inherited)) continue;
+    Append(&text, " ", scalar.name, "=", scalar.list ? value : QuotedIfNeeded(value));
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string Dump(const Snapshot& snapshot) {
@@ -31,21 +44,39 @@ std::string Dump(const Snapshot& snapshot) {
   std::sort(scalars.begin(), scalars.end());
 
   std::string text = Join(scalars, "");
+  const bool one = snapshot.upstreams.size() == 1;
   for (const Listener& listener : snapshot.listeners) {
     Append(&text, "--", kListen, "=",
            Addresses(listener.addresses, [](const Address& a) { return a; }));
     if (listener.name != listener.addresses[0].ToString()) Append(&text, " name=", listener.name);
-    if (snapshot.upstreams.size() > 1) {
-      Append(&text, " upstream=", snapshot.upstreams[listener.upstream].name);
-    }
-    text += '\n';
+    if (!one) Append(&text, " upstream=", snapshot.upstreams[listener.upstream].name);
+    Append(&text, Settings(kListen, listener.settings, snapshot.scalars), "\n");
   }
+  std::map<size_t, std::string> server_lines;
   for (const Upstream& upstream : snapshot.upstreams) {
+    std::vector<Server> unnamed;
+    for (const Server& server : upstream.servers) {
+      if (server.line == 0) {
+        unnamed.push_back(server);
+        continue;
+      }
+      std::string& line = server_lines[server.line];
+      const std::string address = server.address.ToString();
+      Append(&line, "--", kServer, "=", QuotedIfNeeded(address));
+      if (!one) Append(&line, " upstream=", upstream.name);
+      if (server.name != address) Append(&line, " name=", server.name);
+      Append(&line, Settings(kServer, server.settings, upstream.settings), "\n");
+    }
     Append(&text, "--", kUpstream, "=",
-           Addresses(upstream.servers, [](const Server& server) { return server.address; }));
-    if (upstream.name != "default") Append(&text, " name=", upstream.name);
-    text += '\n';
+           Addresses(unnamed, [](const Server& server) { return server.address; }));
+    if (unnamed.empty()) {
+      Append(&text, "name=", upstream.name);
+    } else if (upstream.name != "default") {
+      Append(&text, " name=", upstream.name);
+    }
+    Append(&text, Settings(kUpstream, upstream.settings, snapshot.scalars), "\n");
   }
+  for (const auto& [number, line] : server_lines) text += line;
   return text;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <unordered_map>
 
 #include "config/text.h"
 #include "config/value.h"
@@ -39,13 +40,14 @@ const Flag kFlags[] = {
      .group = Group::kListening,
      .reloadable = true,
      .help = "where to listen: IP:PORT, [IPv6]:PORT, :PORT (all addresses), unix:PATH, unix:@NAME; "
-             "keys may follow: name=NAME upstream=NAME"},
+             "keys may follow: name=NAME upstream=NAME idle_timeout=8h"},
     {.name = "backlog",
      .short_forms = "",
      .field = CountField{&Scalars::backlog, 1, 65535},
      .default_text = "4096",
      .value = "N",
      .group = Group::kListening,
+     .places = kOnListen,
      .reloadable = true,
      .help = "connections that the kernel queues for each listening socket; net.core.somaxconn "
              "limits it"},
@@ -56,14 +58,24 @@ const Flag kFlags[] = {
      .value = "ADDR[,ADDR...]",
      .group = Group::kUpstream,
      .reloadable = true,
-     .help = "the servers, taken in turn: IP:PORT, [IPv6]:PORT, unix:PATH, unix:@NAME; a key may "
-             "follow: name=NAME"},
+     .help = "the servers, taken in turn: IP:PORT, [IPv6]:PORT, unix:PATH, unix:@NAME; "
+             "keys may follow: name=NAME connect_timeout=1s"},
+    {.name = kServer,
+     .short_forms = "",
+     .field = ListField{},
+     .default_text = "",
+     .value = "ADDR",
+     .group = Group::kUpstream,
+     .reloadable = true,
+     .help = "one more server of an upstream, with settings of its own; keys may follow: "
+             "upstream=NAME name=NAME connect_timeout=1s"},
     {.name = "connect_timeout",
      .short_forms = "",
      .field = DurationField{&Scalars::connect_timeout},
      .default_text = "5s",
      .value = "DURATION",
      .group = Group::kTimeouts,
+     .places = kOnServers,
      .reloadable = true,
      .help = "how long one attempt to reach a server may take"},
     {.name = "idle_timeout",
@@ -72,6 +84,7 @@ const Flag kFlags[] = {
      .default_text = "1h",
      .value = "DURATION|off",
      .group = Group::kTimeouts,
+     .places = kOnListen,
      .reloadable = true,
      .help = "a connection on which nothing moves for so long is closed"},
     {.name = "half_close_timeout",
@@ -80,6 +93,7 @@ const Flag kFlags[] = {
      .default_text = "5m",
      .value = "DURATION|off",
      .group = Group::kTimeouts,
+     .places = kOnListen,
      .reloadable = true,
      .help = "the same once one side has ended its direction; off: only idle_timeout"},
     {.name = "delayed_close",
@@ -88,6 +102,7 @@ const Flag kFlags[] = {
      .default_text = "1s",
      .value = "DURATION|off",
      .group = Group::kTimeouts,
+     .places = kOnListen,
      .reloadable = true,
      .help = "after a reset, how long bytes that were read may take to reach the other side"},
     {.name = "drain_timeout",
@@ -113,6 +128,7 @@ const Flag kFlags[] = {
      .default_text = "off",
      .value = "SIZE|off",
      .group = Group::kSockets,
+     .places = kOnAll,
      .reloadable = true,
      .help = "the receive buffer of every socket (SO_RCVBUF; net.core.rmem_max limits it); off: "
              "the kernel adapts it"},
@@ -122,6 +138,7 @@ const Flag kFlags[] = {
      .default_text = "off",
      .value = "SIZE|off",
      .group = Group::kSockets,
+     .places = kOnAll,
      .reloadable = true,
      .help = "the send buffer of every socket (SO_SNDBUF; net.core.wmem_max limits it); off: the "
              "kernel adapts it"},
@@ -131,6 +148,7 @@ const Flag kFlags[] = {
      .default_text = "off",
      .value = "SIZE|off",
      .group = Group::kSockets,
+     .places = kOnAll,
      .reloadable = true,
      .help = "how much that was not sent yet a TCP socket may hold before it takes no more "
              "(TCP_NOTSENT_LOWAT); off: net.ipv4.tcp_notsent_lowat"},
@@ -140,6 +158,7 @@ const Flag kFlags[] = {
      .default_text = "default",
      .value = "NAME|default",
      .group = Group::kSockets,
+     .places = kOnAll,
      .reloadable = true,
      .help = "congestion control of every TCP socket, such as cubic or bbr; default: "
              "net.ipv4.tcp_congestion_control"},
@@ -149,6 +168,7 @@ const Flag kFlags[] = {
      .default_text = "off",
      .value = "DURATION|off",
      .group = Group::kSockets,
+     .places = kOnAll,
      .reloadable = true,
      .help = "how long a read may poll the network card before it gives up (SO_BUSY_POLL): less "
              "latency for more CPU; off: net.core.busy_read"},
@@ -199,6 +219,7 @@ const Flag kFlags[] = {
      .default_text = "auto",
      .value = "auto|on|off",
      .group = Group::kProcess,
+     .places = kOnListen,
      .reloadable = true,
      .help = "move bytes within the kernel: auto where a connection carries much, on always, off "
              "never"},
@@ -333,10 +354,32 @@ absl::Span<const std::string_view> FlagNames() {
   return names;
 }
 
+Places PlaceOf(std::string_view name) {
+  if (name == kListen) return kOnListen;
+  if (name == kUpstream) return kOnUpstream;
+  if (name == kServer) return kOnServer;
+  return kNowhere;
+}
+
+std::string PlacesText(Places places) {
+  std::vector<std::string> names;
+  for (const std::string_view name : {kListen, kUpstream, kServer}) {
+    if ((places & PlaceOf(name)) != 0) names.push_back(Cat("--", name));
+  }
+  if (names.size() < 2) return Join(names, "");
+  const std::string last = names.back();
+  names.pop_back();
+  return Cat(Join(names, ", "), " and ", last);
+}
+
 const Flag* FindFlag(std::string_view name) {
-  const Flag* flag = std::find_if(std::begin(kFlags), std::end(kFlags),
-                                  [name](const Flag& f) { return f.name == name; });
-  return flag == std::end(kFlags) ? nullptr : flag;
+  static const std::unordered_map<std::string_view, const Flag*> flags = [] {
+    std::unordered_map<std::string_view, const Flag*> all;
+    for (const Flag& flag : kFlags) all.emplace(flag.name, &flag);
+    return all;
+  }();
+  const auto found = flags.find(name);
+  return found == flags.end() ? nullptr : found->second;
 }
 
 const Flag* FindShortFlag(char letter) {
@@ -407,6 +450,11 @@ absl::Status SetScalar(const Flag& flag, std::string_view text, Scalars& scalars
             return name.status();
           },
           [&](const CpuField& field) { return SetCpus(text, scalars.*field.member); },
+          [&](const BoolField& field) {
+            const absl::StatusOr<bool> on = ParseBool(text);
+            if (on.ok()) scalars.*field.member = *on;
+            return on.status();
+          },
           [&](const CountField& field) { return set_count(field.member, field.least, field.most); },
           [&](const AutoCountField& field) {
             if (text != "auto") {
@@ -440,6 +488,7 @@ std::string PrintScalar(const Flag& flag, const Scalars& scalars) {
             return name.empty() ? std::string("default") : name;
           },
           [&](const CpuField& field) { return PrintCpus(scalars.*field.member); },
+          [&](const BoolField& field) { return std::string(PrintBool(scalars.*field.member)); },
           [&](const CountField& field) { return Cat(scalars.*field.member); },
           [&](const AutoCountField& field) {
             const std::optional<uint32_t>& count = scalars.*field.member;
@@ -462,7 +511,8 @@ std::string HelpText() {
       "\n"
       "Units: DURATION us ms s m h d, as in 1h30m. 0, 0s and off are the same.\n"
       "[R]: a reload can apply it (this version does not reload yet).\n"
-      "[C]: on the command line only, not in a flags file.\n";
+      "[C]: on the command line only, not in a flags file.\n"
+      "[L] [U] [S]: also a key of --listen, --upstream, --server, for that line alone.\n";
   std::optional<Group> group;
   for (const Flag& flag : kFlags) {
     if (group != flag.group) {
@@ -474,6 +524,9 @@ std::string HelpText() {
     Append(&text, "--", flag.name);
     if (!flag.value.empty()) Append(&text, "=", flag.value);
     if (!flag.default_text.empty()) Append(&text, "  (default ", flag.default_text, ")");
+    if ((flag.places & kOnListen) != 0) text += "  [L]";
+    if ((flag.places & kOnUpstream) != 0) text += "  [U]";
+    if ((flag.places & kOnServer) != 0) text += "  [S]";
     if (flag.reloadable) text += "  [R]";
     if (!flag.in_file) text += "  [C]";
     text += '\n';

@@ -41,7 +41,8 @@ struct CpuAffinity {
   bool operator==(const CpuAffinity&) const = default;
 };
 
-// The scalar flags, typed. A duration that is off is zero. Their defaults are in the table.
+// The scalar flags, typed. A duration that is off is zero. Their defaults are in the table. A line
+// that sets some of them for itself has a copy of its own (Flag::places).
 struct Scalars {
   std::optional<uint32_t> threads;          // nullopt: automatic
   std::optional<uint32_t> max_connections;  // nullopt: automatic
@@ -65,6 +66,16 @@ struct Scalars {
 
   bool operator==(const Scalars&) const = default;
 };
+
+// The kinds of lines on which a scalar flag may stand as a key, for that line alone: a set.
+using Places = uint8_t;
+inline constexpr Places kNowhere = 0;
+inline constexpr Places kOnListen = 1;
+inline constexpr Places kOnUpstream = 2;
+inline constexpr Places kOnServer = 4;
+inline constexpr Places kOnServers = kOnUpstream | kOnServer;
+// Options of sockets: of the client's on --listen, of the server's on the others, else of both.
+inline constexpr Places kOnAll = kOnListen | kOnServers;
 
 enum class Group : uint8_t {
   kListening,
@@ -108,12 +119,15 @@ struct KernelNameField {
 struct CpuField {
   CpuAffinity Scalars::*member;
 };
+struct BoolField {
+  bool Scalars::*member;
+};
 struct WordField {
   absl::Span<const std::string_view> words;
   void (*set)(Scalars& scalars, size_t index);
   size_t (*get)(const Scalars& scalars);
 };
-// --listen, --upstream: each line adds one; see grammar.h.
+// --listen, --upstream, --server: each line adds one; see grammar.h.
 struct ListField {};
 // Directs the loading itself (--flagfile=FILES, --undefok=NAMES): no value of the configuration.
 struct LoaderField {};
@@ -121,11 +135,12 @@ struct LoaderField {};
 struct ActionField {};
 
 using Field = std::variant<DurationField, SizeField, CountField, AutoCountField, KernelNameField,
-                           CpuField, WordField, ListField, LoaderField, ActionField>;
+                           CpuField, BoolField, WordField, ListField, LoaderField, ActionField>;
 
 // The flags that are no scalar are known to the loader by their names.
 inline constexpr std::string_view kListen = "listen";
 inline constexpr std::string_view kUpstream = "upstream";
+inline constexpr std::string_view kServer = "server";
 inline constexpr std::string_view kFlagfile = "flagfile";
 inline constexpr std::string_view kFromenv = "fromenv";
 inline constexpr std::string_view kTryfromenv = "tryfromenv";
@@ -142,12 +157,16 @@ struct Flag {
   std::string_view default_text;  // as a value would be written; empty: none
   std::string_view value;         // what --help shows behind "=": "DURATION", "off|stderr"
   Group group = Group::kProcess;
-  bool in_file = true;      // else only on the command line
-  bool reloadable = false;  // a reload applies it
+  Places places = kNowhere;  // a scalar: the lines that may set it for themselves
+  bool list = false;         // a scalar: commas separate its values
+  bool in_file = true;       // else only on the command line
+  bool reloadable = false;   // a reload applies it
   std::string_view help;
 
   bool is_scalar() const;
   bool is_list() const { return std::holds_alternative<ListField>(field); }
+  // A boolean: as a key it may stand without a value.
+  bool is_switch() const { return std::holds_alternative<BoolField>(field); }
   bool is_action() const { return std::holds_alternative<ActionField>(field); }
 };
 
@@ -155,6 +174,10 @@ struct Flag {
 absl::Span<const Flag> AllFlags();
 // Names of all flags, for suggestions.
 absl::Span<const std::string_view> FlagNames();
+// Of the list flag `name`: the place that its lines are; kNowhere if it is none.
+Places PlaceOf(std::string_view name);
+// "--listen", "--upstream and --server", ...
+std::string PlacesText(Places places);
 // nullptr if there is none.
 const Flag* FindFlag(std::string_view name);
 const Flag* FindShortFlag(char letter);

@@ -16,6 +16,9 @@ constexpr KeySpec kKeys[] = {
     {kListen, "upstream", "NAME", false, false, "the only upstream", "where its connections go"},
     {kUpstream, "servers", "ADDR[,ADDR...]", true, true, "", "the servers, taken in turn"},
     {kUpstream, "name", "NAME", false, false, "default", "how listeners and logs call it"},
+    {kServer, "addr", "ADDR", true, false, "", "where to connect"},
+    {kServer, "upstream", "NAME", false, false, "the only upstream", "which upstream it is one of"},
+    {kServer, "name", "NAME", false, false, "the address", "how logs call it"},
 };
 
 const KeySpec* FindKey(std::string_view flag, std::string_view name) {
@@ -30,12 +33,23 @@ const KeySpec& FirstKey(std::string_view flag) {
                        [&](const KeySpec& k) { return k.flag == flag && k.first; });
 }
 
-std::vector<std::string_view> KeyNames(std::string_view flag) {
+// Of its own keys, then of the settings.
+std::vector<std::string_view> KeyNames(std::string_view flag, bool settings) {
   std::vector<std::string_view> names;
   for (const KeySpec& key : kKeys) {
     if (key.flag == flag) names.push_back(key.name);
   }
+  if (!settings) return names;
+  for (const Flag& scalar : AllFlags()) {
+    if ((scalar.places & PlaceOf(flag)) != 0) names.push_back(scalar.name);
+  }
   return names;
+}
+
+std::string KeysText(std::string_view flag) {
+  const char letter = static_cast<char>(flag[0] - 'a' + 'A');
+  return Cat("the keys are ", Join(KeyNames(flag, false), " "), ", and flags with [",
+             std::string(1, letter), "] in --help");
 }
 
 // "name=" stands where a key may stand.
@@ -43,25 +57,51 @@ bool IsKeyCharacter(char c) { return IsLetter(c) || IsDigit(c) || c == '_' || c 
 
 // What is wrong with a key that `flag` does not have.
 std::string UnknownKey(std::string_view flag, std::string_view name) {
+  const std::string none = Cat(Shown(name), "= is no key of --", flag, "; ");
+  Places places = kNowhere;
   for (const KeySpec& key : kKeys) {
-    if (key.name == name) {
-      return Cat(Shown(name), "= is no key of --", flag, "; it belongs on --", key.flag);
-    }
+    if (key.name == name) places |= PlaceOf(key.flag);
   }
+  if (places != kNowhere) return Cat(none, "it belongs on ", PlacesText(places));
   if (const Flag* scalar = FindFlag(name); scalar != nullptr && scalar->is_scalar()) {
-    return Cat(Shown(name), "= is no key of --", flag, "; write --", name, "=", scalar->value,
-               " on a line of its own");
+    const std::string own = Cat("write --", name, "=", scalar->value, " on a line of its own");
+    if (scalar->places == kNowhere) return Cat(none, own);
+    return Cat(none, "it belongs on ", PlacesText(scalar->places), "; or ", own);
   }
-  std::vector<std::string_view> names = KeyNames(flag);
-  std::string right = Cat("the keys are ", Join(names, " "), DidYouMean(name, names));
-  return Cat(Shown(name), "= is no key of --", flag, "; ", right);
+  return Cat(none, KeysText(flag), DidYouMean(name, KeyNames(flag, true)));
 }
 
+// A key, which is either of the table here or a setting, with its values.
 struct KeyValue {
-  const KeySpec* key;
+  const KeySpec* key;   // or null
+  const Flag* setting;  // or null
   Place place;
   std::vector<Piece> values;
+
+  std::string_view name() const { return key != nullptr ? key->name : setting->name; }
+  std::string_view value() const { return key != nullptr ? key->value : setting->value; }
+  bool list() const { return key != nullptr ? key->list : setting->list; }
 };
+
+bool FindKeyOrSetting(std::string_view flag, std::string_view name, KeyValue* found) {
+  found->key = FindKey(flag, name);
+  if (found->key != nullptr) return true;
+  const Flag* scalar = FindFlag(name);
+  if (scalar == nullptr || (scalar->places & PlaceOf(flag)) == 0) return false;
+  found->setting = scalar;
+  return true;
+}
+
+// What is wrong with a word that is no KEY=VALUE.
+std::string BareWord(std::string_view flag, std::string_view word) {
+  KeyValue known = {};
+  const std::string none = Cat(Quoted(word), " is not KEY=VALUE; ");
+  if (FindKeyOrSetting(flag, word, &known)) return Cat(none, "write ", word, "=", known.value());
+  return Cat(
+      none,
+      FirstKey(flag).list ? "several addresses are separated by commas without blanks, and " : "",
+      KeysText(flag), DidYouMean(word, KeyNames(flag, true)));
+}
 
 // The words as keys with values; what is none is told and left out. False if something was.
 bool MatchKeys(std::string_view flag, const Place& place, const SourceText& text,
@@ -73,49 +113,63 @@ bool MatchKeys(std::string_view flag, const Place& place, const SourceText& text
     return false;
   }
   bool good = true;
+  const auto wrong = [&](const Place& at, std::string_view message) {
+    problems->Add(at, flag, message);
+    good = false;
+  };
   for (size_t i = 0; i < words->size(); ++i) {
     Word& word = (*words)[i];
-    const KeySpec* key = nullptr;
+    KeyValue found = {};
+    found.place = word.place;
     if (word.key.has_value()) {
-      key = FindKey(flag, *word.key);
-      if (key == nullptr) {
-        problems->Add(word.place, flag, UnknownKey(flag, *word.key));
-        good = false;
+      if (!FindKeyOrSetting(flag, *word.key, &found)) {
+        wrong(word.place, UnknownKey(flag, *word.key));
         continue;
       }
     } else if (i == 0) {
-      key = &FirstKey(flag);
+      found.key = &FirstKey(flag);
     } else {
-      const std::vector<std::string_view> names = KeyNames(flag);
-      const std::string& shown = word.values[0].text;
-      problems->Add(
-          word.place, flag,
-          Cat(Quoted(shown), " is not KEY=VALUE; ",
-              FindKey(flag, shown) != nullptr
-                  ? Cat("write ", shown, "=", FindKey(flag, shown)->value)
-                  : Cat("several addresses are separated by commas without blanks, and the keys ",
-                        "are ", Join(names, " "))));
-      good = false;
-      continue;
+      const std::string& bare = word.values[0].text;
+      const bool known = word.values.size() == 1 && FindKeyOrSetting(flag, bare, &found);
+      if (!known || found.setting == nullptr || !found.setting->is_switch()) {
+        wrong(word.place, BareWord(flag, bare));
+        continue;
+      }
+      word.values[0].text = PrintBool(true);
     }
-    const auto earlier = std::find_if(matched->begin(), matched->end(),
-                                      [key](const KeyValue& k) { return k.key == key; });
+    const auto earlier = std::find_if(
+        matched->begin(), matched->end(),
+        [&found](const KeyValue& k) { return k.key == found.key && k.setting == found.setting; });
     if (earlier != matched->end()) {
-      problems->Add(word.place, flag,
-                    Cat(key->name, "= is on this line twice; ",
-                        key->list ? "write its values once, separated by commas" : "keep one"));
-      good = false;
+      wrong(word.place,
+            Cat(found.name(), "= is on this line twice; ",
+                found.list() ? "write its values once, separated by commas" : "keep one"));
       continue;
     }
-    if (!key->list && word.values.size() > 1) {
-      problems->Add(word.values[1].place, flag,
-                    Cat(key->name, "= takes one value; remove what follows the comma"));
-      good = false;
+    if (!found.list() && word.values.size() > 1) {
+      wrong(word.values[1].place,
+            Cat(found.name(), "= takes one value; remove what follows the comma"));
       continue;
     }
-    matched->push_back({key, word.place, std::move(word.values)});
+    found.values = std::move(word.values);
+    matched->push_back(std::move(found));
   }
   return good;
+}
+
+bool ReadSetting(std::string_view flag, const KeyValue& from, std::vector<Setting>* to,
+                 Problems* problems) {
+  std::vector<std::string> texts;
+  for (const Piece& piece : from.values) texts.push_back(piece.text);
+  Setting setting = {from.setting, Join(texts, ","), from.place};
+  static thread_local Scalars scratch;
+  const absl::Status status = SetScalar(*setting.flag, setting.text, scratch);
+  if (!status.ok()) {
+    problems->Add(from.values[0].place, flag, Cat(setting.flag->name, "=: ", Message(status)));
+    return false;
+  }
+  to->push_back(std::move(setting));
+  return true;
 }
 
 bool ReadAddresses(std::string_view flag, const KeyValue& from, AddressUse use,
@@ -210,7 +264,9 @@ ListenLine ParseListen(const Place& place, const SourceText& text, Problems* pro
   bool has_addresses = false;
   for (KeyValue& key : keys) {
     bool good = true;
-    if (key.key->name == "addr") {
+    if (key.setting != nullptr) {
+      good = ReadSetting(kListen, key, &line.settings, problems);
+    } else if (key.key->name == "addr") {
       has_addresses = true;
       good = ReadAddresses(kListen, key, AddressUse::kListens, &line.addresses, problems);
     } else if (key.key->name == "name") {
@@ -232,22 +288,55 @@ UpstreamLine ParseUpstream(const Place& place, const SourceText& text, Problems*
   line.place = place;
   std::vector<KeyValue> keys;
   line.complete = MatchKeys(kUpstream, place, text, &keys, problems);
-  bool has_servers = false;
   for (KeyValue& key : keys) {
     bool good = true;
-    if (key.key->name == "servers") {
-      has_servers = true;
+    if (key.setting != nullptr) {
+      good = ReadSetting(kUpstream, key, &line.settings, problems);
+    } else if (key.key->name == "servers") {
       good = ReadAddresses(kUpstream, key, AddressUse::kConnects, &line.servers, problems);
     } else {
       good = ReadName(kUpstream, key, &line.name, problems);
     }
     line.complete = line.complete && good;
   }
-  if (line.complete && !has_servers) {
-    problems->Add(place, kUpstream, "servers= is missing; write servers=IP:PORT");
+  return line;
+}
+
+ServerLine ParseServer(const Place& place, const SourceText& text, Problems* problems) {
+  ServerLine line;
+  line.place = place;
+  std::vector<KeyValue> keys;
+  line.complete = MatchKeys(kServer, place, text, &keys, problems);
+  bool has_address = false;
+  for (KeyValue& key : keys) {
+    bool good = true;
+    if (key.setting != nullptr) {
+      good = ReadSetting(kServer, key, &line.settings, problems);
+    } else if (key.key->name == "addr") {
+      has_address = true;
+      std::vector<PlacedAddress> addresses;
+      good = ReadAddresses(kServer, key, AddressUse::kConnects, &addresses, problems);
+      if (good) line.address = std::move(addresses[0]);
+    } else if (key.key->name == "name") {
+      good = ReadName(kServer, key, &line.name, problems);
+    } else {
+      good = ReadName(kServer, key, &line.upstream, problems);
+    }
+    line.complete = line.complete && good;
+  }
+  if (line.complete && !has_address) {
+    problems->Add(place, kServer, "addr= is missing; write addr=IP:PORT");
     line.complete = false;
   }
   return line;
+}
+
+Scalars WithSettings(Scalars scalars, const std::vector<Setting>& settings) {
+  for (const Setting& setting : settings) {
+    // The line's reader has seen that it is right.
+    SetScalar(*setting.flag, setting.text, scalars).IgnoreError();
+  }
+  return scalars;
 }
 
 }  // namespace parkway::config

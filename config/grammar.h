@@ -3,8 +3,11 @@
 // Words are split at blanks; a double quote opens and closes anywhere in a word, and inside quotes
 // a backslash before a quote or a backslash is the only escape. Commas outside quotes separate the
 // values of a key. If the first word is KEY=..., all are; else it is the value of the flag's first
-// key (`addr`, `servers`). The table of keys is in grammar.cc. What comes out is as written, with
-// places; whether it fits together is for the snapshot to say.
+// key (`addr`, `servers`). A bare word is a boolean that is on.
+//
+// Two kinds of keys: those that say what the line is (name, addr, ...), whose table is in
+// grammar.cc, and settings: scalar flags that the line overrides for itself (Flag::places). What
+// comes out is as written, with places; whether it fits together is for the snapshot to say.
 //
 // Pure functions: any thread.
 #ifndef CONFIG_GRAMMAR_H_
@@ -16,6 +19,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "config/flags.h"
 #include "config/source.h"
 #include "config/value.h"
 
@@ -45,27 +49,46 @@ struct PlacedAddress {
   Place place;
 };
 
-// --listen. Only what was right is in it; the rest was told.
-struct ListenLine {
+// A scalar flag as the line sets it; the value was found right.
+struct Setting {
+  const Flag* flag;
+  std::string text;
+  Place place;
+};
+
+// Only what was right is in it; the rest was told.
+struct ListLineBase {
   Place place;
   std::optional<Piece> name;
-  std::optional<Piece> upstream;
-  std::vector<PlacedAddress> addresses;
+  std::vector<Setting> settings;
   bool complete = true;  // nothing was wrong
 };
 
+// --listen.
+struct ListenLine : ListLineBase {
+  std::optional<Piece> upstream;
+  std::vector<PlacedAddress> addresses;
+};
+
 // --upstream.
-struct UpstreamLine {
-  Place place;
-  std::optional<Piece> name;
-  std::vector<PlacedAddress> servers;
-  bool complete = true;
+struct UpstreamLine : ListLineBase {
+  std::vector<PlacedAddress> servers;  // those of servers=
+};
+
+// --server.
+struct ServerLine : ListLineBase {
+  std::optional<Piece> upstream;
+  std::optional<PlacedAddress> address;  // there if the line is complete
 };
 
 ListenLine ParseListen(const Place& place, const SourceText& text, Problems* problems);
 UpstreamLine ParseUpstream(const Place& place, const SourceText& text, Problems* problems);
+ServerLine ParseServer(const Place& place, const SourceText& text, Problems* problems);
 
-// A key of a list flag.
+// `scalars` with the line's own on top.
+Scalars WithSettings(Scalars scalars, const std::vector<Setting>& settings);
+
+// A key that says what a line is, and has no scalar flag.
 struct KeySpec {
   std::string_view flag;  // "listen"
   std::string_view name;

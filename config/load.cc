@@ -27,6 +27,8 @@ LoadResult Load(absl::Span<const std::string> arguments, const SystemFacts& fact
   for (const ListLine& line : gathered.lists) {
     if (line.flag->name == kListen) {
       said.listens.push_back(ParseListen(line.place, line.value, &gathered.errors));
+    } else if (line.flag->name == kServer) {
+      said.servers.push_back(ParseServer(line.place, line.value, &gathered.errors));
     } else {
       said.upstreams.push_back(ParseUpstream(line.place, line.value, &gathered.errors));
     }

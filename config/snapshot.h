@@ -31,24 +31,30 @@ struct SystemFacts {
   std::function<std::optional<std::string>(const std::string& name)> environment;
 };
 
+// Each has all settings that apply to it: built in, then those of the scalar flags, then those of
+// its upstream (a server), then its own.
 struct Listener {
   std::string name;
   std::vector<Address> addresses;  // at least one
   size_t upstream = 0;             // index in Snapshot::upstreams
+  Scalars settings;
 };
 
 struct Server {
   std::string name;
   Address address;
+  Scalars settings;
+  size_t line = 0;  // of the --server lines, from 1; 0: it is from servers=
 };
 
 struct Upstream {
   std::string name;
-  std::vector<Server> servers;  // at least one
+  std::vector<Server> servers;  // at least one: those of servers=, then those of --server lines
+  Scalars settings;
 };
 
 struct Snapshot {
-  Scalars scalars;  // as set: `threads` and `max_connections` may be automatic
+  Scalars scalars;  // of the process; as set: `threads` and `max_connections` may be automatic
   std::vector<Listener> listeners;
   std::vector<Upstream> upstreams;
 

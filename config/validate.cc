@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "absl/types/span.h"
 #include "config/text.h"
 
 namespace parkway::config {
@@ -44,19 +45,19 @@ bool SameUnix(const Address& a, const Address& b) {
   return a.path == b.path || (a.kind == Address::Kind::kUnixPath && NormalPath(a) == NormalPath(b));
 }
 
-// The two cannot be bound at the same time.
-bool Clash(const Address& a, const Address& b) {
-  if (a.is_unix() || b.is_unix()) return SameUnix(a, b);
-  if (a.port != b.port) return false;
-  if (a.is_any() && b.is_any()) return true;
-  return a.Unmapped() == b.Unmapped();
-}
-
-// The same for two ways to write the same server.
-std::string ServerKey(const Address& address) {
-  if (address.kind == Address::Kind::kUnixPath) return Cat("unix:", NormalPath(address));
+// The same for two ways to write the same address.
+std::string AddressKey(const Address& address) {
+  if (address.kind == Address::Kind::kUnixPath) return Cat("path:", NormalPath(address));
   return address.Unmapped().ToString();
 }
+
+// Two addresses cannot be bound at the same time if these are equal.
+std::string BindKey(const Address& address) {
+  if (address.is_any()) return Cat("*:", address.port);
+  return AddressKey(address);
+}
+
+bool Complete(const ListLineBase& line) { return line.complete; }
 
 class Validator {
  public:
@@ -72,6 +73,7 @@ class Validator {
     snapshot_.scalars = said_.scalars;
     CheckPresence();
     AddUpstreams();
+    AddServers();
     AddListeners();
     CheckListenAddresses();
     CheckServers();
@@ -83,6 +85,13 @@ class Validator {
   }
 
  private:
+  // Where a server was named.
+  struct ServerPlace {
+    std::string_view flag;
+    const Place* address;
+    const Place* name;
+  };
+
   void CheckPresence() {
     constexpr std::string_view kExample =
         "for example --listen=:8080 --upstream=127.0.0.1:9000 (see --help)";
@@ -96,114 +105,178 @@ class Validator {
     } else if (!upstreams) {
       errors_.Add({}, kUpstream, Cat("it is missing, so connections had no server; ", kExample));
     }
-    // One of each is what this version serves; all below is written for many.
-    if (said_.listens.size() > 1) {
-      errors_.Add(said_.listens[1].place, kListen,
-                  Cat("a second listener, the first is at ", said_.listens[0].place.ToString(),
-                      "; there can be one for now, with several addresses: --listen=A,B"));
+  }
+
+  // Index of the upstream that `wanted` names, or of the only one. Nothing if there is none, which
+  // was told.
+  std::optional<size_t> UpstreamOf(const ListLineBase& line, std::string_view flag,
+                                   const std::optional<Piece>& wanted) {
+    if (wanted.has_value()) {
+      if (const auto found = by_name_.find(wanted->text); found != by_name_.end()) {
+        return found->second;
+      }
+    } else if (snapshot_.upstreams.size() == 1) {
+      return 0;
     }
-    if (said_.upstreams.size() > 1) {
-      errors_.Add(said_.upstreams[1].place, kUpstream,
-                  Cat("a second upstream, the first is at ", said_.upstreams[0].place.ToString(),
-                      "; there can be one for now, with several servers: --upstream=A,B"));
+    // An upstream whose line is wrong may be the one.
+    const bool all_read = std::all_of(said_.upstreams.begin(), said_.upstreams.end(), Complete);
+    if (snapshot_.upstreams.empty() || !all_read) return std::nullopt;
+    std::vector<std::string_view> names;
+    for (const Upstream& upstream : snapshot_.upstreams) names.push_back(upstream.name);
+    // A thousand names help nobody.
+    constexpr size_t kMostNames = 8;
+    const size_t more = names.size() > kMostNames ? names.size() - kMostNames : 0;
+    const std::string shown =
+        Cat("the names are ", Join(absl::MakeSpan(names).subspan(0, names.size() - more), " "),
+            more > 0 ? Cat(" and ", more, " more") : std::string());
+    if (wanted.has_value()) {
+      errors_.Add(wanted->place, flag,
+                  Cat("there is no upstream ", Quoted(wanted->text), "; ", shown,
+                      DidYouMean(wanted->text, names)));
+    } else {
+      errors_.Add(line.place, flag,
+                  Cat("upstream= is missing and there are ", names.size(), " upstreams; ", shown));
     }
+    return std::nullopt;
+  }
+
+  // True if `name` is new among those of `seen`; else it was told.
+  bool IsNewName(const std::string& name, const Place& place, std::string_view flag,
+                 std::string_view what, std::unordered_map<std::string, const Place*>* seen) {
+    const auto [other, is_new] = seen->insert({name, &place});
+    if (is_new) return true;
+    errors_.Add(place, flag,
+                Cat("a second ", what, " is called ", name, ", the first is at ",
+                    other->second->ToString(), "; give it another name="));
+    return false;
+  }
+
+  static const Place& NamePlace(const ListLineBase& line) {
+    return line.name.has_value() ? line.name->place : line.place;
   }
 
   void AddUpstreams() {
+    std::unordered_map<std::string, const Place*> seen;
     for (const UpstreamLine& line : said_.upstreams) {
-      Upstream upstream;
-      upstream.name = line.name.has_value() ? line.name->text : "default";
-      for (const PlacedAddress& server : line.servers) {
-        upstream.servers.push_back({server.address.ToString(), server.address});
+      const std::string name = line.name.has_value() ? line.name->text : "default";
+      // Without its name it is no second default, but wrong.
+      if (line.name.has_value() || line.complete) {
+        IsNewName(name, NamePlace(line), kUpstream, "upstream", &seen);
       }
-      snapshot_.upstreams.push_back(std::move(upstream));
+      by_name_.emplace(name, snapshot_.upstreams.size());
+      Upstream& upstream = snapshot_.upstreams.emplace_back();
+      std::vector<ServerPlace>& places = server_places_.emplace_back();
+      upstream.name = name;
+      upstream.settings = WithSettings(said_.scalars, line.settings);
+      for (const PlacedAddress& server : line.servers) {
+        upstream.servers.push_back(
+            {server.address.ToString(), server.address, upstream.settings, 0});
+        places.push_back({kUpstream, &server.place, &server.place});
+      }
+    }
+  }
+
+  void AddServers() {
+    size_t number = 0;
+    for (const ServerLine& line : said_.servers) {
+      ++number;
+      const std::optional<size_t> found = UpstreamOf(line, kServer, line.upstream);
+      if (!found.has_value() || !line.address.has_value()) continue;
+      Upstream& upstream = snapshot_.upstreams[*found];
+      upstream.servers.push_back(
+          {line.name.has_value() ? line.name->text : line.address->address.ToString(),
+           line.address->address, WithSettings(upstream.settings, line.settings), number});
+      server_places_[*found].push_back({kServer, &line.address->place, &NamePlace(line)});
     }
   }
 
   void AddListeners() {
+    std::unordered_map<std::string, const Place*> seen;
     for (const ListenLine& line : said_.listens) {
       Listener listener;
       for (const PlacedAddress& at : line.addresses) listener.addresses.push_back(at.address);
       if (line.name.has_value()) {
         listener.name = line.name->text;
+        IsNewName(listener.name, line.name->place, kListen, "listener", &seen);
       } else if (!listener.addresses.empty()) {
         listener.name = listener.addresses[0].ToString();
       }
-      if (line.upstream.has_value()) FindUpstream(*line.upstream, &listener);
+      listener.settings = WithSettings(said_.scalars, line.settings);
+      listener.upstream = UpstreamOf(line, kListen, line.upstream).value_or(0);
       snapshot_.listeners.push_back(std::move(listener));
     }
   }
 
-  void FindUpstream(const Piece& wanted, Listener* listener) {
-    std::vector<std::string_view> names;
-    for (size_t i = 0; i < snapshot_.upstreams.size(); ++i) {
-      if (snapshot_.upstreams[i].name == wanted.text) {
-        listener->upstream = i;
-        return;
-      }
-      names.push_back(snapshot_.upstreams[i].name);
-    }
-    // An upstream whose line is wrong may be the one.
-    const bool all_read = std::all_of(said_.upstreams.begin(), said_.upstreams.end(),
-                                      [](const UpstreamLine& line) { return line.complete; });
-    if (names.empty() || !all_read) return;
-    errors_.Add(wanted.place, kListen,
-                Cat("there is no upstream ", Quoted(wanted.text), "; the names are ",
-                    Join(names, " "), DidYouMean(wanted.text, names)));
-  }
-
   void CheckListenAddresses() {
-    std::vector<const PlacedAddress*> seen;
+    std::unordered_map<std::string, const PlacedAddress*> seen;
     for (const ListenLine& line : said_.listens) {
       for (const PlacedAddress& at : line.addresses) {
-        const auto other = std::find_if(seen.begin(), seen.end(), [&](const PlacedAddress* s) {
-          return Clash(s->address, at.address);
-        });
-        if (other == seen.end()) {
-          seen.push_back(&at);
-          continue;
-        }
+        const auto [found, is_new] = seen.insert({BindKey(at.address), &at});
+        if (is_new) continue;
+        const PlacedAddress& other = *found->second;
         errors_.Add(at.place, kListen,
                     Cat(at.address.ToString(), " is ",
-                        (*other)->address == at.address
+                        other.address == at.address
                             ? std::string("here twice")
-                            : Cat((*other)->address.is_any() ? "part of " : "the same as ",
-                                  (*other)->address.ToString()),
-                        ", first at ", (*other)->place.ToString(), "; keep one"));
+                            : Cat(other.address.is_any() ? "part of " : "the same as ",
+                                  other.address.ToString()),
+                        ", first at ", other.place.ToString(), "; keep one"));
       }
     }
   }
 
   void CheckServers() {
-    for (const UpstreamLine& line : said_.upstreams) {
-      std::unordered_map<std::string, const Place*> seen;
-      for (const PlacedAddress& server : line.servers) {
-        const auto [other, is_new] = seen.insert({ServerKey(server.address), &server.place});
-        if (is_new) continue;
-        errors_.Add(server.place, kUpstream,
-                    Cat(server.address.ToString(), " is here twice, first at ",
-                        other->second->ToString(), "; keep one"));
+    const bool all_read = std::all_of(said_.upstreams.begin(), said_.upstreams.end(), Complete) &&
+                          std::all_of(said_.servers.begin(), said_.servers.end(), Complete);
+    for (size_t i = 0; i < snapshot_.upstreams.size(); ++i) {
+      const Upstream& upstream = snapshot_.upstreams[i];
+      if (upstream.servers.empty() && all_read) {
+        errors_.Add(said_.upstreams[i].place, kUpstream,
+                    Cat("upstream ", upstream.name,
+                        " has no servers; write servers=IP:PORT, or --server=upstream=",
+                        upstream.name, " addr=IP:PORT"));
+      }
+      std::unordered_map<std::string, const Place*> addresses, names;
+      for (size_t j = 0; j < upstream.servers.size(); ++j) {
+        const Server& server = upstream.servers[j];
+        const ServerPlace& place = server_places_[i][j];
+        const auto [other, is_new] = addresses.insert({AddressKey(server.address), place.address});
+        if (!is_new) {
+          errors_.Add(*place.address, place.flag,
+                      Cat(server.address.ToString(), " is here twice, first at ",
+                          other->second->ToString(), "; keep one"));
+          continue;
+        }
+        IsNewName(server.name, *place.name, place.flag, Cat("server of ", upstream.name), &names);
       }
     }
   }
 
   void CheckLoops() {
-    for (const UpstreamLine& upstream : said_.upstreams) {
-      for (const PlacedAddress& server : upstream.servers) CheckLoop(server);
-    }
-  }
-
-  void CheckLoop(const PlacedAddress& server) {
+    // By port: a configuration may have a thousand listeners and ten thousand servers.
+    std::unordered_map<uint16_t, std::vector<const PlacedAddress*>> listening;
     for (const ListenLine& line : said_.listens) {
-      for (const PlacedAddress& at : line.addresses) {
-        const bool loop = IsLoop(at.address, server.address);
-        if (!loop && !IsLoopHere(at.address, server.address)) continue;
-        (loop ? errors_ : machine_)
-            .Add(server.place, kUpstream,
-                 Cat(server.address.ToString(), " is our own listener ", at.address.ToString(),
-                     at.place.line == 0 ? std::string() : Cat(" (", at.place.ToString(), ")"),
+      for (const PlacedAddress& at : line.addresses) listening[at.address.port].push_back(&at);
+    }
+    for (size_t i = 0; i < snapshot_.upstreams.size(); ++i) {
+      for (size_t j = 0; j < snapshot_.upstreams[i].servers.size(); ++j) {
+        const Address& server = snapshot_.upstreams[i].servers[j].address;
+        const auto here = listening.find(server.port);
+        if (here == listening.end()) continue;
+        const PlacedAddress* circle = nullptr;
+        for (const PlacedAddress* at : here->second) {
+          if (IsLoop(at->address, server) || IsLoopHere(at->address, server)) {
+            circle = at;
+            break;
+          }
+        }
+        if (circle == nullptr) continue;
+        (IsLoop(circle->address, server) ? errors_ : machine_)
+            .Add(*server_places_[i][j].address, server_places_[i][j].flag,
+                 Cat(server.ToString(), " is our own listener ", circle->address.ToString(),
+                     circle->place.line == 0 ? std::string()
+                                             : Cat(" (", circle->place.ToString(), ")"),
                      ", so connections would go in a circle; name another address or port"));
-        return;
       }
     }
   }
@@ -236,6 +309,9 @@ class Validator {
     for (const UpstreamLine& line : said_.upstreams) {
       for (const PlacedAddress& at : line.servers) warn(at, kUpstream);
     }
+    for (const ServerLine& line : said_.servers) {
+      if (line.address.has_value()) warn(*line.address, kServer);
+    }
   }
 
   void ComputeLimits() {
@@ -244,7 +320,9 @@ class Validator {
         scalars.threads.value_or(std::clamp<uint32_t>(facts_.cpus, 1, kMostThreads));
     size_t addresses = 0;
     for (const Listener& listener : snapshot_.listeners) addresses += listener.addresses.size();
-    const bool splice = scalars.splice != Splice::kOff;
+    const bool splice =
+        std::any_of(snapshot_.listeners.begin(), snapshot_.listeners.end(),
+                    [](const Listener& l) { return l.settings.splice != Splice::kOff; });
     snapshot_.pipes_per_worker = splice ? PipesPerWorker(snapshot_.threads, facts_.nofile_hard) : 0;
     const uint64_t reserved =
         ReservedDescriptors(snapshot_.threads, addresses, snapshot_.pipes_per_worker);
@@ -270,7 +348,9 @@ class Validator {
   const SystemFacts& facts_;
   Problems& errors_;
   Problems& warnings_;
-  Problems& machine_;  // for what depends on the machine
+  Problems& machine_;                                    // for what depends on the machine
+  std::unordered_map<std::string, size_t> by_name_;      // index in snapshot_.upstreams
+  std::vector<std::vector<ServerPlace>> server_places_;  // as in snapshot_.upstreams
   Snapshot snapshot_;
 };
 

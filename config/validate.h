@@ -25,6 +25,7 @@ struct Declarations {
   std::map<std::string_view, Place> set_at;  // scalars that were set: where
   std::vector<ListenLine> listens;
   std::vector<UpstreamLine> upstreams;
+  std::vector<ServerLine> servers;
 };
 
 enum class Strictness : bool { kCheck, kStart };

@@ -19,17 +19,6 @@ bool IsLocal(const config::Address& address, const config::SystemFacts& facts) {
                      });
 }
 
-ServerPlan ServerOf(const config::Server& server, const config::SystemFacts& facts,
-                    const PortRange& ephemeral) {
-  ServerPlan plan;
-  plan.name = server.name;
-  plan.address = AddressOf(server.address, facts.ipv6);
-  plan.local = IsLocal(server.address, facts);
-  plan.may_connect_to_itself =
-      plan.local && !server.address.is_unix() && ephemeral.contains(server.address.port);
-  return plan;
-}
-
 SocketOptions SocketsOf(const config::Scalars& scalars) {
   SocketOptions options;
   options.receive_buffer_bytes = static_cast<uint32_t>(scalars.rcvbuf);
@@ -38,6 +27,19 @@ SocketOptions SocketsOf(const config::Scalars& scalars) {
   options.busy_poll_us = static_cast<uint32_t>(absl::ToInt64Microseconds(scalars.busy_poll));
   options.congestion = scalars.congestion;
   return options;
+}
+
+ServerPlan ServerOf(const config::Server& server, const config::SystemFacts& facts,
+                    const PortRange& ephemeral) {
+  ServerPlan plan;
+  plan.name = server.name;
+  plan.address = AddressOf(server.address, facts.ipv6);
+  plan.local = IsLocal(server.address, facts);
+  plan.may_connect_to_itself =
+      plan.local && !server.address.is_unix() && ephemeral.contains(server.address.port);
+  plan.connect_timeout = server.settings.connect_timeout;
+  plan.sockets = SocketsOf(server.settings);
+  return plan;
 }
 
 SpliceUse SpliceOf(config::Splice splice) {
@@ -81,27 +83,26 @@ Plan PlanOf(const config::Snapshot& snapshot, const config::SystemFacts& facts,
   for (const config::Upstream& upstream : snapshot.upstreams) {
     UpstreamPlan& added = plan.upstreams.emplace_back();
     added.name = upstream.name;
-    added.connect_timeout = scalars.connect_timeout;
-    added.sockets = SocketsOf(scalars);
     for (const config::Server& server : upstream.servers) {
       added.servers.push_back(ServerOf(server, facts, ephemeral));
     }
   }
   for (const config::Listener& listener : snapshot.listeners) {
+    const config::Scalars& settings = listener.settings;
     for (const config::Address& address : listener.addresses) {
       ListenerPlan& added = plan.listeners.emplace_back();
       added.name = listener.name;
       added.address = AddressOf(address, facts.ipv6);
-      added.backlog = static_cast<int>(scalars.backlog);
+      added.backlog = static_cast<int>(settings.backlog);
       added.upstream = listener.upstream;
-      added.sockets = SocketsOf(scalars);
-      added.times.idle_ns = absl::ToInt64Nanoseconds(scalars.idle_timeout);
-      added.times.half_close_ns = absl::ToInt64Nanoseconds(scalars.half_close_timeout);
-      added.times.delayed_close_ns = absl::ToInt64Nanoseconds(scalars.delayed_close);
+      added.sockets = SocketsOf(settings);
+      added.splice = SpliceOf(settings.splice);
+      added.times.idle_ns = absl::ToInt64Nanoseconds(settings.idle_timeout);
+      added.times.half_close_ns = absl::ToInt64Nanoseconds(settings.half_close_timeout);
+      added.times.delayed_close_ns = absl::ToInt64Nanoseconds(settings.delayed_close);
     }
   }
   plan.max_connections = snapshot.max_connections;
-  plan.splice = SpliceOf(scalars.splice);
   plan.accept_balance = scalars.accept_balance == config::AcceptBalance::kAuto;
   plan.access_log = scalars.access_log == config::AccessLog::kStderr;
   return plan;

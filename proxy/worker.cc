@@ -69,8 +69,7 @@ Worker::Worker(const Options& options, WorkerShared& shared)
   SessionHost::stats = &stats_;
   tools.buffer = buffer_.get();
   tools.chunks = &chunks_;
-  if (options.max_pipes > 0 && shared.plan.splice != SpliceUse::kNever) tools.pipes = &pipes_;
-  tools.splice_always = shared.plan.splice == SpliceUse::kAlways;
+  if (options.max_pipes > 0) tools.pipes = &pipes_;
 }
 
 void Worker::Run() {
@@ -121,6 +120,11 @@ void Worker::Adopt(size_t listener, int fd, const Address& peer) {
   }
   session->listener = static_cast<uint16_t>(listener);
   session->upstream = static_cast<uint16_t>(plan.upstream);
+  if (plan.splice != SpliceUse::kBulk) {
+    for (Relay* relay : {&session->up(), &session->down()}) {
+      relay->set_splice(plan.splice == SpliceUse::kAlways);
+    }
+  }
   stats_.sessions_in.Add(1);
   session->Start(scheduler_);
 }

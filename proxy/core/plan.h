@@ -31,14 +31,14 @@ struct ServerPlan {
   bool local = false;
   // A local address with a port that the kernel might choose for the connection itself.
   bool may_connect_to_itself = false;
+  absl::Duration connect_timeout = absl::Seconds(5);
+  SocketOptions sockets = {};
 };
 
 struct UpstreamPlan {
   std::string name;
   std::vector<ServerPlan> servers;
-  absl::Duration connect_timeout = absl::Seconds(5);
   int connect_attempts = 3;
-  SocketOptions sockets;
 };
 
 struct ListenerPlan {
@@ -48,6 +48,7 @@ struct ListenerPlan {
   size_t upstream = 0;
   SessionTimes times;
   SocketOptions sockets;
+  SpliceUse splice = SpliceUse::kBulk;
 };
 
 struct Plan {
@@ -55,7 +56,6 @@ struct Plan {
   std::vector<UpstreamPlan> upstreams;
   uint32_t max_connections = 1024;  // of the process
   bool access_log = false;
-  SpliceUse splice = SpliceUse::kBulk;
   bool accept_balance = true;  // to the least loaded worker; false: each keeps what it accepts
 };
 

@@ -42,7 +42,7 @@ bool Connector::Connect(Session& session) {
     session.server_index = static_cast<uint16_t>(chosen);
     ++session.attempts;
     stats_.connect_attempts.Add(1);
-    const MonotonicTime deadline = scheduler_.now() + upstream.connect_timeout;
+    const MonotonicTime deadline = scheduler_.now() + upstream.servers[chosen].connect_timeout;
     do {
       error = Attempt(session, upstream, chosen, deadline);
       if (session.ended()) return false;
@@ -71,7 +71,7 @@ bool Connector::Connect(Session& session) {
 int Connector::Attempt(Session& session, const UpstreamPlan& upstream, size_t chosen,
                        MonotonicTime deadline) {
   const ServerPlan& server = upstream.servers[chosen];
-  const Dial dial = DialStart(scheduler_, server.address, &session, &upstream.sockets);
+  const Dial dial = DialStart(scheduler_, server.address, &session, &server.sockets);
   if (dial.desc == nullptr) return dial.error;
   session.set_server(dial.desc);
   int error = dial.in_progress ? Establish(session, *dial.desc, server.local, deadline) : 0;

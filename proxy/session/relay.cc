@@ -42,7 +42,7 @@ Relay::Step Relay::Run(PollDesc& source, PollDesc& sink, RelayTools& tools, size
     step.outcome = Outcome::kAwaitReadable;
     return step;
   }
-  if (tools.splice_always && !bulk_) EnterBulk(source, sink, tools);
+  if (splice_always_ && !bulk_) EnterBulk(source, sink, tools);
   for (int reads = 0; reads < kStepReads && step.moved < budget; ++reads) {
     if (source_ended_) {
       step.outcome = Outcome::kEnd;

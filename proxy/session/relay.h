@@ -39,8 +39,7 @@ struct RelayTools {
 
   char* buffer = nullptr;  // kBufferBytes; empty between activations
   ChunkPool* chunks = nullptr;
-  PipePool* pipes = nullptr;   // null: never splice
-  bool splice_always = false;  // not only where much moves
+  PipePool* pipes = nullptr;  // null: never splice
 };
 
 class Relay {
@@ -84,6 +83,12 @@ class Relay {
   void set_source_ended() { source_ended_ = true; }
   // The source was read until it had nothing more: the first Run waits instead of asking again.
   void set_source_drained() { source_drained_ = true; }
+
+  // Otherwise than where much moves: from the first byte, or never. Before the first Run.
+  void set_splice(bool always) {
+    splice_always_ = always;
+    if (!always) splicing_ = Splicing::kImpossible;
+  }
 
   // The source does not yet take urgent bytes inline: to be set before it could matter.
   void set_inline_due(bool due) { inline_due_ = due; }
@@ -150,6 +155,7 @@ class Relay {
   bool has_read_ : 1 = false;
   Splicing splicing_ : 2 = Splicing::kUnknown;
   uint8_t small_wakeups_ : 4 = 0;
+  bool splice_always_ : 1 = false;
 };
 
 static_assert(sizeof(Relay) <= 32, "two of them live in every session");

@@ -76,6 +76,7 @@ class Session {
   PollDesc* server() { return server_; }
   void set_server(PollDesc* server) { server_ = server; }
   Relay& up() { return up_.relay; }
+  Relay& down() { return down_.relay; }
   // The session is to end: stop connecting.
   bool ended() const { return phase_ == Phase::kEnding; }
   // Every attempt has failed: the client will get a reset.

@@ -56,6 +56,22 @@ TEST(ExplainTest, ANameThatIsInheritedIsLeftOut) {
             "--listen=:80\n--upstream=1.2.3.4:5\n");
 }
 
+TEST(ExplainTest, ALineShowsWhatItDoesNotInherit) {
+  EXPECT_EQ(DumpOf("--server=upstream=b addr=1.2.3.4:5 rcvbuf=4KiB sndbuf=8KiB\n"
+                   "--server=upstream=a name=x addr=1.2.3.4:5 connect_timeout=5s\n"
+                   "--upstream=name=b rcvbuf=4096B connect_timeout=2s\n"
+                   "--upstream=name=a connect_timeout=3s servers=1.1.1.1:1 rcvbuf=8KiB\n"
+                   "--listen=:80 upstream=b idle_timeout=1h rcvbuf=off\n"
+                   "--rcvbuf=8KiB\n")
+                .text,
+            "--rcvbuf=8KiB\n"
+            "--listen=:80 upstream=b rcvbuf=off\n"
+            "--upstream=name=b connect_timeout=2s rcvbuf=4KiB\n"
+            "--upstream=1.1.1.1:1 name=a connect_timeout=3s\n"
+            "--server=1.2.3.4:5 upstream=b sndbuf=8KiB\n"
+            "--server=1.2.3.4:5 upstream=a name=x connect_timeout=5s\n");
+}
+
 // A configuration that is right, written in one of the many ways that are.
 class Generator {
  public:
@@ -69,8 +85,29 @@ class Generator {
       if (Draw(3) == 0) value = Cat("\"", value, "\"");
       lines.push_back(Cat(Draw(3) == 0 ? "  " : "", "--", flag.name, "=", value));
     }
-    lines.push_back(Line("listen", "addr", AddressUse::kListens));
-    lines.push_back(Line("upstream", "servers", AddressUse::kConnects));
+    std::vector<std::string> upstreams;
+    for (uint32_t more = Draw(4); more > 0; --more) upstreams.push_back(Cat("up.", more, "-C_9"));
+    if (upstreams.empty() || Draw(3) == 0) upstreams.push_back("default");
+    const auto one_of = [&] { return upstreams[Draw(static_cast<uint32_t>(upstreams.size()))]; };
+    const auto upstream_key = [&](bool needed) {
+      return needed || Draw(2) == 0 ? Cat("upstream=", one_of()) : std::string();
+    };
+    const bool many = upstreams.size() > 1;
+    for (uint32_t i = 0, n = 1 + Draw(3); i < n; ++i) {
+      lines.push_back(Line(kListen, "addr", Addresses(AddressUse::kListens),
+                           {Draw(2) == 0 ? "" : Cat("name=l", i), upstream_key(many)}));
+    }
+    for (const std::string& name : upstreams) {
+      const bool unnamed = name == "default" && Draw(2) == 0;
+      const bool inline_servers = Draw(3) != 0;
+      lines.push_back(Line(kUpstream, "servers",
+                           inline_servers ? Addresses(AddressUse::kConnects) : "",
+                           {unnamed && inline_servers ? "" : Cat("name=", name)}));
+      for (uint32_t i = 0, n = inline_servers ? Draw(3) : 1 + Draw(3); i < n; ++i) {
+        lines.push_back(Line(kServer, "addr", AnAddress(AddressUse::kConnects),
+                             {Draw(2) == 0 ? "" : Cat("name=s", i), Cat("upstream=", name)}));
+      }
+    }
     std::shuffle(lines.begin(), lines.end(), random_);
     std::string file;
     for (const std::string& line : lines) {
@@ -134,24 +171,60 @@ class Generator {
     }
   }
 
-  std::string Line(std::string_view flag, std::string_view key, AddressUse use) {
+  std::string Addresses(AddressUse use) {
     std::string addresses = AnAddress(use);
     for (uint32_t more = Draw(4); more > 0; --more) Append(&addresses, ",", AnAddress(use));
-    const std::string name = Draw(2) == 0 ? "" : Cat("name=", Draw(2) == 0 ? "a.b-C_9" : "default");
-    const std::string blank = Draw(4) == 0 ? "\t \\\n   " : " ";
-    switch (Draw(3)) {
-      case 0:
-        return Cat("--", flag, "=", addresses, blank, name);
-      case 1:
-        return Cat("--", flag, "=", key, "=", addresses, blank, name);
-      default:
-        return Cat("--", flag, "=", name, blank, name.empty() ? "" : Cat(key, "="), addresses);
+    return addresses;
+  }
+
+  // `first` is the value of the key whose name may be left out where it is the first; `words` and
+  // some settings follow in any order.
+  std::string Line(std::string_view flag, std::string_view key, const std::string& first,
+                   std::vector<std::string> words) {
+    for (const Flag& scalar : AllFlags()) {
+      if ((scalar.places & PlaceOf(flag)) == 0 || Draw(4) != 0) continue;
+      const std::string value = Scalar(scalar);
+      words.push_back(Cat(scalar.name, "=", scalar.list ? value : QuotedIfNeeded(value)));
     }
+    std::shuffle(words.begin(), words.end(), random_);
+    const bool positional = !first.empty() && Draw(2) == 0;
+    if (!first.empty()) {
+      const size_t at = positional ? 0 : Draw(static_cast<uint32_t>(words.size() + 1));
+      words.insert(words.begin() + at, positional ? first : Cat(key, "=", first));
+    }
+    const std::string blank = Draw(4) == 0 ? "\t \\\n   " : " ";
+    return Cat("--", flag, "=", Join(words, blank));
   }
 
   std::mt19937 random_;
   uint32_t next_ = 1000;
 };
+
+std::string Shown(const Scalars& scalars) {
+  std::string text;
+  for (const Flag& flag : AllFlags()) {
+    if (flag.is_scalar()) Append(&text, " ", flag.name, "=", PrintScalar(flag, scalars));
+  }
+  return text + "\n";
+}
+
+// All that is in it.
+std::string Shown(const Snapshot& snapshot) {
+  std::string text;
+  for (const Listener& listener : snapshot.listeners) {
+    Append(&text, "listener ", listener.name, " of ", listener.upstream);
+    for (const Address& address : listener.addresses) Append(&text, " ", address.ToString());
+    text += Shown(listener.settings);
+  }
+  for (const Upstream& upstream : snapshot.upstreams) {
+    Append(&text, "upstream ", upstream.name, Shown(upstream.settings));
+    for (const Server& server : upstream.servers) {
+      Append(&text, "server ", server.name, " ", server.address.ToString(), " ",
+             Shown(server.settings));
+    }
+  }
+  return text;
+}
 
 TEST(ExplainTest, WhatIsPrintedLoadsAsTheSameAndPrintsTheSame) {
   for (uint32_t seed = 0; seed < 2000; ++seed) {
@@ -162,18 +235,7 @@ TEST(ExplainTest, WhatIsPrintedLoadsAsTheSameAndPrintsTheSame) {
     ASSERT_THAT(second.errors, IsEmpty()) << "seed " << seed << "\n" << file << "\n" << first.text;
     ASSERT_EQ(first.text, second.text) << "seed " << seed;
     ASSERT_EQ(first.snapshot->scalars, second.snapshot->scalars) << "seed " << seed;
-    const Listener& a = first.snapshot->listeners[0];
-    const Listener& b = second.snapshot->listeners[0];
-    ASSERT_EQ(a.name, b.name);
-    ASSERT_EQ(a.addresses, b.addresses);
-    const Upstream& c = first.snapshot->upstreams[0];
-    const Upstream& d = second.snapshot->upstreams[0];
-    ASSERT_EQ(c.name, d.name);
-    ASSERT_EQ(c.servers.size(), d.servers.size());
-    for (size_t i = 0; i < c.servers.size(); ++i) {
-      ASSERT_EQ(c.servers[i].name, d.servers[i].name);
-      ASSERT_EQ(c.servers[i].address, d.servers[i].address);
-    }
+    ASSERT_EQ(Shown(*first.snapshot), Shown(*second.snapshot)) << "seed " << seed << "\n" << file;
   }
 }
 

@@ -110,6 +110,20 @@ TEST(FlagsTest, EachScalarIsStoredInAPlaceOfItsOwn) {
   for (const auto& [name, value] : others) EXPECT_EQ(PrintScalar(*FindFlag(name), scalars), value);
 }
 
+TEST(FlagsTest, OnlyScalarsAreSettingsOfLines) {
+  for (const Flag& flag : AllFlags()) {
+    EXPECT_TRUE(flag.is_scalar() || flag.places == kNowhere) << flag.name;
+    // What is the process's cannot be a line's.
+    EXPECT_TRUE(flag.group != Group::kLogging || flag.places == kNowhere) << flag.name;
+    for (const KeySpec& key : AllKeys()) {
+      EXPECT_FALSE(key.name == flag.name && (flag.places & PlaceOf(key.flag)) != 0) << flag.name;
+    }
+  }
+  EXPECT_EQ(PlacesText(kOnListen), "--listen");
+  EXPECT_EQ(PlacesText(kOnServers), "--upstream and --server");
+  EXPECT_EQ(PlacesText(kOnAll), "--listen, --upstream and --server");
+}
+
 TEST(FlagsTest, AValueThatIsRefusedChangesNothing) {
   Scalars scalars = DefaultScalars();
   for (const char* name : {"threads", "backlog", "connect_timeout", "splice", "access_log"}) {
@@ -179,9 +193,13 @@ TEST(FlagsTest, TheReadmeHasEachFlagAsTheTableHasIt) {
   for (const Flag& flag : AllFlags()) {
     std::string name = Cat("`--", flag.name, "`");
     for (const char letter : flag.short_forms) Append(&name, " `-", std::string(1, letter), "`");
+    std::string where = flag.in_file ? "file, argv" : "argv";
+    for (const std::string_view line : {kListen, kUpstream, kServer}) {
+      if ((flag.places & PlaceOf(line)) != 0) Append(&where, ", ", line);
+    }
     rows.push_back(Cat("| ", name, " | ", InCode(Escaped(flag.value)), " | ",
-                       InCode(flag.default_text), " | ", flag.in_file ? "file, argv" : "argv",
-                       " | ", flag.reloadable ? "yes" : "no", " | ", flag.help, " |"));
+                       InCode(flag.default_text), " | ", where, " | ",
+                       flag.reloadable ? "yes" : "no", " | ", flag.help, " |"));
   }
   EXPECT_THAT(ReadmeRows("| `--"), ElementsAreArray(rows)) << "rows as they should be:\n"
                                                            << Join(rows, "\n");

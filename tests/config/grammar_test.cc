@@ -48,6 +48,13 @@ std::vector<std::string> UpstreamErrors(std::string_view text) {
   return problems.Lines();
 }
 
+std::vector<std::string> ServerErrors(std::string_view text) {
+  Problems problems;
+  const ServerLine line = ParseServer({"f", 1, 1}, At(text), &problems);
+  EXPECT_EQ(line.complete, problems.empty());
+  return problems.Lines();
+}
+
 TEST(GrammarTest, WordsAreSplitAtBlanksAndValuesAtCommas) {
   EXPECT_THAT(Words(""), IsEmpty());
   EXPECT_THAT(Words("  a\t b=c  "), ElementsAre("3:|a", "6:b=|c"));
@@ -103,19 +110,65 @@ TEST(GrammarTest, AnUpstreamHasServersFirstOrByName) {
   EXPECT_EQ(line.servers[1].address.ToString(), "[::1]:6");
 }
 
+TEST(GrammarTest, AServerHasOneAddress) {
+  Problems problems;
+  for (const char* text : {"unix:/x upstream=app name=a", "name=a upstream=app addr=unix:/x"}) {
+    const ServerLine line = ParseServer({"f", 1, 1}, At(text), &problems);
+    EXPECT_THAT(problems.Lines(), IsEmpty());
+    EXPECT_EQ(line.name->text, "a");
+    EXPECT_EQ(line.upstream->text, "app");
+    EXPECT_EQ(line.address->address.ToString(), "unix:/x");
+  }
+  EXPECT_THAT(ServerErrors("1.2.3.4:5,1.2.3.4:6"),
+              ElementsAre("f:1:11: --server: addr= takes one value; remove what follows the "
+                          "comma"));
+}
+
+TEST(GrammarTest, ASettingIsReadAsItsFlagIs) {
+  Problems problems;
+  const ListenLine line =
+      ParseListen({"f", 1, 1}, At(":80 idle_timeout=\"8h\" splice=off backlog=7"), &problems);
+  EXPECT_THAT(problems.Lines(), IsEmpty());
+  Scalars scalars = DefaultScalars();
+  scalars.rcvbuf = 4096;
+  const Scalars set = WithSettings(scalars, line.settings);
+  scalars.idle_timeout = absl::Hours(8);
+  scalars.splice = Splice::kOff;
+  scalars.backlog = 7;
+  EXPECT_EQ(set, scalars);
+  EXPECT_THAT(
+      ListenErrors(":80 backlog=x idle_timeout=5 splice=auto,off"),
+      ElementsAre("f:1:42: --listen: splice= takes one value; remove what follows the comma",
+                  "f:1:13: --listen: backlog=: \"x\" is not a number; write a whole number "
+                  "of 1 to 65535",
+                  "f:1:28: --listen: idle_timeout=: \"5\" has no unit; a duration needs a "
+                  "unit, such as 5s"));
+}
+
 TEST(GrammarTest, AWrongKeyIsToldWhereItBelongs) {
   EXPECT_THAT(ListenErrors(":80 nmae=web"),
               ElementsAre("f:1:5: --listen: nmae= is no key of --listen; the keys are addr name "
-                          "upstream (did you mean name?)"));
+                          "upstream, and flags with [L] in --help (did you mean name?)"));
   EXPECT_THAT(ListenErrors(":80 servers=1.2.3.4:5"),
               ElementsAre("f:1:5: --listen: servers= is no key of --listen; it belongs on "
                           "--upstream"));
   EXPECT_THAT(UpstreamErrors("addr=1.2.3.4:5"),
               ElementsAre("f:1:1: --upstream: addr= is no key of --upstream; it belongs on "
-                          "--listen"));
-  EXPECT_THAT(ListenErrors(":80 idle_timeout=8h"),
-              ElementsAre("f:1:5: --listen: idle_timeout= is no key of --listen; write "
-                          "--idle_timeout=DURATION|off on a line of its own"));
+                          "--listen and --server"));
+  EXPECT_THAT(ListenErrors(":80 threads=8"),
+              ElementsAre("f:1:5: --listen: threads= is no key of --listen; write "
+                          "--threads=auto|N on a line of its own"));
+  EXPECT_THAT(ListenErrors(":80 connect_timeout=8s"),
+              ElementsAre("f:1:5: --listen: connect_timeout= is no key of --listen; it belongs on "
+                          "--upstream and --server; or write --connect_timeout=DURATION on a line "
+                          "of its own"));
+  EXPECT_THAT(UpstreamErrors("1.2.3.4:5 idle_timout=8s"),
+              ElementsAre("f:1:11: --upstream: idle_timout= is no key of --upstream; the keys are "
+                          "servers name, and flags with [U] in --help"));
+  EXPECT_THAT(ListenErrors(":80 idle_timout=8s"),
+              ElementsAre("f:1:5: --listen: idle_timout= is no key of --listen; the keys are addr "
+                          "name upstream, and flags with [L] in --help (did you mean "
+                          "idle_timeout?)"));
 }
 
 TEST(GrammarTest, AKeyIsOnALineOnce) {
@@ -130,15 +183,15 @@ TEST(GrammarTest, AKeyIsOnALineOnce) {
 }
 
 TEST(GrammarTest, ABareWordIsNoKey) {
-  EXPECT_THAT(
-      ListenErrors(":80 :81"),
-      ElementsAre("f:1:5: --listen: \":81\" is not KEY=VALUE; several addresses are "
-                  "separated by commas without blanks, and the keys are addr name upstream"));
-  EXPECT_THAT(
-      ListenErrors(":80 name web"),
-      ElementsAre("f:1:5: --listen: \"name\" is not KEY=VALUE; write name=NAME",
-                  "f:1:10: --listen: \"web\" is not KEY=VALUE; several addresses are "
-                  "separated by commas without blanks, and the keys are addr name upstream"));
+  EXPECT_THAT(ListenErrors(":80 :81"),
+              ElementsAre("f:1:5: --listen: \":81\" is not KEY=VALUE; several addresses are "
+                          "separated by commas without blanks, and the keys are addr name "
+                          "upstream, and flags with [L] in --help"));
+  EXPECT_THAT(ListenErrors(":80 name web"),
+              ElementsAre("f:1:5: --listen: \"name\" is not KEY=VALUE; write name=NAME",
+                          "f:1:10: --listen: \"web\" is not KEY=VALUE; several addresses are "
+                          "separated by commas without blanks, and the keys are addr name "
+                          "upstream, and flags with [L] in --help"));
 }
 
 TEST(GrammarTest, WhatIsMissingIsTold) {
@@ -146,8 +199,8 @@ TEST(GrammarTest, WhatIsMissingIsTold) {
               ElementsAre("f:1:1: --listen: it has no value; write --listen=ADDR[,ADDR...]"));
   EXPECT_THAT(ListenErrors("name=web"),
               ElementsAre("f:1:1: --listen: addr= is missing; write addr=IP:PORT or addr=:PORT"));
-  EXPECT_THAT(UpstreamErrors("name=app"),
-              ElementsAre("f:1:1: --upstream: servers= is missing; write servers=IP:PORT"));
+  EXPECT_THAT(ServerErrors("upstream=app"),
+              ElementsAre("f:1:1: --server: addr= is missing; write addr=IP:PORT"));
   EXPECT_THAT(UpstreamErrors("1.2.3.4:5,"),
               ElementsAre("f:1:11: --upstream: an address is missing; write IP:PORT, [IPv6]:PORT, "
                           "unix:PATH or unix:@NAME"));
@@ -156,7 +209,7 @@ TEST(GrammarTest, WhatIsMissingIsTold) {
 TEST(GrammarTest, AllThatIsWrongWithALineIsTold) {
   EXPECT_THAT(ListenErrors("addr=:0,:80,::1 name=a/b color=red"),
               ElementsAre("f:1:26: --listen: color= is no key of --listen; the keys are addr name "
-                          "upstream",
+                          "upstream, and flags with [L] in --help",
                           "f:1:6: --listen: \"0\" is not a port; a port is 1 to 65535",
                           "f:1:13: --listen: \"::1\" is IPv6 without brackets; write [::1]:80",
                           "f:1:22: --listen: \"a/b\" is not a name; a name is 1 to 64 of A-Z a-z "

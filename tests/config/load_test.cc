@@ -249,13 +249,102 @@ TEST(LoadTest, WithoutAListenerOrAnUpstreamThereIsNothingToDo) {
               ElementsAre(StartsWith("--listen: it is missing")));
 }
 
-TEST(LoadTest, ASecondListenerOrUpstreamIsRefusedForNow) {
+TEST(LoadTest, ManyListenersAndUpstreamsInAnyOrder) {
+  const LoadResult result =
+      LoadWith({"-c", "a", "--listen=:82 upstream=db"},
+               {{"a",
+                 "--server=upstream=app name=b addr=10.0.0.2:80 connect_timeout=1s\n"
+                 "--listen=name=web addr=:80 upstream=app idle_timeout=8h rcvbuf=64KiB\n"
+                 "--listen=:81,unix:/x upstream=db\n"
+                 "--upstream=name=app servers=10.0.0.1:80 connect_timeout=2s sndbuf=8KiB\n"
+                 "--server=10.0.0.3:80 upstream=db sndbuf=off\n"
+                 "--upstream=name=db sndbuf=32KiB\n"
+                 "--server=10.0.0.3:80 upstream=app\n"
+                 "--sndbuf=16KiB\n--idle_timeout=5m\n"}});
+  ASSERT_THAT(result.errors, IsEmpty());
+  const Snapshot& snapshot = *result.snapshot;
+  ASSERT_EQ(snapshot.listeners.size(), 3u);
+  const Listener& web = snapshot.listeners[0];
+  EXPECT_EQ(web.name, "web");
+  EXPECT_EQ(web.upstream, 0u);
+  EXPECT_EQ(web.settings.idle_timeout, absl::Hours(8));
+  EXPECT_EQ(web.settings.rcvbuf, 64u * 1024);
+  EXPECT_EQ(web.settings.sndbuf, 16u * 1024);
+  EXPECT_EQ(snapshot.listeners[1].name, ":81");
+  EXPECT_EQ(snapshot.listeners[1].upstream, 1u);
+  EXPECT_EQ(snapshot.listeners[1].settings.idle_timeout, absl::Minutes(5));
+  EXPECT_EQ(snapshot.listeners[2].name, ":82");
+  ASSERT_EQ(snapshot.upstreams.size(), 2u);
+  const std::vector<Server>& app = snapshot.upstreams[0].servers;
+  ASSERT_EQ(app.size(), 3u);
+  EXPECT_EQ(app[0].name, "10.0.0.1:80");
+  EXPECT_EQ(app[0].settings.connect_timeout, absl::Seconds(2));
+  EXPECT_EQ(app[0].settings.sndbuf, 8u * 1024);
+  EXPECT_EQ(app[1].name, "b");
+  EXPECT_EQ(app[1].settings.connect_timeout, absl::Seconds(1));
+  EXPECT_EQ(app[1].settings.sndbuf, 8u * 1024);
+  EXPECT_EQ(app[2].settings.connect_timeout, absl::Seconds(2));
+  const std::vector<Server>& db = snapshot.upstreams[1].servers;
+  ASSERT_EQ(db.size(), 1u);
+  EXPECT_EQ(db[0].settings.sndbuf, 0u);
+  EXPECT_EQ(snapshot.upstreams[1].settings.sndbuf, 32u * 1024);
+  EXPECT_EQ(snapshot.reserved_descriptors, 16u + 2 * (4 + 2 + 2 * 32));
+}
+
+TEST(LoadTest, NamesAreUniqueWithinTheirKind) {
   EXPECT_THAT(
-      ErrorsOf(LoadMore({"--listen=:81", "--upstream=name=b servers=1.2.3.4:5"})),
-      ElementsAre("command line: --listen: a second listener, the first is at command line; "
-                  "there can be one for now, with several addresses: --listen=A,B",
-                  "command line: --upstream: a second upstream, the first is at command "
-                  "line; there can be one for now, with several servers: --upstream=A,B"));
+      ErrorsOf(LoadFile("--upstream=1.2.3.4:5\n"
+                        "--listen=name=web addr=:81 upstream=app\n"
+                        "--listen=name=web addr=:82 upstream=app\n"
+                        "--upstream=name=app servers=1.2.3.4:5\n"
+                        "--upstream=1.2.3.4:6 name=app\n"
+                        "--server=1.2.3.4:7 upstream=app name=a\n"
+                        "--server=1.2.3.4:8 upstream=app name=a\n"
+                        "--server=1.2.3.4:8 upstream=default name=a\n")),
+      ElementsAre(
+          "a.flags:5:27: --upstream: a second upstream is called app, the first is at "
+          "a.flags:4:17; "
+          "give it another name=",
+          "command line: --upstream: a second upstream is called default, the first is at "
+          "a.flags:1:1; give it another name=",
+          "a.flags:3:15: --listen: a second listener is called web, the first is at a.flags:2:15; "
+          "give it another name=",
+          "command line: --listen: upstream= is missing and there are 4 upstreams; the names are "
+          "default app app default",
+          "a.flags:7:38: --server: a second server of app is called a, the first is at "
+          "a.flags:6:38; give it another name="));
+}
+
+TEST(LoadTest, AServerOfAnUpstreamIsThereOnce) {
+  EXPECT_THAT(ErrorsOf(LoadFile("--server=127.0.0.1:9000\n--server=unix:/x\n"
+                                "--server=unix:/y/../x name=b\n")),
+              ElementsAre("a.flags:1:10: --server: 127.0.0.1:9000 is here twice, first at command "
+                          "line; keep one",
+                          "a.flags:3:10: --server: unix:/y/../x is here twice, first at "
+                          "a.flags:2:10; keep one"));
+}
+
+TEST(LoadTest, AnUpstreamNeedsServersAndAServerAnUpstream) {
+  EXPECT_THAT(ErrorsOf(LoadWith({"--listen=:80", "--upstream=name=app"})),
+              ElementsAre("command line: --upstream: upstream app has no servers; write "
+                          "servers=IP:PORT, or --server=upstream=app addr=IP:PORT"));
+  EXPECT_THAT(ErrorsOf(LoadWith({"--listen=:80", "--server=1.2.3.4:5"})),
+              ElementsAre(StartsWith("--upstream: it is missing")));
+  EXPECT_THAT(ErrorsOf(LoadFile("--server=1.2.3.4:5 upstream=defalt\n")),
+              ElementsAre("a.flags:1:29: --server: there is no upstream \"defalt\"; the names are "
+                          "default (did you mean default?)"));
+  EXPECT_THAT(
+      ErrorsOf(LoadWith({"--listen=:80 upstream=b", "--upstream=name=a servers=1.2.3.4:5",
+                         "--upstream=name=b servers=1.2.3.4:5", "--server=1.2.3.4:6"})),
+      ElementsAre("command line: --server: upstream= is missing and there are 2 upstreams; the "
+                  "names are a b"));
+}
+
+TEST(LoadTest, EveryListenerIsLookedAtForLoops) {
+  EXPECT_THAT(ErrorsOf(LoadFile("--listen=:81\n--server=127.0.0.1:81\n")),
+              ElementsAre("a.flags:2:10: --server: 127.0.0.1:81 is our own listener :81 "
+                          "(a.flags:1:10), so connections would go in a circle; name another "
+                          "address or port"));
 }
 
 TEST(LoadTest, AllErrorsAreToldAtOnceInOrder) {

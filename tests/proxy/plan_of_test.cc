@@ -16,8 +16,10 @@ config::Address Of(const char* text) { return *ParseAddress(text, AddressUse::kC
 config::Snapshot Simple(const char* listen, const char* server) {
   config::Snapshot snapshot;
   snapshot.scalars = config::DefaultScalars();
-  snapshot.listeners.push_back({"web", {*ParseAddress(listen, AddressUse::kListens)}, 0});
-  snapshot.upstreams.push_back({"app", {{server, Of(server)}}});
+  snapshot.listeners.push_back(
+      {"web", {*ParseAddress(listen, AddressUse::kListens)}, 0, config::DefaultScalars()});
+  snapshot.upstreams.push_back(
+      {"app", {{server, Of(server), config::DefaultScalars()}}, config::DefaultScalars()});
   return snapshot;
 }
 
@@ -78,10 +80,11 @@ TEST(PlanOfTest, OnlyALocalPortThatTheKernelMightChooseCanConnectToItself) {
 
 TEST(PlanOfTest, TimesAndLimitsAreTheSnapshots) {
   config::Snapshot snapshot = Simple(":80", "10.0.0.1:80");
-  snapshot.scalars.idle_timeout = absl::Minutes(2);
-  snapshot.scalars.half_close_timeout = absl::ZeroDuration();
-  snapshot.scalars.connect_timeout = absl::Milliseconds(250);
-  snapshot.scalars.backlog = 17;
+  config::Scalars& listen = snapshot.listeners[0].settings;
+  listen.idle_timeout = absl::Minutes(2);
+  listen.half_close_timeout = absl::ZeroDuration();
+  listen.backlog = 17;
+  snapshot.upstreams[0].servers[0].settings.connect_timeout = absl::Milliseconds(250);
   snapshot.scalars.access_log = config::AccessLog::kOff;
   snapshot.max_connections = 123;
   const Plan plan = PlanOf(snapshot, {}, {});
@@ -89,9 +92,29 @@ TEST(PlanOfTest, TimesAndLimitsAreTheSnapshots) {
   EXPECT_EQ(plan.listeners[0].times.half_close_ns, 0);
   EXPECT_EQ(plan.listeners[0].times.delayed_close_ns, 1'000'000'000);
   EXPECT_EQ(plan.listeners[0].backlog, 17);
-  EXPECT_EQ(plan.upstreams[0].connect_timeout, absl::Milliseconds(250));
+  EXPECT_EQ(plan.upstreams[0].servers[0].connect_timeout, absl::Milliseconds(250));
   EXPECT_EQ(plan.max_connections, 123u);
   EXPECT_FALSE(plan.access_log);
+}
+
+TEST(PlanOfTest, EachLineHasItsOwnSettings) {
+  config::Snapshot snapshot = Simple(":80", "10.0.0.1:80");
+  snapshot.listeners.push_back(snapshot.listeners[0]);
+  snapshot.listeners[1].settings.splice = config::Splice::kOff;
+  snapshot.listeners[1].settings.rcvbuf = 8192;
+  std::vector<config::Server>& servers = snapshot.upstreams[0].servers;
+  servers.push_back(servers[0]);
+  servers[1].settings.connect_timeout = absl::Seconds(1);
+  servers[1].settings.congestion = "reno";
+  const Plan plan = PlanOf(snapshot, {}, {});
+  EXPECT_EQ(plan.listeners[0].splice, SpliceUse::kBulk);
+  EXPECT_EQ(plan.listeners[1].splice, SpliceUse::kNever);
+  EXPECT_FALSE(plan.listeners[0].sockets.any());
+  EXPECT_EQ(plan.listeners[1].sockets.receive_buffer_bytes, 8192u);
+  EXPECT_EQ(plan.upstreams[0].servers[0].connect_timeout, absl::Seconds(5));
+  EXPECT_EQ(plan.upstreams[0].servers[1].connect_timeout, absl::Seconds(1));
+  EXPECT_FALSE(plan.upstreams[0].servers[0].sockets.any());
+  EXPECT_EQ(plan.upstreams[0].servers[1].sockets.congestion, "reno");
 }
 
 TEST(FactsTest, AQuotaIsWorthItsCpusRoundedUp) {
