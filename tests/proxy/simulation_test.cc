@@ -56,6 +56,11 @@ std::vector<uint64_t> Seeds(int64_t count) {
   return seeds;
 }
 
+// Of a test with its own story; fewer under the sanitizers.
+std::vector<uint64_t> FewSeeds(int64_t count) {
+  return Seeds(std::max<int64_t>(scale::Choose(count, count / 4, count / 8), 1));
+}
+
 void NoteSeed(uint64_t seed) {
   const testing::TestInfo* test = testing::UnitTest::GetInstance()->current_test_info();
   snprintf(replay, sizeof(replay),
@@ -578,8 +583,13 @@ TEST(SimulationTest, FaultsOfTheKernelChangeNothing) {
 }
 
 TEST(SimulationTest, BulkIsSplicedAndUrgentMarksEndNothing) {
-  PlayAll({.faults = true, .urgent = true, .bulk = true, .sessions = 8, .most_bytes = 6'000'000},
-          scale::simulated_sessions / 40);
+  const Totals totals = PlayAll(
+      {.faults = true, .urgent = true, .bulk = true, .sessions = 8, .most_bytes = 6'000'000},
+      scale::simulated_sessions / 40);
+  if (only_seed.has_value() || scale::kBuild != scale::Build::kOptimised) return;
+  // It proves nothing if it never happened.
+  EXPECT_GT(totals.splices, 100u);
+  EXPECT_GT(totals.false_ends + totals.false_eagains, 0u);
 }
 
 TEST(SimulationTest, TwoProxiesInOneWorldPassOnWhatTheyGet) {
@@ -677,7 +687,7 @@ Script Says(uint64_t bytes, Script::End end) {
 TEST(SimulationTest, AnIdleTimeoutThatDropsBytesIsAReset) {
   size_t dropped = 0;
   size_t whole = 0;
-  for (const uint64_t seed : Seeds(100)) {
+  for (const uint64_t seed : FewSeeds(100)) {
     for (const bool peeking : {false, true}) {
       for (const bool up : {false, true}) {
         SmallWorld small(seed, {.chunk_cap_bytes = peeking ? 0 : size_t{1} << 30});
@@ -702,12 +712,12 @@ TEST(SimulationTest, AnIdleTimeoutThatDropsBytesIsAReset) {
     }
   }
   if (only_seed.has_value()) return;
-  EXPECT_GT(dropped, 10u);
-  EXPECT_GT(whole, 10u);
+  EXPECT_GT(dropped, 0u);
+  EXPECT_GT(whole, 0u);
 }
 
 TEST(SimulationTest, AnAbortOfAHalfClosedConnectionIsItsCause) {
-  for (const uint64_t seed : Seeds(10)) {
+  for (const uint64_t seed : FewSeeds(10)) {
     SmallWorld small(seed);
     Script client = Says(8, Script::End::kFin);
     Script slow = Says(100, Script::End::kFin);
@@ -724,7 +734,7 @@ TEST(SimulationTest, AnAbortOfAHalfClosedConnectionIsItsCause) {
 }
 
 TEST(SimulationTest, AResetComesAfterAllThatHadArrivedBeforeIt) {
-  for (const uint64_t seed : Seeds(50)) {
+  for (const uint64_t seed : FewSeeds(50)) {
     for (const bool up : {true, false}) {
       for (const bool slow_way : {true, false}) {
         SmallWorld small(seed);
@@ -753,7 +763,7 @@ TEST(SimulationTest, AResetComesAfterAllThatHadArrivedBeforeIt) {
 }
 
 TEST(SimulationTest, ADrainResetsNobodyWhoseHandshakeIsDone) {
-  for (const uint64_t seed : Seeds(20)) {
+  for (const uint64_t seed : FewSeeds(20)) {
     SmallWorld small(seed, {.workers = 2});
     small.world().SetPath(small.kFront,
                           {.least_ns = 5 * kMillisecond, .most_ns = 60 * kMillisecond});
@@ -775,7 +785,7 @@ TEST(SimulationTest, ADrainResetsNobodyWhoseHandshakeIsDone) {
 }
 
 TEST(SimulationTest, AClientThatLeavesEndsTheWaitForAUnixBacklog) {
-  for (const uint64_t seed : Seeds(10)) {
+  for (const uint64_t seed : FewSeeds(10)) {
     const Address address = Address::UnixAbstract("full");
     SmallWorld small(seed, {}, {}, SmallWorld::kTimes, 1024, address);
     Socket* listener = small.world().NewSocket(true, -1);
@@ -797,7 +807,7 @@ TEST(SimulationTest, AClientThatLeavesEndsTheWaitForAUnixBacklog) {
 }
 
 TEST(SimulationTest, AResetIsHeardOfThoughNobodyWaitsForIt) {
-  for (const uint64_t seed : Seeds(20)) {
+  for (const uint64_t seed : FewSeeds(20)) {
     for (const bool up : {true, false}) {
       SmallWorld small(seed);
       // More than all queues hold, to somebody who does not read: no task waits on the sender.
@@ -826,7 +836,7 @@ TEST(SimulationTest, NoSessionStarvesBesideBulk) {
   constexpr uint64_t kMostTurns = 10;
   constexpr uint64_t kMostBytes = 4'000'000;  // 50 million if bulk is not background
   constexpr size_t kMessage = 200;
-  for (const uint64_t seed : Seeds(10)) {
+  for (const uint64_t seed : FewSeeds(10)) {
     const bool count_turns = seed % 2 == 0;
     SmallWorld small(seed);
     small.world().set_capacity(256 * 1024, 256 * 1024);
@@ -864,7 +874,7 @@ TEST(SimulationTest, NoSessionStarvesBesideBulk) {
 }
 
 TEST(SimulationTest, IdleConnectionsCostNoTurns) {
-  for (const uint64_t seed : Seeds(3)) {
+  for (const uint64_t seed : FewSeeds(3)) {
     SmallWorld small(seed, {}, {}, {.idle_ns = 0, .half_close_ns = 0, .delayed_close_ns = kSecond});
     for (int i = 0; i < 50; ++i) {
       small.Add(Says(100, Script::End::kNever), Says(100, Script::End::kNever));
@@ -880,7 +890,7 @@ TEST(SimulationTest, IdleConnectionsCostNoTurns) {
 }
 
 TEST(SimulationTest, WithoutDescriptorsItWaitsWithoutSpinningAndRecovers) {
-  for (const uint64_t seed : Seeds(10)) {
+  for (const uint64_t seed : FewSeeds(10)) {
     SmallWorld small(seed);
     // epoll, eventfd, listener, and nine connections with half of the tenth.
     small.world().SetDescriptorLimit(0, 3 + 2 * 9 + 1);
@@ -906,7 +916,7 @@ TEST(SimulationTest, WithoutDescriptorsItWaitsWithoutSpinningAndRecovers) {
 }
 
 TEST(SimulationTest, TheLimitOfConnectionsIsKeptAndTheBacklogQueues) {
-  for (const uint64_t seed : Seeds(10)) {
+  for (const uint64_t seed : FewSeeds(10)) {
     SmallWorld small(seed, {.workers = 3}, {}, SmallWorld::kTimes, 5);
     Script holds = Says(100, Script::End::kFin);
     holds.write_bytes = 10;
