@@ -91,6 +91,8 @@ class PackedAddress {
 
   bool is_unix() const { return kind_ == Kind::kUnix; }
   uint16_t port() const { return port_; }
+  // Of IPv4 the first four; of unix none: zeros.
+  const std::array<uint8_t, 16>& ip_bytes() const { return bytes_; }
   // "unix" for unix.
   std::string ToString() const;
   bool operator==(const PackedAddress&) const = default;

@@ -27,10 +27,12 @@ struct Dial {
   bool in_progress = false;
 };
 
-// socket, options (may be null), connect. Waits for nothing. Urgent data is out of band until
-// InlineUrgent. An option that the kernel refuses fails the dial.
+// socket, options (may be null), connect from `from` (null: as the kernel chooses; of the family of
+// `to`; with port 0 the kernel chooses that when it knows both ends, so that one local port serves
+// many servers). Waits for nothing. Urgent data is out of band until InlineUrgent. An option that
+// the kernel refuses fails the dial.
 Dial DialStart(Scheduler& scheduler, const Address& to, void* user,
-               const SocketOptions* options = nullptr);
+               const SocketOptions* options = nullptr, const Address* from = nullptr);
 
 // From now on an urgent byte is data in its place (SO_OOBINLINE). Early enough before the first
 // read if no event of `desc` said PRI, and before any other read: the first one finds what the

@@ -22,6 +22,7 @@
 #include "poller/listener.h"
 #include "poller/socket_options.h"
 #include "proxy/observe/access_log.h"
+#include "proxy/upstream/balancer.h"
 #include "proxy/worker.h"
 
 namespace parkway {
@@ -53,7 +54,7 @@ bool IsStaleUnixSocket(const Address& address) {
   return result == -ECONNREFUSED;
 }
 
-class Process {
+class Process : private ServerWatcher {
  public:
   Process(const Plan& plan, const ProcessOptions& options)
       : plan_(plan), options_(options), shared_(plan, options.threads) {
@@ -76,6 +77,8 @@ class Process {
   uint32_t Sessions() const;
   bool Accepting() const;
   void WriteNumbers();
+  // Any worker.
+  void OnServerChange(const ServerChange& change) override;
   void Complain(const std::string& line) { fprintf(stderr, "parkway: %s\n", line.c_str()); }
 
   const Plan& plan_;
@@ -114,6 +117,7 @@ int Process::Run() {
   for (const auto& worker : workers_) rings.push_back(&worker->log_ring());
   log_ = std::make_unique<AccessLog>(plan_, std::move(rings), STDERR_FILENO);
   log_->Start();
+  for (const auto& balancer : shared_.balancers) balancer->set_watcher(this);
   for (const auto& worker : workers_) {
     threads_.emplace_back([&worker] { worker->Run(); });
     if (!Pin(threads_.size() - 1)) {
@@ -282,6 +286,24 @@ void Process::Drain() {
 void Process::StopWorkers() {
   for (const auto& worker : workers_) worker->Stop();
   for (std::thread& thread : threads_) thread.join();
+}
+
+void Process::OnServerChange(const ServerChange& change) {
+  const UpstreamPlan& upstream = plan_.upstreams[change.upstream];
+  std::string what;
+  switch (change.what) {
+    case ServerChange::What::kEjected:
+      what = absl::StrCat("ejected for ", absl::FormatDuration(change.how_long), " after ",
+                          change.failures, " failed connects, the last: ", strerror(change.error));
+      break;
+    case ServerChange::What::kReturned:
+      what =
+          absl::StrCat("takes connections again, after ",
+                       absl::FormatDuration(absl::Trunc(change.how_long, absl::Milliseconds(1))));
+      break;
+  }
+  log_->Say(absl::StrCat("upstream ", upstream.name, " server ",
+                         upstream.servers[change.server].name, ": ", what));
 }
 
 uint32_t Process::Sessions() const {

@@ -63,8 +63,8 @@ Worker::Worker(const Options& options, WorkerShared& shared)
       chunks_(options.chunk_cap_bytes),
       pipes_({.limit = options.max_pipes, .keep_idle = std::min(options.max_pipes, kIdlePipes)}),
       buffer_(new char[RelayTools::kBufferBytes]),
-      connector_(scheduler_, shared.plan, shared.balancer, shared.limit, tools, stats_),
-      random_(options.seed) {
+      random_(options.seed),
+      connector_(scheduler_, shared.plan, shared.balancers, shared.limit, tools, stats_, random_) {
   SessionHost::scheduler = &scheduler_;
   SessionHost::stats = &stats_;
   tools.buffer = buffer_.get();
@@ -151,7 +151,11 @@ void Worker::ReleaseSlot() {
   if (shared_.limit.Release()) WakeWaitingListeners();
 }
 
-bool Worker::Connect(Session& session) { return connector_.Connect(session); }
+SessionHost::Progress Worker::Connect(Session& session, Wake wake) {
+  return connector_.Connect(session, wake);
+}
+
+void Worker::LeaveQueue(Session& session) { connector_.LeaveQueue(session); }
 
 void Worker::Finished(Session& session) {
   stats_.sessions_out.Add(1);
@@ -173,6 +177,9 @@ void Worker::Finished(Session& session) {
     record.started = session.started();
     record.ended = scheduler_.now();
     Log(record);
+  }
+  if (session.counted) {
+    shared_.balancers[session.upstream]->Release(session.server_index, scheduler_.now());
   }
   sessions_.Free(session);
   ReleaseSlot();

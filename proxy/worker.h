@@ -41,15 +41,16 @@ class Worker;
 // What the workers of one process share. Outlives them.
 struct WorkerShared {
   WorkerShared(const Plan& plan_in, size_t worker_count)
-      : plan(plan_in),
-        limit(plan_in.max_connections),
-        spread(worker_count),
-        balancer(plan_in.upstreams.size()) {}
+      : plan(plan_in), limit(plan_in.max_connections), spread(worker_count) {
+    for (size_t i = 0; i < plan.upstreams.size(); ++i) {
+      balancers.push_back(std::make_unique<Balancer>(plan.upstreams[i], i));
+    }
+  }
 
   const Plan& plan;
   ConnectionLimit limit;
   Spread spread;
-  Balancer balancer;
+  Connector::Balancers balancers;
   std::vector<Worker*> workers;  // filled before any of them runs
 };
 
@@ -104,7 +105,8 @@ class Worker final : public SessionHost, public Scheduler::Delegate, public Acce
   const PipePool& pipe_pool() const { return pipes_; }
 
  private:
-  bool Connect(Session& session) override;
+  Progress Connect(Session& session, Wake wake) override;
+  void LeaveQueue(Session& session) override;
   void Finished(Session& session) override;
   void OnHangup(PollDesc& desc) override;
   void OnTimer(TimerWheel::Node& node) override;
@@ -125,11 +127,11 @@ class Worker final : public SessionHost, public Scheduler::Delegate, public Acce
   PipePool pipes_;
   const std::unique_ptr<char[]> buffer_;
   SessionPool sessions_;
+  std::mt19937_64 random_;
   Connector connector_;
   std::vector<std::unique_ptr<Acceptor>> acceptors_;
   std::atomic<uint32_t> open_acceptors_{0};
   LogRing log_;
-  std::mt19937_64 random_;
   uint64_t next_session_ = 0;
 };
 

@@ -25,6 +25,10 @@ enum class CloseCause : uint8_t {
   kConnectTimeout,      // ... timed out
   kConnectUnreachable,  // ... found no way there
   kLocalPortExhausted,  // no local port was left for the connection to the server
+  kNoServer,            // no server takes connections
+  kQueueFull,           // every server was full, and so was the queue
+  kQueueTimeout,        // waited for a server for queue_timeout
+  kServerDown,          // the server went down, and was to close its connections then
   kLocalResources,      // out of descriptors, memory or epoll watches
   kDrain,               // the drain timeout passed at a stop
   kAdminKill,           // somebody with the right to said so
@@ -60,6 +64,14 @@ constexpr const char* CloseCauseName(CloseCause cause) {
       return "connect_unreachable";
     case CloseCause::kLocalPortExhausted:
       return "local_port_exhausted";
+    case CloseCause::kNoServer:
+      return "no_server";
+    case CloseCause::kQueueFull:
+      return "queue_full";
+    case CloseCause::kQueueTimeout:
+      return "queue_timeout";
+    case CloseCause::kServerDown:
+      return "server_down";
     case CloseCause::kLocalResources:
       return "local_resources";
     case CloseCause::kDrain:

@@ -24,9 +24,40 @@ enum class SpliceUse : uint8_t {
   kNever,
 };
 
+// Which server gets the next connection.
+enum class Balance : uint8_t {
+  kP2c,         // the one with fewer connections of two drawn by weight
+  kLeastConn,   // the one with the fewest of all
+  kRoundRobin,  // in turn, by weight, evenly spaced
+  kRandom,      // by weight
+  kSourceHash,  // by the client's address (upstream/maglev.h)
+  kFirst,       // the first that has room
+  kLeastTime,   // by the time that connects take, and connections
+};
+
+// What the operator said of a server.
+enum class ServerState : uint8_t { kReady, kDrain, kDown };
+
+// What becomes of a client when no server is up.
+enum class AllDown : uint8_t {
+  kClose,   // it is turned away
+  kTryAll,  // servers that are down by what we saw, not by what the operator said, are tried
+  kHold,    // it waits in the queue
+};
+
 struct ServerPlan {
   std::string name;
   Address address;
+  uint32_t weight = 1;     // 0..256; 0: no new connections
+  uint32_t priority = 0;   // the lowest that has a server counts
+  uint32_t max_conns = 0;  // of the process; 0: no limit
+  ServerState state = ServerState::kReady;
+  absl::Duration slow_start = {};  // from its return until it gets its full share; 0: at once
+  // So many failed connects in a row eject it, for a time that grows each time; 0: never.
+  uint32_t passive_fails = 5;
+  absl::Duration ejection_time = absl::Seconds(10);
+  // Local addresses to connect from, in turn; empty: as the kernel chooses.
+  std::vector<Address> sources = {};
   // Reached without leaving this machine: it answers a connect before the call returns.
   bool local = false;
   // A local address with a port that the kernel might choose for the connection itself.
@@ -38,7 +69,15 @@ struct ServerPlan {
 struct UpstreamPlan {
   std::string name;
   std::vector<ServerPlan> servers;
-  int connect_attempts = 3;
+  int connect_attempts = 3;  // of one client
+  Balance balance = Balance::kP2c;
+  AllDown all_down = AllDown::kTryAll;
+  // Percent of an even share that one server may have under kSourceHash; 0: no bound.
+  uint32_t hash_balance_percent = 0;
+  uint32_t panic_percent = 0;  // fewer up: all of them count as up; 0: never
+  uint32_t max_ejection_percent = 50;
+  uint32_t queue_max = 1024;  // clients that may wait when all servers are at max_conns
+  absl::Duration queue_timeout = absl::Seconds(5);  // 0: no end
 };
 
 struct ListenerPlan {

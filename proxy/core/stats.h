@@ -39,6 +39,7 @@ struct alignas(64) WorkerStats {
   Counter bytes_unsent;  // read, and dropped because the receiver was gone
   Counter connect_attempts;
   Counter connect_failures;
+  Counter queued;         // connections that had to wait for a server to have room
   Counter accept_pauses;  // out of descriptors or at a limit
   Counter accept_errors;
   Counter log_dropped;  // log lines that did not fit the ring

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "poller/check.h"
 #include "poller/dialer.h"
@@ -17,45 +18,88 @@ namespace {
 // descriptor that somebody may close.
 constexpr int64_t kRetryPauseNs = 5'000'000;
 
+// Before the third attempt and those after it.
+constexpr int64_t kFirstBackoffNs = 50'000'000;
+constexpr int64_t kLongestBackoffNs = 5'000'000'000;
+constexpr int kMostDoublings = 16;
+
 bool WorthAPause(int error) { return error == EAGAIN; }
 
 }  // namespace
 
-Connector::Connector(Scheduler& scheduler, const Plan& plan, Balancer& balancer,
-                     ConnectionLimit& limit, RelayTools& tools, WorkerStats& stats)
+// A client's place in line. The session may end before its grant arrives.
+class Connector::Place final : public Ticket {
+ public:
+  Place(Connector& connector, Session& session)
+      : Ticket(connector.scheduler_), connector_(connector), session_(&session) {}
+
+  void Abandon() { session_ = nullptr; }
+  void Deliver(Scheduler&) override {
+    if (session_ != nullptr) connector_.Granted(*session_, server());
+  }
+
+ private:
+  Connector& connector_;
+  Session* session_;
+};
+
+Connector::Connector(Scheduler& scheduler, const Plan& plan, const Balancers& balancers,
+                     ConnectionLimit& limit, RelayTools& tools, WorkerStats& stats,
+                     std::mt19937_64& random)
     : scheduler_(scheduler),
       plan_(plan),
-      balancer_(balancer),
+      balancers_(balancers),
       limit_(limit),
       tools_(tools),
-      stats_(stats) {}
+      stats_(stats),
+      random_(random),
+      next_source_(static_cast<uint32_t>(random())) {}
 
-bool Connector::Connect(Session& session) {
+Connector::~Connector() = default;
+
+SessionHost::Progress Connector::Connect(Session& session, Wake wake) {
+  if (session.phase() == Session::Phase::kQueued) return StillQueued(session, wake);
+  Tried tried;
+  return TryServers(session, tried, kNoServer);
+}
+
+// `granted`: a server that a connection is already held of.
+SessionHost::Progress Connector::TryServers(Session& session, Tried& tried, size_t granted) {
   const UpstreamPlan& upstream = plan_.upstreams[session.upstream];
-  const size_t servers = upstream.servers.size();
-  const size_t first = balancer_.Next(session.upstream, servers);
-  const size_t attempts =
-      std::min(servers, static_cast<size_t>(std::max(upstream.connect_attempts, 1)));
+  Balancer& servers = balancer(session);
+  const int attempts = std::max(upstream.connect_attempts, 1);
+  uint64_t source = 0;
+  if (upstream.balance == Balance::kSourceHash) source = HashOfSource(session.client_address());
   int error = 0;
-  for (size_t i = 0; i < attempts; ++i) {
-    const size_t chosen = (first + i) % servers;
+  while (session.attempts < attempts) {
+    if (const int ended = Pause(session, session.attempts); ended != 0) {
+      if (session.ended()) break;
+      error = ended;
+      break;
+    }
+    if (granted == kNoServer) {
+      const Balancer::Choice choice = servers.Choose({scheduler_.now(), random_, source, &tried});
+      if (choice.kind == Balancer::Choice::Kind::kWait) return JoinQueue(session, tried);
+      if (choice.kind == Balancer::Choice::Kind::kNone) break;
+      granted = choice.server;
+    }
+    const size_t chosen = std::exchange(granted, kNoServer);
     session.server_index = static_cast<uint16_t>(chosen);
+    session.counted = true;
     ++session.attempts;
     stats_.connect_attempts.Add(1);
-    const MonotonicTime deadline = scheduler_.now() + upstream.servers[chosen].connect_timeout;
-    do {
-      error = Attempt(session, upstream, chosen, deadline);
-      if (session.ended()) return false;
-      if (error == 0) return true;
-      if (!WorthAPause(error)) break;
-      if (!session.client().registered() && scheduler_.netpoll().Register(session.client()) != 0) {
-        error = ENOBUFS;
-        break;
-      }
-      static_cast<void>(scheduler_.SleepUntil(scheduler_.now().PlusNs(kRetryPauseNs)));
-      if (session.ended()) return false;
-      if (scheduler_.now() >= deadline) error = ETIMEDOUT;
-    } while (WorthAPause(error));
+    const MonotonicTime began = scheduler_.now();
+    error = AttemptPatiently(session, upstream.servers[chosen]);
+    if (session.ended()) return SessionHost::Progress::kFailed;
+    const MonotonicTime now = scheduler_.now();
+    if (error == 0) {
+      servers.Connected(chosen, now.ns() - began.ns(), now);
+      return SessionHost::Progress::kConnected;
+    }
+    servers.Failed(chosen, error, now);
+    session.counted = false;
+    servers.Release(chosen, now);
+    tried.Add(chosen);
     stats_.connect_failures.Add(1);
     if (error == EMFILE || error == ENFILE) {
       rlimit descriptors;
@@ -64,14 +108,56 @@ bool Connector::Connect(Session& session) {
       }
     }
   }
-  session.FailConnect(CauseOf(error));
-  return false;
+  if (!session.ended()) {
+    session.FailConnect(error == 0 ? CloseCause::kNoServer : CauseOf(error));
+  }
+  return SessionHost::Progress::kFailed;
 }
 
-int Connector::Attempt(Session& session, const UpstreamPlan& upstream, size_t chosen,
-                       MonotonicTime deadline) {
-  const ServerPlan& server = upstream.servers[chosen];
-  const Dial dial = DialStart(scheduler_, server.address, &session, &server.sockets);
+int Connector::Pause(Session& session, int attempt) {
+  if (attempt < 2) return 0;
+  if (!session.client().registered() && scheduler_.netpoll().Register(session.client()) != 0) {
+    return ENOBUFS;
+  }
+  const int64_t whole =
+      std::min(kFirstBackoffNs << std::min(attempt - 2, kMostDoublings), kLongestBackoffNs);
+  // Between half of it and all: those who failed together must not come back together.
+  const int64_t pause = whole / 2 + static_cast<int64_t>(random_() % (whole / 2));
+  static_cast<void>(scheduler_.SleepUntil(scheduler_.now().PlusNs(pause)));
+  return session.ended() ? ECANCELED : 0;
+}
+
+int Connector::AttemptPatiently(Session& session, const ServerPlan& server) {
+  const MonotonicTime deadline = scheduler_.now() + server.connect_timeout;
+  for (;;) {
+    const int error = Attempt(session, server, deadline);
+    if (session.ended() || !WorthAPause(error)) return error;
+    if (!session.client().registered() && scheduler_.netpoll().Register(session.client()) != 0) {
+      return ENOBUFS;
+    }
+    static_cast<void>(scheduler_.SleepUntil(scheduler_.now().PlusNs(kRetryPauseNs)));
+    if (session.ended()) return ECANCELED;
+    if (scheduler_.now() >= deadline) return ETIMEDOUT;
+  }
+}
+
+// Local addresses in turn; one that has no port left says nothing about the next.
+Dial Connector::DialFrom(Session& session, const ServerPlan& server) {
+  Dial dial;
+  bool bound = false;
+  for (size_t i = 0; i < server.sources.size(); ++i) {
+    const Address& from = server.sources[next_source_++ % server.sources.size()];
+    if (from.family() != server.address.family()) continue;
+    bound = true;
+    dial = DialStart(scheduler_, server.address, &session, &server.sockets, &from);
+    if (dial.desc != nullptr || dial.error != EADDRNOTAVAIL) return dial;
+  }
+  if (bound) return dial;
+  return DialStart(scheduler_, server.address, &session, &server.sockets);
+}
+
+int Connector::Attempt(Session& session, const ServerPlan& server, MonotonicTime deadline) {
+  const Dial dial = DialFrom(session, server);
   if (dial.desc == nullptr) return dial.error;
   session.set_server(dial.desc);
   int error = dial.in_progress ? Establish(session, *dial.desc, server.local, deadline) : 0;
@@ -85,6 +171,114 @@ int Connector::Attempt(Session& session, const UpstreamPlan& upstream, size_t ch
   DialClose(scheduler_, *dial.desc);
   return error;
 }
+
+// ---------------------------------------------------------------------------------------------
+// In line
+
+SessionHost::Progress Connector::JoinQueue(Session& session, const Tried& tried) {
+  const UpstreamPlan& upstream = plan_.upstreams[session.upstream];
+  auto place = std::make_unique<Place>(*this, session);
+  place->source = HashOfSource(session.client_address());
+  place->tried = tried;
+  Waiting& waiting = queued_[&session];
+  waiting.place = place.get();
+  waiting.tried = tried;
+  if (upstream.queue_timeout > absl::ZeroDuration()) {
+    waiting.deadline = scheduler_.now() + upstream.queue_timeout;
+  }
+  // The grant comes as a message, so not before this activation is over.
+  if (!balancer(session).Enqueue(std::move(place), scheduler_.now())) {
+    queued_.erase(&session);
+    session.FailConnect(CloseCause::kQueueFull);
+    return SessionHost::Progress::kFailed;
+  }
+  stats_.queued.Add(1);
+  ArmQueued(session, waiting);
+  return SessionHost::Progress::kQueued;
+}
+
+SessionHost::Progress Connector::StillQueued(Session& session, Wake wake) {
+  const auto found = queued_.find(&session);
+  PARKWAY_CHECK(found != queued_.end(), "a session is in line and has no place there");
+  Waiting& waiting = found->second;
+  const bool in_time = waiting.deadline == MonotonicTime() || scheduler_.now() < waiting.deadline;
+  if (waiting.place != nullptr) {
+    if (wake == Wake::kNotPollable) {
+      LeaveQueue(session);
+      session.FailConnect(CloseCause::kLocalResources);
+      return SessionHost::Progress::kFailed;
+    }
+    if (!StillThere(session)) {
+      LeaveQueue(session);
+      return SessionHost::Progress::kFailed;
+    }
+    if (in_time) {
+      balancer(session).Serve(scheduler_.now());
+      ArmQueued(session, waiting);
+      return SessionHost::Progress::kQueued;
+    }
+    if (balancer(session).Leave(*waiting.place, scheduler_.now())) {
+      queued_.erase(found);
+      session.FailConnect(CloseCause::kQueueTimeout);
+      return SessionHost::Progress::kFailed;
+    }
+    // Its grant is under way: no reason to wait for that.
+    waiting.place->Abandon();
+    waiting.server = waiting.place->server();
+  }
+  Tried tried = waiting.tried;
+  const size_t server = waiting.server;
+  queued_.erase(found);
+  scheduler_.SetDeadline(session.client(), Directions::kRead, MonotonicTime());
+  return TryServers(session, tried, server);
+}
+
+bool Connector::StillThere(Session& session) {
+  char byte;
+  const IoResult got = TryPeek(session.client(), &byte, sizeof(byte));
+  if (got.failed()) {
+    session.FailClient(got.error);
+    return false;
+  }
+  if (got.bytes == 0 && got.end && session.up().held() == 0) {
+    session.FailConnect(CloseCause::kClientFin);
+    return false;
+  }
+  return true;
+}
+
+void Connector::Granted(Session& session, size_t server) {
+  const auto found = queued_.find(&session);
+  PARKWAY_CHECK(found != queued_.end(), "a grant for a session that is not in line");
+  found->second.place = nullptr;
+  found->second.server = server;
+  // It waits for the client to say something: this is how it is woken.
+  scheduler_.SetDeadline(session.client(), Directions::kRead, scheduler_.now());
+}
+
+void Connector::ArmQueued(Session& session, const Waiting& waiting) {
+  MonotonicTime when = balancer(session).NextReturn();
+  if (waiting.deadline != MonotonicTime()) when = std::min(when, waiting.deadline);
+  if (when == MonotonicTime::InfiniteFuture()) when = MonotonicTime();
+  scheduler_.SetDeadline(session.client(), Directions::kRead, when);
+}
+
+void Connector::LeaveQueue(Session& session) {
+  const auto found = queued_.find(&session);
+  if (found == queued_.end()) return;
+  const Waiting waiting = found->second;
+  queued_.erase(found);
+  size_t server = waiting.server;
+  if (waiting.place != nullptr) {
+    if (balancer(session).Leave(*waiting.place, scheduler_.now())) return;
+    waiting.place->Abandon();
+    server = waiting.place->server();
+  }
+  balancer(session).Release(server, scheduler_.now());
+}
+
+// ---------------------------------------------------------------------------------------------
+// One attempt
 
 int Connector::Establish(Session& session, PollDesc& desc, bool local, MonotonicTime deadline) {
   if (local) {

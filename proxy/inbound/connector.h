@@ -2,6 +2,10 @@
 // written straight down and keeps its stack while it waits.
 //
 //   choose a server -> connect (within connect_timeout) -> connected, or the next server
+//        \-> all are full: in line without a stack, and on from here when its turn has come
+//
+// Another server while there is one; the second attempt at once, those after it after a pause that
+// doubles, for by then it is a server that was tried before, or something is wrong at large.
 //
 // The client's early bytes are never lost: they stay in the kernel, or, where the server is on
 // this machine, they are read and sent at once (its connect is done before the call returns, which
@@ -12,33 +16,72 @@
 //
 // Invariants
 //   1. Before the first wait both sockets are registered: a client that resets ends the attempt.
-//   2. It returns with session.server() connected, or with a cause and no server.
+//   2. It returns with session.server() connected, or with a cause and no server, or in line.
+//   3. session.counted: a connection of session.server_index is held at its balancer. Who ends the
+//      session gives it back.
+//   4. A client in line leaves it when it resets, or when it says nothing and then ends. One that
+//      said something and ended its side (FIN) still wants an answer, and stays.
 #ifndef PROXY_INBOUND_CONNECTOR_H_
 #define PROXY_INBOUND_CONNECTOR_H_
 
 #include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <random>
+#include <unordered_map>
+#include <vector>
 
+#include "poller/dialer.h"
+#include "poller/task.h"
 #include "proxy/core/close_cause.h"
 #include "proxy/core/plan.h"
 #include "proxy/core/stats.h"
 #include "proxy/inbound/limits.h"
 #include "proxy/session/session.h"
 #include "proxy/upstream/balancer.h"
+#include "proxy/upstream/queue.h"
 
 namespace parkway {
 
 class Connector {
  public:
-  Connector(Scheduler& scheduler, const Plan& plan, Balancer& balancer, ConnectionLimit& limit,
-            RelayTools& tools, WorkerStats& stats);
+  using Balancers = std::vector<std::unique_ptr<Balancer>>;  // one for each upstream of the plan
 
-  // Runs on the stack of the session's task. True: connected.
-  bool Connect(Session& session);
+  Connector(Scheduler& scheduler, const Plan& plan, const Balancers& balancers,
+            ConnectionLimit& limit, RelayTools& tools, WorkerStats& stats, std::mt19937_64& random);
+  // REQUIRES: nobody is in line.
+  ~Connector();
+
+  // See SessionHost.
+  SessionHost::Progress Connect(Session& session, Wake wake);
+  void LeaveQueue(Session& session);
 
  private:
+  class Place;
+  // One that is in line, or was and has not gone on yet.
+  struct Waiting {
+    Place* place = nullptr;  // null: granted
+    size_t server = 0;       // granted
+    Tried tried;
+    MonotonicTime deadline;
+  };
+  static constexpr size_t kNoServer = SIZE_MAX;
+
+  SessionHost::Progress TryServers(Session& session, Tried& tried, size_t granted);
+  SessionHost::Progress JoinQueue(Session& session, const Tried& tried);
+  SessionHost::Progress StillQueued(Session& session, Wake wake);
+  void Granted(Session& session, size_t server);
+  void ArmQueued(Session& session, const Waiting& waiting);
+  // False: the client has left, and the session has a cause.
+  bool StillThere(Session& session);
+  // Before attempt number `attempt`. 0, or the errno that ends it.
+  int Pause(Session& session, int attempt);
+  int AttemptPatiently(Session& session, const ServerPlan& server);
+  Dial DialFrom(Session& session, const ServerPlan& server);
+  Balancer& balancer(const Session& session) { return *balancers_[session.upstream]; }
+
   // 0: session.server() is connected; else a positive errno and it is null.
-  int Attempt(Session& session, const UpstreamPlan& upstream, size_t chosen,
-              MonotonicTime deadline);
+  int Attempt(Session& session, const ServerPlan& server, MonotonicTime deadline);
   int Establish(Session& session, PollDesc& desc, bool local, MonotonicTime deadline);
   // Sends what the client has already said. 0: the server took some, so it is connected; EAGAIN:
   // that must be waited for; else the errno of either side.
@@ -47,10 +90,13 @@ class Connector {
 
   Scheduler& scheduler_;
   const Plan& plan_;
-  Balancer& balancer_;
+  const Balancers& balancers_;
   ConnectionLimit& limit_;
   RelayTools& tools_;
   WorkerStats& stats_;
+  std::mt19937_64& random_;
+  uint32_t next_source_;
+  std::unordered_map<const Session*, Waiting> queued_;
 };
 
 }  // namespace parkway

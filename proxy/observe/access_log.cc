@@ -127,12 +127,15 @@ std::string AccessLog::Format(const Plan& plan, const LogRecord& record) {
   const UpstreamPlan& upstream = plan.upstreams[record.upstream];
   const double seconds =
       static_cast<double>(record.ended.ns() - record.started.ns()) / 1'000'000'000.0;
+  // A client that found no server has none.
+  const std::string server =
+      record.attempts > 0 ? upstream.servers[record.server].address.ToString() : "-";
   return absl::StrFormat(
       "client=%s listener=%s upstream=%s server=%s bytes_in=%d bytes_out=%d duration=%.3fs "
       "cause=%s attempts=%d unsent=%d",
-      record.client.ToString(), listener.name, upstream.name,
-      upstream.servers[record.server].address.ToString(), record.bytes_up, record.bytes_down,
-      seconds, CloseCauseName(record.cause), record.attempts, record.unsent_bytes);
+      record.client.ToString(), listener.name, upstream.name, server, record.bytes_up,
+      record.bytes_down, seconds, CloseCauseName(record.cause), record.attempts,
+      record.unsent_bytes);
 }
 
 }  // namespace parkway

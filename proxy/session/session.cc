@@ -106,10 +106,14 @@ Next Session::Flow::Run(Scheduler& scheduler, Wake wake) noexcept {
 }
 
 Next Session::RunFlow(Flow& flow, Scheduler& scheduler, Wake wake) {
-  if (phase_ == Phase::kConnecting) {
-    const bool connected = host().Connect(*this);
-    if (!connected || phase_ == Phase::kEnding) {
-      if (!connected && cause_ == CloseCause::kNone) SetCause(CloseCause::kInternal);
+  if (phase_ == Phase::kConnecting || phase_ == Phase::kQueued) {
+    const SessionHost::Progress progress = host().Connect(*this, wake);
+    if (progress != SessionHost::Progress::kConnected || phase_ == Phase::kEnding) {
+      if (progress == SessionHost::Progress::kQueued && phase_ != Phase::kEnding) {
+        phase_ = Phase::kQueued;
+        return Next::AwaitReadable(*client_);
+      }
+      if (cause_ == CloseCause::kNone) SetCause(CloseCause::kInternal);
       phase_ = Phase::kEnding;
       return Leave(flow);
     }
@@ -327,6 +331,7 @@ void Session::OnHangup(PollDesc& desc) {
   const Side side = &desc == client_ ? Side::kClient : Side::kServer;
   switch (phase_) {
     case Phase::kConnecting:
+    case Phase::kQueued:
       // Whatever the connector waits for, the client has left.
       if (side == Side::kClient) Abort(CloseCause::kClientRst, true);
       return;
@@ -356,6 +361,7 @@ void Session::Abort(CloseCause cause, bool reset) {
     if (!up_.done && HasUnread(*client_)) reset_server_ = true;
     if (!down_.done && HasUnread(*server_)) reset_client_ = true;
   }
+  if (phase_ == Phase::kQueued) host().LeaveQueue(*this);
   const bool lingering = phase_ == Phase::kLingering;
   phase_ = Phase::kEnding;
   Scheduler& s = scheduler();
@@ -386,6 +392,7 @@ void Session::ArmTimer() {
 void Session::OnTimer() {
   switch (phase_) {
     case Phase::kConnecting:
+    case Phase::kQueued:
     case Phase::kEnding:
       return;
     case Phase::kRelaying:

@@ -1,6 +1,8 @@
 // Session: one proxied connection: two sockets, two relays with their tasks, and how it ends.
 //
 //   kConnecting   the up task runs the connector on its stack; the client is registered
+//   kQueued       waits for a server to have room: the up task waits for the client to leave,
+//                 without a stack
 //   kRelaying     up: client to server; down: server to client; each a task without a stack
 //   kResetting    one side failed; what was read from it is still delivered to the other
 //   kLingering    all is delivered to the kernel; waits until the other side's queue is empty,
@@ -42,9 +44,15 @@ struct WorkerStats;
 // What a session needs from the worker that it lives on. The scheduler's context() points here.
 class SessionHost {
  public:
-  // Runs on the stack of the up task: connects `session` to a server (sets server()), or fails
-  // with a cause set. False: it is to end.
-  virtual bool Connect(Session& session) = 0;
+  enum class Progress : uint8_t {
+    kConnected,
+    kFailed,  // with a cause set: it is to end
+    kQueued,  // no server has room: again when the client says something, or its read deadline is
+  };
+  // Runs on the stack of the up task: connects `session` to a server (sets server()).
+  virtual Progress Connect(Session& session, Wake wake) = 0;
+  // A queued session is to end: it gives up its place.
+  virtual void LeaveQueue(Session& session) = 0;
   // The session has ended, its sockets are closed: account for it and free it.
   virtual void Finished(Session& session) = 0;
 
@@ -59,7 +67,7 @@ class SessionHost {
 class Session {
  public:
   enum class Side : uint8_t { kClient = 0, kServer = 1 };
-  enum class Phase : uint8_t { kConnecting, kRelaying, kResetting, kLingering, kEnding };
+  enum class Phase : uint8_t { kConnecting, kQueued, kRelaying, kResetting, kLingering, kEnding };
 
   // `client` is an open descriptor whose user becomes this session.
   Session(uint64_t id, PollDesc& client, const PackedAddress& client_address,
@@ -107,6 +115,7 @@ class Session {
   uint16_t upstream = 0;
   uint16_t server_index = 0;
   uint8_t attempts = 0;
+  bool counted = false;  // as a connection of the server: to be given back
 
   static Session& OfTimer(TimerWheel::Node& node);
   static constexpr TimerKind kTimerKind = TimerKind::kOwner0;

@@ -108,10 +108,11 @@ class SessionTest : public testing::Test, public SessionHost, public Scheduler::
   }
 
   // SessionHost.
-  bool Connect(Session& session) override {
+  Progress Connect(Session& session, Wake) override {
     session.set_server(scheduler_->netpoll().Allocate(server_.near, &session));
-    return true;
+    return Progress::kConnected;
   }
+  void LeaveQueue(Session&) override {}
   void Finished(Session& session) override {
     cause_ = session.cause();
     unsent_ = session.unsent_bytes();
