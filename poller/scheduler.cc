@@ -1,5 +1,6 @@
 #include "poller/scheduler.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "poller/check.h"
@@ -31,6 +32,9 @@ struct Order {
 
 // After this many activations in a row the others get their turn.
 constexpr int kReruns = 16;
+// Idle stacks are looked at so often, and so many always keep their memory.
+constexpr int64_t kTrimIntervalNs = 1'000'000'000;
+constexpr size_t kLeastWarmStacks = 4;
 // How long a worker that has no stack left waits before it looks again.
 constexpr int64_t kNoStackPauseNs = 1'000'000;
 
@@ -113,7 +117,14 @@ void Scheduler::Turn() {
     delegate_->OnHangup(*desc);
   }
   polled_.hangup_count = 0;
+  if (next_trim_ <= now_) TrimStacks();
   RunReady();
+}
+
+void Scheduler::TrimStacks() {
+  stacks_.Trim(static_cast<uint32_t>(std::max(parked_lately_, kLeastWarmStacks)));
+  parked_lately_ = parked_;
+  next_trim_ = now_.PlusNs(kTrimIntervalNs);
 }
 
 void Scheduler::FireTimers() {
@@ -300,6 +311,7 @@ bool Scheduler::SettleParked(Task& task) {
   const Task::Parking& parking = *task.parking_;
   task.state_ = Task::State::kParked;
   if (++parked_ > parked_high_water_) parked_high_water_ = parked_;
+  if (parked_ > parked_lately_) parked_lately_ = parked_;
   switch (parking.kind) {
     case Task::Parking::Kind::kWait:
       // From here on another thread may have the task; it can only post it.

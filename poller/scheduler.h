@@ -185,6 +185,8 @@ class Scheduler {
   void Ready(Task& task);
   void Ready(const WokenTasks& woken);
   void FireTimers();
+  // Idle stacks that the last second did not need give their memory back.
+  void TrimStacks();
   void RunReady();
 
   void Activate(Task& task);
@@ -224,6 +226,8 @@ class Scheduler {
   MonotonicTime last_foreground_io_{std::numeric_limits<int64_t>::min() / 2};
   size_t parked_ = 0;
   size_t parked_high_water_ = 0;
+  size_t parked_lately_ = 0;  // most since the last trim
+  MonotonicTime next_trim_;
   uint64_t activations_ = 0;
   bool out_of_stacks_ = false;
   std::atomic<uint64_t> turns_{0};

@@ -81,6 +81,22 @@ void StackPool::Release(Stack& stack) {
   cold_ = &stack;
 }
 
+void StackPool::Trim(uint32_t keep) {
+  if (warm_count_ <= keep) return;
+  Stack** end = &warm_;
+  for (uint32_t i = 0; i < keep; ++i) end = &(*end)->next_idle_;
+  Stack* rest = *end;
+  *end = nullptr;
+  warm_count_ = keep;
+  while (rest != nullptr) {
+    Stack* next = rest->next_idle_;
+    GiveBack(*rest);
+    rest->next_idle_ = cold_;
+    cold_ = rest;
+    rest = next;
+  }
+}
+
 const Stack* StackPool::FindGuard(const void* address) const {
   const char* at = static_cast<const char*>(address);
   const size_t slab_bytes = slots_per_slab_ * options_.slot_bytes;

@@ -13,7 +13,8 @@
 // vm.max_map_count per stack and is therefore bounded: there is no stack without a guard.
 //
 // The last one released is the first one lent again, so that the same few stacks stay hot. Of the
-// idle ones `warm_stacks` keep their memory; the others are given back by MADV_DONTNEED at once.
+// idle ones `warm_stacks` keep their memory; the others are given back by MADV_DONTNEED at once,
+// and those that turn out not to be needed by Trim.
 //
 // Owner thread only, but for the construction and destruction.
 //
@@ -94,6 +95,9 @@ class StackPool {
   ~StackPool();
   StackPool(const StackPool&) = delete;
   StackPool& operator=(const StackPool&) = delete;
+
+  // Gives back the memory of idle stacks but the `keep` that were used last.
+  void Trim(uint32_t keep);
 
   // nullptr at the limit, or if the kernel refuses the memory or the guard.
   Stack* Acquire();

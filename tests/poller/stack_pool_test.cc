@@ -233,6 +233,24 @@ TEST(StackPoolTest, IdleStacksBeyondTheWarmOnesHoldNoMemory) {
   ReleaseAll(pool, again);
 }
 
+TEST(StackPoolTest, TrimmingKeepsTheStacksThatWereUsedLast) {
+  StackPool pool({.max_stacks = 8, .warm_stacks = 8}, RunWork);
+  const std::vector<Stack*> stacks = AcquireAll(pool, 4);
+  for (Stack* stack : stacks) stack->bottom()[0] = 'x';
+  ReleaseAll(pool, stacks);
+  pool.Trim(5);
+  EXPECT_EQ(pool.warm(), 4u);
+  pool.Trim(1);
+  EXPECT_EQ(pool.warm(), 1u);
+  EXPECT_EQ(stacks[3]->bottom()[0], 'x') << "the last released";
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(stacks[i]->bottom()[0], 0) << "gave its memory back";
+  EXPECT_EQ(pool.Acquire(), stacks[3]);
+  ReleaseAll(pool, AcquireAll(pool, 7));
+  pool.Trim(0);
+  EXPECT_EQ(pool.warm(), 0u);
+  pool.Release(*stacks[3]);
+}
+
 TEST(StackPoolTest, ManyTasksParkedAtOnceEachKeepTheirStack) {
   constexpr size_t kParked = 1000;
   StackPool pool({.max_stacks = kParked}, RunWork);

@@ -33,10 +33,14 @@ class Memory(story.Story):
                                     stats_interval="200ms", rlimit_nofile=20_000, **flags))
 
     def quiet(self, parkway, connections=0):
-        """Statistics once nothing is under way any more."""
-        return parkway.settled(
+        """Statistics once nothing is under way any more, and some seconds after that: by then idle
+        stacks have given their memory back."""
+        numbers = parkway.settled(
             lambda n: n["connections"] == connections and not n["stacks"] and not n["buffers"],
             f"{connections} connections, and no stack and no buffer in use", 30)
+        for _ in range(12):
+            numbers = parkway.statistics()
+        return numbers
 
     def test_an_idle_pair_costs_512_bytes_and_two_descriptors(self):
         address = f"127.0.0.1:{net.free_port()}"
