@@ -211,6 +211,14 @@ PackedAddress::PackedAddress(const Address& address) : port_(address.port()) {
   }
 }
 
+Address PackedAddress::ToAddress() const {
+  if (kind_ == Kind::kIpv6) return Address::Ipv6(bytes_, port_);
+  if (kind_ != Kind::kIpv4) return Address();
+  std::array<uint8_t, 4> bytes;
+  std::copy_n(bytes_.begin(), bytes.size(), bytes.begin());
+  return Address::Ipv4(bytes, port_);
+}
+
 std::string PackedAddress::ToString() const {
   switch (kind_) {
     case Kind::kIpv4:

@@ -93,6 +93,8 @@ class PackedAddress {
   uint16_t port() const { return port_; }
   // Of IPv4 the first four; of unix none: zeros.
   const std::array<uint8_t, 16>& ip_bytes() const { return bytes_; }
+  // AF_UNSPEC for unix and for none.
+  Address ToAddress() const;
   // "unix" for unix.
   std::string ToString() const;
   bool operator==(const PackedAddress&) const = default;

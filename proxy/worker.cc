@@ -64,7 +64,9 @@ Worker::Worker(const Options& options, WorkerShared& shared)
       pipes_({.limit = options.max_pipes, .keep_idle = std::min(options.max_pipes, kIdlePipes)}),
       buffer_(new char[RelayTools::kBufferBytes]),
       random_(options.seed),
-      connector_(scheduler_, shared.plan, shared.balancers, shared.limit, tools, stats_, random_) {
+      reception_(scheduler_, tools, *this),
+      connector_(scheduler_, shared.plan, shared.balancers, shared.limit, reception_, tools, stats_,
+                 random_) {
   SessionHost::scheduler = &scheduler_;
   SessionHost::stats = &stats_;
   tools.buffer = buffer_.get();
@@ -78,9 +80,9 @@ void Worker::Run() {
 }
 
 int Worker::AddListener(size_t listener, int fd, bool inherited) {
-  const bool is_unix = shared_.plan.listeners[listener].address.is_unix();
-  acceptors_.push_back(
-      std::make_unique<Acceptor>(listener, fd, is_unix, inherited, shared_.limit, stats_, *this));
+  const ListenerPlan& plan = shared_.plan.listeners[listener];
+  acceptors_.push_back(std::make_unique<Acceptor>(listener, fd, plan.address.is_unix(), inherited,
+                                                  shared_.limit, plan.limits.get(), stats_, *this));
   const int error = acceptors_.back()->Start(scheduler_);
   if (error != 0) {
     acceptors_.pop_back();
@@ -109,14 +111,14 @@ void Worker::OnAccepted(size_t listener, int fd, const Address& peer) {
 void Worker::Adopt(size_t listener, int fd, const Address& peer) {
   const ListenerPlan& plan = shared_.plan.listeners[listener];
   PollDesc* client = scheduler_.netpoll().Allocate(fd, nullptr);
-  if (client == nullptr) return Refuse(listener, fd, peer);
+  if (client == nullptr) return OutOfMemory(listener, fd, peer);
   if (peer.is_unix()) client->add_edge_bits(PollDesc::kStopsShort);
   const uint64_t id = static_cast<uint64_t>(options_.index) << 48 | ++next_session_;
   Session* session = sessions_.New(id, *client, PackedAddress(peer), plan.times, scheduler_.now());
   if (session == nullptr) {
     scheduler_.Evict(*client);
     scheduler_.Close(*client);
-    return Refuse(listener, fd, peer);
+    return OutOfMemory(listener, fd, peer);
   }
   session->listener = static_cast<uint16_t>(listener);
   session->upstream = static_cast<uint16_t>(plan.upstream);
@@ -129,26 +131,38 @@ void Worker::Adopt(size_t listener, int fd, const Address& peer) {
   session->Start(scheduler_);
 }
 
-// Out of memory for a connection that was already accepted.
-void Worker::Refuse(size_t listener, int fd, const Address& peer) {
-  ResetOnClose(fd);
-  kernel::Close(fd);
-  stats_.closed[static_cast<size_t>(CloseCause::kLocalResources)].Add(1);
-  if (options_.log_connections) {
-    LogRecord record;
-    record.cause = CloseCause::kLocalResources;
-    record.listener = static_cast<uint16_t>(listener);
-    record.upstream = static_cast<uint16_t>(shared_.plan.listeners[listener].upstream);
-    record.client = PackedAddress(peer);
-    record.started = record.ended = scheduler_.now();
-    Log(record);
-  }
-  ReleaseSlot();
+// For a connection that was already accepted.
+void Worker::OutOfMemory(size_t listener, int fd, const Address& peer) {
+  Refuse(listener, fd, peer, CloseCause::kLocalResources);
+  ReleaseSlot(listener);
 }
 
-void Worker::ReleaseSlot() {
+// Beyond the limit of its listener: no slot is held for it.
+void Worker::OnRefused(size_t listener, int fd, const Address& peer) {
+  Refuse(listener, fd, peer, CloseCause::kLimitListener);
+}
+
+// A connection for which no session was made.
+void Worker::Refuse(size_t listener, int fd, const Address& peer, CloseCause cause) {
+  ResetOnClose(fd);
+  kernel::Close(fd);
+  stats_.closed[static_cast<size_t>(cause)].Add(1);
+  if (!options_.log_connections) return;
+  LogRecord record;
+  record.cause = cause;
+  record.listener = static_cast<uint16_t>(listener);
+  record.upstream = static_cast<uint16_t>(shared_.plan.listeners[listener].upstream);
+  record.client = PackedAddress(peer);
+  record.started = record.ended = scheduler_.now();
+  Log(record);
+}
+
+void Worker::ReleaseSlot(size_t listener) {
   shared_.spread.Ended(options_.index);
-  if (shared_.limit.Release()) WakeWaitingListeners();
+  ListenerLimits* own = shared_.plan.listeners[listener].limits.get();
+  bool awaited = own != nullptr && own->connections.Release();
+  awaited = shared_.limit.Release() || awaited;
+  if (awaited) WakeWaitingListeners();
 }
 
 SessionHost::Progress Worker::Connect(Session& session, Wake wake) {
@@ -181,8 +195,12 @@ void Worker::Finished(Session& session) {
   if (session.counted) {
     shared_.balancers[session.upstream]->Release(session.server_index, scheduler_.now());
   }
+  const size_t listener = session.listener;
+  if (session.counted_source) {
+    shared_.plan.listeners[listener].limits->sources.Release(session.client_address());
+  }
   sessions_.Free(session);
-  ReleaseSlot();
+  ReleaseSlot(listener);
 }
 
 void Worker::OnHangup(PollDesc& desc) {
@@ -238,6 +256,16 @@ void Worker::OnAcceptTrouble(size_t listener, int error) {
   record.kind = LogRecord::Kind::kAcceptTrouble;
   record.listener = static_cast<uint16_t>(listener);
   record.error = error;
+  record.ended = scheduler_.now();
+  Log(record);
+}
+
+void Worker::WouldRefuse(const Session& session, CloseCause cause) {
+  LogRecord record;
+  record.kind = LogRecord::Kind::kWouldRefuse;
+  record.cause = cause;
+  record.listener = session.listener;
+  record.client = session.client_address();
   record.ended = scheduler_.now();
   Log(record);
 }

@@ -28,6 +28,8 @@
 #include "proxy/inbound/acceptor.h"
 #include "proxy/inbound/connector.h"
 #include "proxy/inbound/limits.h"
+#include "proxy/inbound/listener_limits.h"
+#include "proxy/inbound/reception.h"
 #include "proxy/inbound/spread.h"
 #include "proxy/observe/log_ring.h"
 #include "proxy/session/session.h"
@@ -54,7 +56,10 @@ struct WorkerShared {
   std::vector<Worker*> workers;  // filled before any of them runs
 };
 
-class Worker final : public SessionHost, public Scheduler::Delegate, public Acceptor::Sink {
+class Worker final : public SessionHost,
+                     public Scheduler::Delegate,
+                     public Acceptor::Sink,
+                     public Reception::Witness {
  public:
   struct Options {
     uint32_t index = 0;
@@ -113,9 +118,12 @@ class Worker final : public SessionHost, public Scheduler::Delegate, public Acce
   void OnAccepted(size_t listener, int fd, const Address& peer) override;
   void OnAcceptorClosed(Acceptor& acceptor) override;
   void OnAcceptTrouble(size_t listener, int error) override;
+  void OnRefused(size_t listener, int fd, const Address& peer) override;
+  void WouldRefuse(const Session& session, CloseCause cause) override;
 
-  void Refuse(size_t listener, int fd, const Address& peer);
-  void ReleaseSlot();
+  void OutOfMemory(size_t listener, int fd, const Address& peer);
+  void Refuse(size_t listener, int fd, const Address& peer, CloseCause cause);
+  void ReleaseSlot(size_t listener);
   void Log(const LogRecord& record);
   void WakeWaitingListeners();
 
@@ -128,6 +136,7 @@ class Worker final : public SessionHost, public Scheduler::Delegate, public Acce
   const std::unique_ptr<char[]> buffer_;
   SessionPool sessions_;
   std::mt19937_64 random_;
+  Reception reception_;
   Connector connector_;
   std::vector<std::unique_ptr<Acceptor>> acceptors_;
   std::atomic<uint32_t> open_acceptors_{0};

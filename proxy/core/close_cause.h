@@ -30,6 +30,12 @@ enum class CloseCause : uint8_t {
   kQueueTimeout,        // waited for a server for queue_timeout
   kServerDown,          // the server went down, and was to close its connections then
   kLocalResources,      // out of descriptors, memory or epoll watches
+  kDenied,              // by allow and deny, or not trusted to send a PROXY header
+  kLimitListener,       // max_connections of the listener, with policy=reject
+  kLimitSource,         // max_connections_per_source or accept_rate_per_source
+  kProxyHeaderBad,      // the client's PROXY header is none, or not whole
+  kPrereadTimeout,      // the client did not say in time what it was to say first
+  kNoRoute,             // what it said matches no route, and the listener has no upstream
   kDrain,               // the drain timeout passed at a stop
   kAdminKill,           // somebody with the right to said so
   kInternal,            // none of the above: a mistake of ours
@@ -74,6 +80,18 @@ constexpr const char* CloseCauseName(CloseCause cause) {
       return "server_down";
     case CloseCause::kLocalResources:
       return "local_resources";
+    case CloseCause::kDenied:
+      return "denied";
+    case CloseCause::kLimitListener:
+      return "limit_listener";
+    case CloseCause::kLimitSource:
+      return "limit_source";
+    case CloseCause::kProxyHeaderBad:
+      return "proxy_header_bad";
+    case CloseCause::kPrereadTimeout:
+      return "preread_timeout";
+    case CloseCause::kNoRoute:
+      return "no_route";
     case CloseCause::kDrain:
       return "drain";
     case CloseCause::kAdminKill:

@@ -14,9 +14,13 @@
 #include "absl/time/time.h"
 #include "poller/address.h"
 #include "poller/socket_options.h"
+#include "proxy/core/proxy_out.h"
 #include "proxy/session/session_times.h"
 
 namespace parkway {
+
+struct FrontPlan;       // proxy/inbound/front.h
+struct ListenerLimits;  // proxy/inbound/listener_limits.h
 
 enum class SpliceUse : uint8_t {
   kBulk,    // where much moves
@@ -64,6 +68,7 @@ struct ServerPlan {
   bool may_connect_to_itself = false;
   absl::Duration connect_timeout = absl::Seconds(5);
   SocketOptions sockets = {};
+  std::shared_ptr<const ProxyOut> send_proxy = nullptr;  // null: no header
 };
 
 struct UpstreamPlan {
@@ -80,11 +85,17 @@ struct UpstreamPlan {
   absl::Duration queue_timeout = absl::Seconds(5);  // 0: no end
 };
 
+inline constexpr size_t kNoUpstream = static_cast<size_t>(-1);
+
 struct ListenerPlan {
   std::string name;
   Address address;
   int backlog = 4096;
-  size_t upstream = 0;
+  size_t upstream = 0;  // kNoUpstream: routes alone decide
+  // What happens before a server is chosen; null: nothing.
+  std::shared_ptr<const FrontPlan> front;
+  // Of this listener alone, shared by its addresses; null: none.
+  std::shared_ptr<ListenerLimits> limits;
   SessionTimes times;
   SocketOptions sockets;
   SpliceUse splice = SpliceUse::kBulk;

@@ -15,12 +15,13 @@ constexpr int64_t kTroubleEveryNs = 1'000'000'000;
 }  // namespace
 
 Acceptor::Acceptor(size_t listener, int fd, bool is_unix, bool inherited, ConnectionLimit& limit,
-                   WorkerStats& stats, Sink& sink)
+                   ListenerLimits* own, WorkerStats& stats, Sink& sink)
     : listener_(listener),
       fd_(fd),
       is_unix_(is_unix),
       inherited_(inherited),
       limit_(limit),
+      own_(own),
       stats_(stats),
       sink_(sink) {}
 
@@ -56,7 +57,7 @@ void Acceptor::Stop(Scheduler& scheduler) {
 }
 
 void Acceptor::SlotFreed(Scheduler& scheduler) {
-  if (waits_for_slot_) scheduler.Kick(*this);
+  if (waits_for_slot_of_ != nullptr) scheduler.Kick(*this);
 }
 
 Next Acceptor::Run(Scheduler& scheduler, Wake wake) noexcept {
@@ -71,16 +72,15 @@ Next Acceptor::Accept(Scheduler& scheduler) {
   while (left_ > 0) {
     --left_;
     if (!scheduler.StackAvailable()) return Pause(scheduler, kStackPauseNs);
-    if (!limit_.TryAcquire()) {
-      waits_for_slot_ = true;
-      limit_.BeginWaiting();
-      // One may have been freed before anybody knew that we wait.
-      if (!limit_.TryAcquire()) {
+    int64_t wait_ns = kLimitPauseNs;
+    switch (TryAdmit(scheduler, &wait_ns)) {
+      case Admission::kYes:
+        break;
+      case Admission::kLater:
         stats_.accept_pauses.Add(1);
-        return Pause(scheduler, kLimitPauseNs);
-      }
-      waits_for_slot_ = false;
-      limit_.EndWaiting();
+        return Pause(scheduler, wait_ns);
+      case Admission::kRefuse:
+        return Refuse();
     }
     const Accepted accepted = AcceptOne(fd_);
     if (accepted.fd >= 0) {
@@ -89,7 +89,7 @@ Next Acceptor::Accept(Scheduler& scheduler) {
       if (left_ > 0) return Next::Yield();
       break;
     }
-    limit_.Release();
+    GiveBack();
     if (accepted.error == EAGAIN) {
       batch_ = 1;
       return Next::AwaitReadable(*desc_);
@@ -111,6 +111,67 @@ Next Acceptor::Accept(Scheduler& scheduler) {
   return Next::AwaitReadable(*desc_);
 }
 
+// The limits of the listener first: what is beyond them takes nothing from the others.
+Acceptor::Admission Acceptor::TryAdmit(Scheduler& scheduler, int64_t* wait_ns) {
+  if (own_ != nullptr) {
+    if (own_->numbers.reject) {
+      if (!own_->connections.TryAcquire()) return Admission::kRefuse;
+    } else if (!TryAcquire(own_->connections)) {
+      return Admission::kLater;
+    }
+    const int64_t until_next = own_->rate.Take(scheduler.now());
+    if (until_next > 0) {
+      own_->connections.Release();
+      *wait_ns = until_next;
+      return Admission::kLater;
+    }
+  }
+  if (TryAcquire(limit_)) return Admission::kYes;
+  if (own_ != nullptr) {
+    own_->connections.Release();
+    own_->rate.GiveBack();
+  }
+  return Admission::kLater;
+}
+
+// If there is none, whoever gives one back will wake us.
+bool Acceptor::TryAcquire(ConnectionLimit& limit) {
+  if (limit.TryAcquire()) return true;
+  waits_for_slot_of_ = &limit;
+  limit.BeginWaiting();
+  // One may have been freed before anybody knew that we wait.
+  if (!limit.TryAcquire()) return false;
+  EndWaiting();
+  return true;
+}
+
+void Acceptor::EndWaiting() {
+  if (waits_for_slot_of_ == nullptr) return;
+  waits_for_slot_of_->EndWaiting();
+  waits_for_slot_of_ = nullptr;
+}
+
+// There was nobody to use them for.
+void Acceptor::GiveBack() {
+  limit_.Release();
+  if (own_ == nullptr) return;
+  own_->connections.Release();
+  own_->rate.GiveBack();
+}
+
+// One too many, where that is to be told at once.
+Next Acceptor::Refuse() {
+  const Accepted accepted = AcceptOne(fd_);
+  if (accepted.fd >= 0) {
+    stats_.accepted.Add(1);
+    sink_.OnRefused(listener_, accepted.fd, accepted.peer);
+    if (left_ > 0) return Next::Yield();
+  } else if (accepted.error == EAGAIN) {
+    batch_ = 1;
+  }
+  return Next::AwaitReadable(*desc_);
+}
+
 Next Acceptor::Pause(Scheduler& scheduler, int64_t for_ns) {
   paused_ = true;
   const int error = scheduler.netpoll().PauseListener(*desc_);
@@ -120,10 +181,7 @@ Next Acceptor::Pause(Scheduler& scheduler, int64_t for_ns) {
 
 void Acceptor::Resume(Scheduler& scheduler) {
   paused_ = false;
-  if (waits_for_slot_) {
-    waits_for_slot_ = false;
-    limit_.EndWaiting();
-  }
+  EndWaiting();
   if (limit_.lowered()) {
     // Somebody had taken descriptors from us; they may be back.
     rlimit descriptors;
@@ -146,6 +204,7 @@ void Acceptor::EmptyQueue() {
       continue;
     }
     limit_.AcquireBeyond();
+    if (own_ != nullptr) own_->connections.AcquireBeyond();
     stats_.accepted.Add(1);
     sink_.OnAccepted(listener_, accepted.fd, accepted.peer);
   }

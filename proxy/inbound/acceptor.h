@@ -23,6 +23,7 @@
 #include "poller/task.h"
 #include "proxy/core/stats.h"
 #include "proxy/inbound/limits.h"
+#include "proxy/inbound/listener_limits.h"
 
 namespace parkway {
 
@@ -35,6 +36,8 @@ class Acceptor final : public Task {
     virtual void OnAccepted(size_t listener, int fd, const Address& peer) = 0;
     // The socket is closed; the acceptor will never run again.
     virtual void OnAcceptorClosed(Acceptor& acceptor) = 0;
+    // Takes over `fd`, which is one too many for its listener; no slot is held for it.
+    virtual void OnRefused(size_t listener, int fd, const Address& peer) = 0;
     // Something that an operator should know, at most once a second.
     virtual void OnAcceptTrouble(size_t listener, int error) = 0;
 
@@ -43,9 +46,9 @@ class Acceptor final : public Task {
   };
 
   // Takes over `fd`, which listens. `inherited`: others use it too, so it is neither filtered nor
-  // emptied when it is closed.
+  // emptied when it is closed. `own`: the limits of this listener, or null.
   Acceptor(size_t listener, int fd, bool is_unix, bool inherited, ConnectionLimit& limit,
-           WorkerStats& stats, Sink& sink);
+           ListenerLimits* own, WorkerStats& stats, Sink& sink);
   ~Acceptor();
 
   // 0 or -errno (epoll refused it).
@@ -71,6 +74,13 @@ class Acceptor final : public Task {
   static constexpr int64_t kCloseGraceNs = 200'000'000;
 
   Next Accept(Scheduler& scheduler);
+  // What is needed for one more connection.
+  enum class Admission : uint8_t { kYes, kLater, kRefuse };
+  Admission TryAdmit(Scheduler& scheduler, int64_t* wait_ns);
+  bool TryAcquire(ConnectionLimit& limit);
+  void GiveBack();
+  void EndWaiting();
+  Next Refuse();
   Next Pause(Scheduler& scheduler, int64_t for_ns);
   void Resume(Scheduler& scheduler);
   Next Close(Scheduler& scheduler);
@@ -82,6 +92,7 @@ class Acceptor final : public Task {
   const bool is_unix_;
   const bool inherited_;
   ConnectionLimit& limit_;
+  ListenerLimits* const own_;
   WorkerStats& stats_;
   Sink& sink_;
   PollDesc* desc_ = nullptr;
@@ -90,7 +101,7 @@ class Acceptor final : public Task {
   int batch_ = 1;  // at most so many for one wake-up
   int left_ = 0;   // of the present batch
   bool paused_ = false;
-  bool waits_for_slot_ = false;
+  ConnectionLimit* waits_for_slot_of_ = nullptr;
   Closing closing_ = Closing::kNo;
 };
 

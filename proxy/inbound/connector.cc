@@ -3,12 +3,15 @@
 #include <errno.h>
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
+#include "absl/strings/str_format.h"
 #include "poller/check.h"
 #include "poller/dialer.h"
 #include "poller/kernel.h"
 #include "poller/socket.h"
+#include "proxy/inbound/proxy_protocol.h"
 
 namespace parkway {
 
@@ -44,12 +47,13 @@ class Connector::Place final : public Ticket {
 };
 
 Connector::Connector(Scheduler& scheduler, const Plan& plan, const Balancers& balancers,
-                     ConnectionLimit& limit, RelayTools& tools, WorkerStats& stats,
-                     std::mt19937_64& random)
+                     ConnectionLimit& limit, Reception& reception, RelayTools& tools,
+                     WorkerStats& stats, std::mt19937_64& random)
     : scheduler_(scheduler),
       plan_(plan),
       balancers_(balancers),
       limit_(limit),
+      reception_(reception),
       tools_(tools),
       stats_(stats),
       random_(random),
@@ -59,12 +63,19 @@ Connector::~Connector() = default;
 
 SessionHost::Progress Connector::Connect(Session& session, Wake wake) {
   if (session.phase() == Session::Phase::kQueued) return StillQueued(session, wake);
+  const ListenerPlan& listener = plan_.listeners[session.listener];
+  Heard heard;
+  if ((listener.front != nullptr || listener.limits != nullptr) &&
+      !reception_.Receive(session, listener, heard)) {
+    return SessionHost::Progress::kFailed;
+  }
   Tried tried;
-  return TryServers(session, tried, kNoServer);
+  return TryServers(session, tried, heard, kNoServer);
 }
 
 // `granted`: a server that a connection is already held of.
-SessionHost::Progress Connector::TryServers(Session& session, Tried& tried, size_t granted) {
+SessionHost::Progress Connector::TryServers(Session& session, Tried& tried, Heard& heard,
+                                            size_t granted) {
   const UpstreamPlan& upstream = plan_.upstreams[session.upstream];
   Balancer& servers = balancer(session);
   const int attempts = std::max(upstream.connect_attempts, 1);
@@ -79,7 +90,7 @@ SessionHost::Progress Connector::TryServers(Session& session, Tried& tried, size
     }
     if (granted == kNoServer) {
       const Balancer::Choice choice = servers.Choose({scheduler_.now(), random_, source, &tried});
-      if (choice.kind == Balancer::Choice::Kind::kWait) return JoinQueue(session, tried);
+      if (choice.kind == Balancer::Choice::Kind::kWait) return JoinQueue(session, tried, heard);
       if (choice.kind == Balancer::Choice::Kind::kNone) break;
       granted = choice.server;
     }
@@ -89,7 +100,7 @@ SessionHost::Progress Connector::TryServers(Session& session, Tried& tried, size
     ++session.attempts;
     stats_.connect_attempts.Add(1);
     const MonotonicTime began = scheduler_.now();
-    error = AttemptPatiently(session, upstream.servers[chosen]);
+    error = AttemptPatiently(session, upstream.servers[chosen], heard);
     if (session.ended()) return SessionHost::Progress::kFailed;
     const MonotonicTime now = scheduler_.now();
     if (error == 0) {
@@ -127,10 +138,10 @@ int Connector::Pause(Session& session, int attempt) {
   return session.ended() ? ECANCELED : 0;
 }
 
-int Connector::AttemptPatiently(Session& session, const ServerPlan& server) {
+int Connector::AttemptPatiently(Session& session, const ServerPlan& server, const Heard& heard) {
   const MonotonicTime deadline = scheduler_.now() + server.connect_timeout;
   for (;;) {
-    const int error = Attempt(session, server, deadline);
+    const int error = Attempt(session, server, heard, deadline);
     if (session.ended() || !WorthAPause(error)) return error;
     if (!session.client().registered() && scheduler_.netpoll().Register(session.client()) != 0) {
       return ENOBUFS;
@@ -156,13 +167,19 @@ Dial Connector::DialFrom(Session& session, const ServerPlan& server) {
   return DialStart(scheduler_, server.address, &session, &server.sockets);
 }
 
-int Connector::Attempt(Session& session, const ServerPlan& server, MonotonicTime deadline) {
+int Connector::Attempt(Session& session, const ServerPlan& server, const Heard& heard,
+                       MonotonicTime deadline) {
   const Dial dial = DialFrom(session, server);
   if (dial.desc == nullptr) return dial.error;
   session.set_server(dial.desc);
-  int error = dial.in_progress ? Establish(session, *dial.desc, server.local, deadline) : 0;
+  // With a header the client's first bytes must not go ahead of it.
+  const bool at_once = server.local && server.send_proxy == nullptr;
+  int error = dial.in_progress ? Establish(session, *dial.desc, at_once, deadline) : 0;
   if (error == 0 && server.may_connect_to_itself && ConnectedToItself(*dial.desc, server.address)) {
     error = ECONNREFUSED;
+  }
+  if (error == 0 && server.send_proxy != nullptr) {
+    error = Open(session, *dial.desc, *server.send_proxy, heard, deadline);
   }
   if (error == 0) return 0;
   // An ended session closes its descriptors itself.
@@ -175,7 +192,7 @@ int Connector::Attempt(Session& session, const ServerPlan& server, MonotonicTime
 // ---------------------------------------------------------------------------------------------
 // In line
 
-SessionHost::Progress Connector::JoinQueue(Session& session, const Tried& tried) {
+SessionHost::Progress Connector::JoinQueue(Session& session, const Tried& tried, Heard& heard) {
   const UpstreamPlan& upstream = plan_.upstreams[session.upstream];
   auto place = std::make_unique<Place>(*this, session);
   place->source = HashOfSource(session.client_address());
@@ -183,6 +200,7 @@ SessionHost::Progress Connector::JoinQueue(Session& session, const Tried& tried)
   Waiting& waiting = queued_[&session];
   waiting.place = place.get();
   waiting.tried = tried;
+  waiting.heard = std::move(heard);
   if (upstream.queue_timeout > absl::ZeroDuration()) {
     waiting.deadline = scheduler_.now() + upstream.queue_timeout;
   }
@@ -227,10 +245,11 @@ SessionHost::Progress Connector::StillQueued(Session& session, Wake wake) {
     waiting.server = waiting.place->server();
   }
   Tried tried = waiting.tried;
+  Heard heard = std::move(waiting.heard);
   const size_t server = waiting.server;
   queued_.erase(found);
   scheduler_.SetDeadline(session.client(), Directions::kRead, MonotonicTime());
-  return TryServers(session, tried, server);
+  return TryServers(session, tried, heard, server);
 }
 
 bool Connector::StillThere(Session& session) {
@@ -314,6 +333,82 @@ int Connector::SendEarlyBytes(Session& session, PollDesc& server) {
   }
   if (sent.failed()) return sent.error;
   return sent.bytes > 0 ? 0 : EAGAIN;
+}
+
+std::string Connector::HeaderOf(Session& session, const ProxyOut& wanted, const Heard& heard) {
+  ProxyHeader header;
+  header.tlvs_in = heard.tlvs;
+  header.authority = heard.sni;
+  header.source = session.client_address().ToAddress();
+  if (heard.has_addresses) {
+    header.destination = heard.destination;
+  } else {
+    sockaddr_storage name = {};
+    socklen_t length = sizeof(name);
+    auto* any = reinterpret_cast<sockaddr*>(&name);
+    if (kernel::GetSockName(session.client().fd(), any, &length) == 0) {
+      header.destination = Address::FromSockaddr(any, length);
+    }
+  }
+  const std::string id = absl::StrFormat("%016x%016x", session.id(), session.started().ns());
+  header.unique_id = id;
+  std::string bytes;
+  WriteProxyHeader(wanted.version, header, wanted.tlvs, bytes);
+  return bytes;
+}
+
+int Connector::Open(Session& session, PollDesc& server, const ProxyOut& wanted, const Heard& heard,
+                    MonotonicTime deadline) {
+  Opening opening;
+  opening.header = HeaderOf(session, wanted, heard);
+  // The client's next bytes must not wait until the server's side has acknowledged the header.
+  session.up().SetNoDelayNow(server);
+  for (;;) {
+    const int error = TryOpen(session, server, opening);
+    if (error != EAGAIN) return error;
+    if (!server.registered() && scheduler_.netpoll().Register(server) != 0) return ENOBUFS;
+    if (!session.client().registered() && scheduler_.netpoll().Register(session.client()) != 0) {
+      return ENOBUFS;
+    }
+    scheduler_.SetDeadline(server, Directions::kWrite, deadline);
+    const WaitResult result = scheduler_.Wait(server, Direction::kWrite);
+    if (session.ended()) return ECANCELED;
+    scheduler_.SetDeadline(server, Directions::kWrite, MonotonicTime());
+    if (result == WaitResult::kTimeout) return ETIMEDOUT;
+    if (result != WaitResult::kReady) return ECANCELED;
+  }
+}
+
+int Connector::TryOpen(Session& session, PollDesc& server, Opening& opening) {
+  Relay& up = session.up();
+  if (up.held() == 0 && !up.source_ended() && tools_.chunks->CanBorrow(Relay::kFirstReadBytes)) {
+    const IoResult got = TryRead(session.client(), tools_.buffer, Relay::kFirstReadBytes);
+    if (got.failed()) {
+      session.FailClient(got.error);
+      return got.error;
+    }
+    if (got.end) up.set_source_ended();
+    up.set_source_drained(got.drained);
+    if (got.bytes > 0) {
+      const bool held = up.Hold(tools_.buffer, got.bytes, tools_);
+      PARKWAY_CHECK(held, "a chunk that was there before the read is gone");
+    }
+  }
+  const std::string_view first = up.held_bytes();
+  iovec parts[2] = {
+      {opening.header.data() + opening.sent, opening.header.size() - opening.sent},
+      {const_cast<char*>(first.data()), first.size()},
+  };
+  const IoResult sent = TryWritev(server, parts, first.empty() ? 1 : 2);
+  if (sent.failed()) return sent.error;
+  const size_t of_header = std::min(sent.bytes, opening.header.size() - opening.sent);
+  const size_t of_client = sent.bytes - of_header;
+  opening.sent += of_header;
+  if (of_client > 0) {
+    up.HeldSent(of_client, tools_);
+    stats_.bytes_up.Add(of_client);
+  }
+  return opening.sent == opening.header.size() ? 0 : EAGAIN;
 }
 
 CloseCause Connector::CauseOf(int error) {

@@ -28,6 +28,7 @@
 #include <cstdint>
 #include <memory>
 #include <random>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -37,6 +38,7 @@
 #include "proxy/core/plan.h"
 #include "proxy/core/stats.h"
 #include "proxy/inbound/limits.h"
+#include "proxy/inbound/reception.h"
 #include "proxy/session/session.h"
 #include "proxy/upstream/balancer.h"
 #include "proxy/upstream/queue.h"
@@ -48,7 +50,8 @@ class Connector {
   using Balancers = std::vector<std::unique_ptr<Balancer>>;  // one for each upstream of the plan
 
   Connector(Scheduler& scheduler, const Plan& plan, const Balancers& balancers,
-            ConnectionLimit& limit, RelayTools& tools, WorkerStats& stats, std::mt19937_64& random);
+            ConnectionLimit& limit, Reception& reception, RelayTools& tools, WorkerStats& stats,
+            std::mt19937_64& random);
   // REQUIRES: nobody is in line.
   ~Connector();
 
@@ -63,12 +66,18 @@ class Connector {
     Place* place = nullptr;  // null: granted
     size_t server = 0;       // granted
     Tried tried;
+    Heard heard;
     MonotonicTime deadline;
+  };
+  // The PROXY header that goes before the client's first byte.
+  struct Opening {
+    std::string header;
+    size_t sent = 0;
   };
   static constexpr size_t kNoServer = SIZE_MAX;
 
-  SessionHost::Progress TryServers(Session& session, Tried& tried, size_t granted);
-  SessionHost::Progress JoinQueue(Session& session, const Tried& tried);
+  SessionHost::Progress TryServers(Session& session, Tried& tried, Heard& heard, size_t granted);
+  SessionHost::Progress JoinQueue(Session& session, const Tried& tried, Heard& heard);
   SessionHost::Progress StillQueued(Session& session, Wake wake);
   void Granted(Session& session, size_t server);
   void ArmQueued(Session& session, const Waiting& waiting);
@@ -76,12 +85,20 @@ class Connector {
   bool StillThere(Session& session);
   // Before attempt number `attempt`. 0, or the errno that ends it.
   int Pause(Session& session, int attempt);
-  int AttemptPatiently(Session& session, const ServerPlan& server);
+  int AttemptPatiently(Session& session, const ServerPlan& server, const Heard& heard);
   Dial DialFrom(Session& session, const ServerPlan& server);
   Balancer& balancer(const Session& session) { return *balancers_[session.upstream]; }
 
   // 0: session.server() is connected; else a positive errno and it is null.
-  int Attempt(Session& session, const ServerPlan& server, MonotonicTime deadline);
+  int Attempt(Session& session, const ServerPlan& server, const Heard& heard,
+              MonotonicTime deadline);
+  // Sends what goes before the client's bytes. 0 or errno.
+  int Open(Session& session, PollDesc& desc, const ProxyOut& wanted, const Heard& heard,
+           MonotonicTime deadline);
+  std::string HeaderOf(Session& session, const ProxyOut& wanted, const Heard& heard);
+  // Together with the client's first bytes if they are there. 0: all of the header is sent; EAGAIN:
+  // not yet; else the errno of either side.
+  int TryOpen(Session& session, PollDesc& server, Opening& opening);
   int Establish(Session& session, PollDesc& desc, bool local, MonotonicTime deadline);
   // Sends what the client has already said. 0: the server took some, so it is connected; EAGAIN:
   // that must be waited for; else the errno of either side.
@@ -92,6 +109,7 @@ class Connector {
   const Plan& plan_;
   const Balancers& balancers_;
   ConnectionLimit& limit_;
+  Reception& reception_;
   RelayTools& tools_;
   WorkerStats& stats_;
   std::mt19937_64& random_;

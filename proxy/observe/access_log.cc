@@ -124,17 +124,23 @@ std::string AccessLog::Format(const Plan& plan, const LogRecord& record) {
     return absl::StrFormat("listener %s: accept: %s; paused, the backlog queues", listener.name,
                            strerror(record.error));
   }
-  const UpstreamPlan& upstream = plan.upstreams[record.upstream];
+  if (record.kind == LogRecord::Kind::kWouldRefuse) {
+    return absl::StrFormat("listener %s: dry_run: client %s would end with cause=%s", listener.name,
+                           record.client.ToString(), CloseCauseName(record.cause));
+  }
+  // One that no route took has none.
+  const UpstreamPlan* upstream =
+      record.upstream < plan.upstreams.size() ? &plan.upstreams[record.upstream] : nullptr;
   const double seconds =
       static_cast<double>(record.ended.ns() - record.started.ns()) / 1'000'000'000.0;
   // A client that found no server has none.
   const std::string server =
-      record.attempts > 0 ? upstream.servers[record.server].address.ToString() : "-";
+      record.attempts > 0 ? upstream->servers[record.server].address.ToString() : "-";
   return absl::StrFormat(
       "client=%s listener=%s upstream=%s server=%s bytes_in=%d bytes_out=%d duration=%.3fs "
       "cause=%s attempts=%d unsent=%d",
-      record.client.ToString(), listener.name, upstream.name, server, record.bytes_up,
-      record.bytes_down, seconds, CloseCauseName(record.cause), record.attempts,
+      record.client.ToString(), listener.name, upstream == nullptr ? "-" : upstream->name, server,
+      record.bytes_up, record.bytes_down, seconds, CloseCauseName(record.cause), record.attempts,
       record.unsent_bytes);
 }
 

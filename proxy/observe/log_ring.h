@@ -21,9 +21,9 @@
 
 namespace parkway {
 
-// One ended connection, or trouble with a listener.
+// One ended connection, trouble with a listener, or what dry_run let pass.
 struct LogRecord {
-  enum class Kind : uint8_t { kClosed, kAcceptTrouble };
+  enum class Kind : uint8_t { kClosed, kAcceptTrouble, kWouldRefuse };
 
   Kind kind = Kind::kClosed;
   CloseCause cause = CloseCause::kNone;

@@ -111,6 +111,32 @@ bool Relay::Hold(const char* data, size_t size, RelayTools& tools) {
   return true;
 }
 
+bool Relay::HoldMore(const char* data, size_t size, RelayTools& tools) {
+  if (held_ == 0) return Hold(data, size, tools);
+  if (offset_ + held_ + size > chunk_->capacity()) {
+    Chunk* larger = tools.chunks->Borrow(held_ + size);
+    if (larger == nullptr) return false;
+    std::memcpy(larger->data(), chunk_->data() + offset_, held_);
+    tools.chunks->Return(*chunk_);
+    chunk_ = larger;
+    offset_ = 0;
+  }
+  std::memcpy(chunk_->data() + offset_ + held_, data, size);
+  held_ += static_cast<uint32_t>(size);
+  return true;
+}
+
+void Relay::HeldSent(size_t bytes, RelayTools& tools) {
+  bytes_ += bytes;
+  ForgetHeld(bytes, tools);
+}
+
+void Relay::ForgetHeld(size_t bytes, RelayTools& tools) {
+  offset_ += static_cast<uint32_t>(bytes);
+  held_ -= static_cast<uint32_t>(bytes);
+  if (held_ == 0) ReturnHands(tools);
+}
+
 size_t Relay::Drop(RelayTools& tools) {
   const size_t dropped = held_;
   ReturnHands(tools);

@@ -26,6 +26,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "poller/pipe_pool.h"
 #include "poller/poll_desc.h"
@@ -79,10 +80,19 @@ class Relay {
   // Bytes taken from the connector: read from the source before the relay began. REQUIRES: holds
   // nothing. False: no memory for them.
   bool Hold(const char* data, size_t size, RelayTools& tools);
+  // The same for more, behind what it holds already, which must not be in a pipe.
+  bool HoldMore(const char* data, size_t size, RelayTools& tools);
+  // What it holds, and how much of it was sent by somebody else. REQUIRES: not in a pipe.
+  std::string_view held_bytes() const {
+    return held_ == 0 ? std::string_view() : std::string_view(chunk_->data() + offset_, held_);
+  }
+  void HeldSent(size_t bytes, RelayTools& tools);
+  // The same for what is not to be sent at all.
+  void ForgetHeld(size_t bytes, RelayTools& tools);
   void CountSent(size_t bytes) { bytes_ += bytes; }
   void set_source_ended() { source_ended_ = true; }
   // The source was read until it had nothing more: the first Run waits instead of asking again.
-  void set_source_drained() { source_drained_ = true; }
+  void set_source_drained(bool drained = true) { source_drained_ = drained; }
 
   // Otherwise than where much moves: from the first byte, or never. Before the first Run.
   void set_splice(bool always) {
@@ -94,6 +104,9 @@ class Relay {
   void set_inline_due(bool due) { inline_due_ = due; }
   // Set the sink's TCP_NODELAY before it could matter, not earlier.
   void set_no_delay_due(bool due) { no_delay_due_ = due; }
+
+  // Something was sent to the sink before the first byte of the source.
+  void SetNoDelayNow(PollDesc& sink) { SetNoDelay(sink, true); }
 
   uint64_t bytes() const { return bytes_; }  // taken by the sink
   size_t held() const { return held_; }

@@ -87,6 +87,8 @@ class Session {
   Relay& down() { return down_.relay; }
   // The session is to end: stop connecting.
   bool ended() const { return phase_ == Phase::kEnding; }
+  // The client's socket speaks for another: a PROXY header says so.
+  void set_client_address(const PackedAddress& address) { client_address_ = address; }
   // Every attempt has failed: the client will get a reset.
   void FailConnect(CloseCause cause);
   // The client's socket has failed with `error` while connecting.
@@ -115,7 +117,8 @@ class Session {
   uint16_t upstream = 0;
   uint16_t server_index = 0;
   uint8_t attempts = 0;
-  bool counted = false;  // as a connection of the server: to be given back
+  bool counted = false;         // as a connection of the server: to be given back
+  bool counted_source = false;  // the same for max_connections_per_source
 
   static Session& OfTimer(TimerWheel::Node& node);
   static constexpr TimerKind kTimerKind = TimerKind::kOwner0;

@@ -1,0 +1,194 @@
+#include "proxy/inbound/reception.h"
+
+#include <algorithm>
+#include <optional>
+#include <string_view>
+
+#include "poller/check.h"
+#include "poller/socket.h"
+#include "proxy/inbound/client_hello.h"
+#include "proxy/inbound/proxy_protocol.h"
+
+namespace parkway {
+
+bool Reception::Receive(Session& session, const ListenerPlan& listener, Heard& heard) {
+  ListenerLimits* limits = listener.limits.get();
+  const bool dry_limits = limits != nullptr && limits->numbers.dry_run;
+  if (limits != nullptr && limits->sources.limits_rate() &&
+      !limits->sources.TryBegin(session.client_address(), scheduler_.now()) &&
+      !Refuse(session, CloseCause::kLimitSource, dry_limits)) {
+    return false;
+  }
+  const FrontPlan* front = listener.front.get();
+  if (front != nullptr) {
+    if (front->accept_proxy != AcceptProxy::kOff && !ReadProxyHeader(session, *front, heard)) {
+      return false;
+    }
+    if (!PeerIsLetIn(session, *front)) return false;
+  }
+  if (limits != nullptr && limits->sources.limits_connections()) {
+    if (limits->sources.TryAcquire(session.client_address())) {
+      session.counted_source = true;
+    } else if (!Refuse(session, CloseCause::kLimitSource, dry_limits)) {
+      return false;
+    }
+  }
+  if (front != nullptr && !front->routes.empty()) return ChooseRoute(session, listener, heard);
+  return true;
+}
+
+bool Reception::Refuse(Session& session, CloseCause cause, bool dry_run) {
+  if (dry_run) {
+    witness_.WouldRefuse(session, cause);
+    return true;
+  }
+  session.FailConnect(cause);
+  return false;
+}
+
+bool Reception::PeerIsLetIn(Session& session, const FrontPlan& front) {
+  if (front.access.empty()) return true;
+  const Address client = session.client_address().ToAddress();
+  // A unix peer has no address; who may reach the socket is a matter of its mode.
+  if (client.family() == AF_UNSPEC) return true;
+  const AccessList::Verdict verdict = front.access.Find(client);
+  if (verdict == AccessList::kAllow) return true;
+  if (verdict == AccessList::kNone && !front.only_allowed) return true;
+  return Refuse(session, CloseCause::kDenied, front.dry_run);
+}
+
+bool Reception::ReadProxyHeader(Session& session, const FrontPlan& front, Heard& heard) {
+  const bool optional = front.accept_proxy == AcceptProxy::kOptional;
+  if (front.trusted.Find(session.client_address().ToAddress()) != AccessList::kAllow) {
+    if (optional) return true;
+    session.FailConnect(CloseCause::kDenied);
+    return false;
+  }
+  Relay& up = session.up();
+  const MonotonicTime deadline = scheduler_.now() + front.proxy_timeout;
+  for (;;) {
+    const ProxyParsed parsed = ParseProxyHeader(up.held_bytes());
+    switch (parsed.result) {
+      case ProxyParsed::Result::kDone:
+        heard.has_addresses = parsed.has_addresses;
+        heard.source = parsed.source;
+        heard.destination = parsed.destination;
+        heard.tlvs = parsed.tlvs;
+        if (parsed.has_addresses) session.set_client_address(PackedAddress(parsed.source));
+        up.ForgetHeld(parsed.size, tools_);
+        return true;
+      case ProxyParsed::Result::kNotHeader:
+        if (optional) return true;
+        session.FailConnect(CloseCause::kProxyHeaderBad);
+        return false;
+      case ProxyParsed::Result::kBad:
+        session.FailConnect(CloseCause::kProxyHeaderBad);
+        return false;
+      case ProxyParsed::Result::kNeedMore:
+        break;
+    }
+    const More more = ReadMore(session, kMostProxyHeaderBytes, deadline);
+    if (more == More::kBytes) continue;
+    if (more == More::kFailed) return false;
+    const bool silent = up.held() == 0;
+    if (silent && optional) return true;
+    // Who comes and leaves without a word looks whether somebody listens.
+    if (silent && more == More::kEnd) {
+      session.FailConnect(CloseCause::kClientFin);
+    } else if (more == More::kTimeout) {
+      session.FailConnect(CloseCause::kPrereadTimeout);
+    } else {
+      session.FailConnect(CloseCause::kProxyHeaderBad);
+    }
+    return false;
+  }
+}
+
+bool Reception::ChooseRoute(Session& session, const ListenerPlan& listener, Heard& heard) {
+  const FrontPlan& front = *listener.front;
+  Relay& up = session.up();
+  const MonotonicTime deadline = scheduler_.now() + front.preread_timeout;
+  FirstBytes seen;
+  for (;;) {
+    seen = ReadFirstBytes(up.held_bytes());
+    if (seen.result == FirstBytes::Result::kDone) break;
+    const bool known = seen.protocol != ClientProtocol::kUnknown;
+    if (known && !front.routes.look_into_tls()) break;
+    const More more = ReadMore(session, front.preread_bytes, deadline);
+    if (more == More::kFailed) return false;
+    if (more == More::kTimeout) {
+      session.FailConnect(CloseCause::kPrereadTimeout);
+      return false;
+    }
+    // By what is known of it.
+    if (more == More::kEnd || more == More::kFull) break;
+  }
+  const std::optional<size_t> route = front.routes.Find(seen);
+  const size_t upstream = route.value_or(listener.upstream);
+  if (upstream == kNoUpstream) {
+    session.FailConnect(CloseCause::kNoRoute);
+    return false;
+  }
+  session.upstream = static_cast<uint16_t>(upstream);
+  heard.sni = std::move(seen.sni);
+  return true;
+}
+
+Reception::More Reception::ReadMore(Session& session, size_t most, MonotonicTime deadline) {
+  Relay& up = session.up();
+  for (;;) {
+    if (up.source_ended()) return More::kEnd;
+    const size_t had = up.held();
+    if (had >= most) return More::kFull;
+    const size_t size = std::min(most - had, Relay::kFirstReadBytes);
+    if (!tools_.chunks->CanBorrow(had + size)) {
+      session.FailConnect(CloseCause::kLocalResources);
+      return More::kFailed;
+    }
+    const IoResult got = TryRead(session.client(), tools_.buffer, size);
+    if (got.failed()) {
+      // This read has eaten the error; nobody else would see it again.
+      session.FailClient(got.error);
+      return More::kFailed;
+    }
+    if (got.end) up.set_source_ended();
+    up.set_source_drained(got.drained);
+    if (got.bytes > 0) {
+      const bool held = up.HoldMore(tools_.buffer, got.bytes, tools_);
+      PARKWAY_CHECK(held, "a chunk that was there before the read is gone");
+      return More::kBytes;
+    }
+    if (got.end) return More::kEnd;
+    const More waited = WaitForMore(session, deadline);
+    if (waited != More::kBytes) return waited;
+  }
+}
+
+// kBytes: there may be some.
+Reception::More Reception::WaitForMore(Session& session, MonotonicTime deadline) {
+  PollDesc& client = session.client();
+  if (!client.registered() && scheduler_.netpoll().Register(client) != 0) {
+    session.FailConnect(CloseCause::kLocalResources);
+    return More::kFailed;
+  }
+  scheduler_.SetDeadline(client, Directions::kRead, deadline);
+  const WaitResult result = scheduler_.Wait(client, Direction::kRead);
+  if (session.ended()) return More::kFailed;
+  switch (result) {
+    case WaitResult::kReady:
+      scheduler_.SetDeadline(client, Directions::kRead, MonotonicTime());
+      return More::kBytes;
+    case WaitResult::kTimeout:
+      scheduler_.SetDeadline(client, Directions::kRead, MonotonicTime());
+      return More::kTimeout;
+    case WaitResult::kClosing:
+      session.FailConnect(CloseCause::kAdminKill);
+      return More::kFailed;
+    case WaitResult::kNotPollable:
+      break;
+  }
+  session.FailConnect(CloseCause::kLocalResources);
+  return More::kFailed;
+}
+
+}  // namespace parkway
