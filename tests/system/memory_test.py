@@ -81,13 +81,17 @@ class Memory(story.Story):
         burst()
         self.quiet(parkway)
         first = procfs.private_bytes(parkway.pid)
-        burst()
-        self.quiet(parkway)
-        second = procfs.private_bytes(parkway.pid)
-        print(f"\n  start {start >> 10} KiB, after the first burst {first >> 10} KiB, "
-              f"after the second {second >> 10} KiB", end="")
         self.assertLessEqual(first - start, PER_PAIR * pairs + WARM_STACKS)
-        self.assertLessEqual(second, first * 1.02)
+        # A fiftieth is less than the few buffers that stay warm: a burst that happened to fill more
+        # of them than the one before may be followed by one more, which must find them all there.
+        after = [first]
+        while len(after) < 2 or (after[-1] > after[-2] * 1.02 and len(after) < 3):
+            burst()
+            self.quiet(parkway)
+            after.append(procfs.private_bytes(parkway.pid))
+        print(f"\n  start {start >> 10} KiB, after each burst "
+              f"{', '.join(str(size >> 10) for size in after)} KiB", end="")
+        self.assertLessEqual(after[-1], after[-2] * 1.02)
         self.assertEqual(procfs.descriptors(parkway.pid), fds)
 
     def test_nine_thousand_connects_into_a_black_hole_leave_nothing(self):
@@ -115,17 +119,20 @@ class Memory(story.Story):
         parkway = self.parkway(address)
         blocked = []
 
-        def standstill():
+        def standstill(count):
             before = servers.ask("numbers")
             parkway.statistics()
             parkway.statistics()
             after = servers.ask("numbers")
-            return after["open"] == BLOCKED and before["sent"] == after["sent"]
+            return after["open"] == count and before["sent"] == after["sent"]
+
+        def blocked_by(count):
+            self.assertEqual(self.clients.ask("open", count), {"connected": count})
+            until(lambda: standstill(count), 60, "the servers can send nothing more")
 
         def burst():
             before = procfs.private_bytes(parkway.pid)
-            self.assertEqual(self.clients.ask("open", BLOCKED), {"connected": BLOCKED})
-            until(standstill, 60, "the servers can send nothing more")
+            blocked_by(BLOCKED)
             numbers = parkway.statistics()
             held = procfs.private_bytes(parkway.pid) - before
             print(f"\n  blocked: {held // BLOCKED} private bytes each, {numbers['buffers']} "
@@ -135,6 +142,9 @@ class Memory(story.Story):
             self.assertLess(share, 0.05, "a blocked direction costs no processor time")
             self.clients.ask("reset")
 
+        # A few first, so that of every size of buffer some are warm.
+        blocked_by(BLOCKED // 8)
+        self.clients.ask("reset")
         self.bursts(parkway, BLOCKED, burst)
         for numbers, held in blocked:
             self.assertEqual(numbers["stacks"], 0)
