@@ -11,13 +11,6 @@
 namespace parkway::config {
 namespace {
 
-template <typename Items, typename AddressOf>
-std::string Addresses(const Items& items, AddressOf address_of) {
-  std::vector<std::string> texts;
-  for (const auto& item : items) texts.push_back(QuotedIfNeeded(address_of(item).ToString()));
-  return Join(texts, ",");
-}
-
 // The settings of a line where they differ from those it inherits.
 std::string Settings(std::string_view flag, const Scalars& own, const Scalars& inherited) {
   std::string text;
@@ -46,18 +39,21 @@ std::string Dump(const Snapshot& snapshot) {
   std::string text = Join(scalars, "");
   const bool one = snapshot.upstreams.size() == 1;
   for (const Listener& listener : snapshot.listeners) {
-    Append(&text, "--", kListen, "=",
-           Addresses(listener.addresses, [](const Address& a) { return a; }));
+    std::vector<std::string> addresses = PrintListenAddresses(listener.addresses);
+    for (std::string& address : addresses) address = QuotedIfNeeded(address);
+    Append(&text, "--", kListen, "=", Join(addresses, ","));
     if (listener.name != listener.addresses[0].ToString()) Append(&text, " name=", listener.name);
     if (!one) Append(&text, " upstream=", snapshot.upstreams[listener.upstream].name);
+    if (listener.mode != Listener().mode) Append(&text, " mode=", PrintMode(listener.mode));
+    if (!listener.owner.empty()) Append(&text, " owner=", listener.owner);
     Append(&text, Settings(kListen, listener.settings, snapshot.scalars), "\n");
   }
   std::map<size_t, std::string> server_lines;
   for (const Upstream& upstream : snapshot.upstreams) {
-    std::vector<Server> unnamed;
+    std::vector<std::string> unnamed;  // those of servers=
     for (const Server& server : upstream.servers) {
       if (server.line == 0) {
-        unnamed.push_back(server);
+        unnamed.push_back(QuotedIfNeeded(server.address.ToString()));
         continue;
       }
       std::string& line = server_lines[server.line];
@@ -67,8 +63,7 @@ std::string Dump(const Snapshot& snapshot) {
       if (server.name != address) Append(&line, " name=", server.name);
       Append(&line, Settings(kServer, server.settings, upstream.settings), "\n");
     }
-    Append(&text, "--", kUpstream, "=",
-           Addresses(unnamed, [](const Server& server) { return server.address; }));
+    Append(&text, "--", kUpstream, "=", Join(unnamed, ","));
     if (unnamed.empty()) {
       Append(&text, "name=", upstream.name);
     } else if (upstream.name != "default") {

@@ -39,8 +39,9 @@ const Flag kFlags[] = {
      .value = "ADDR[,ADDR...]",
      .group = Group::kListening,
      .reloadable = true,
-     .help = "where to listen: IP:PORT, [IPv6]:PORT, :PORT (all addresses), unix:PATH, unix:@NAME; "
-             "keys may follow: name=NAME upstream=NAME idle_timeout=8h"},
+     .help =
+         "where to listen: IP:PORT, [IPv6]:PORT, :PORT (all addresses), with PORT-PORT for a "
+         "range, unix:PATH, unix:@NAME; keys may follow: name=NAME upstream=NAME idle_timeout=8h"},
     {.name = "backlog",
      .short_forms = "",
      .field = CountField{&Scalars::backlog, 1, 65535},
@@ -51,6 +52,15 @@ const Flag kFlags[] = {
      .reloadable = true,
      .help = "connections that the kernel queues for each listening socket; net.core.somaxconn "
              "limits it"},
+    {.name = "v6only",
+     .short_forms = "",
+     .field = BoolField{&Scalars::v6only},
+     .default_text = "off",
+     .value = "on|off",
+     .group = Group::kListening,
+     .places = kOnListen,
+     .reloadable = true,
+     .help = "[::]:PORT and :PORT take no IPv4"},
     {.name = kUpstream,
      .short_forms = "",
      .field = ListField{},
@@ -58,8 +68,9 @@ const Flag kFlags[] = {
      .value = "ADDR[,ADDR...]",
      .group = Group::kUpstream,
      .reloadable = true,
-     .help = "the servers, taken in turn: IP:PORT, [IPv6]:PORT, unix:PATH, unix:@NAME; "
-             "keys may follow: name=NAME connect_timeout=1s"},
+     .help =
+         "the servers, taken in turn: IP:PORT, [IPv6]:PORT, IP (the listener's port), IP:+N "
+         "(that and N more), unix:PATH, unix:@NAME; keys may follow: name=NAME connect_timeout=1s"},
     {.name = kServer,
      .short_forms = "",
      .field = ListField{},

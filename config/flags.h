@@ -47,6 +47,7 @@ struct Scalars {
   std::optional<uint32_t> threads;          // nullopt: automatic
   std::optional<uint32_t> max_connections;  // nullopt: automatic
   uint32_t backlog = 0;
+  bool v6only = false;
   absl::Duration connect_timeout;
   absl::Duration idle_timeout;
   absl::Duration half_close_timeout;

@@ -14,6 +14,10 @@ constexpr KeySpec kKeys[] = {
      "where to listen; each address gets a socket on every worker"},
     {kListen, "name", "NAME", false, false, "the first address", "how logs call the listener"},
     {kListen, "upstream", "NAME", false, false, "the only upstream", "where its connections go"},
+    {kListen, "mode", "OCTAL", false, false, "0666",
+     "the permissions of its unix sockets, whatever the umask"},
+    {kListen, "owner", "USER[:GROUP]", false, false, "who runs it",
+     "whom its unix sockets belong to"},
     {kUpstream, "servers", "ADDR[,ADDR...]", true, true, "", "the servers, taken in turn"},
     {kUpstream, "name", "NAME", false, false, "default", "how listeners and logs call it"},
     {kServer, "addr", "ADDR", true, false, "", "where to connect"},
@@ -172,19 +176,46 @@ bool ReadSetting(std::string_view flag, const KeyValue& from, std::vector<Settin
   return true;
 }
 
-bool ReadAddresses(std::string_view flag, const KeyValue& from, AddressUse use,
-                   std::vector<PlacedAddress>* to, Problems* problems) {
+// False if `status` was an error, which then was told.
+bool Told(std::string_view flag, const Piece& at, const absl::Status& status, Problems* problems) {
+  if (status.ok()) return true;
+  problems->Add(at.place, flag, Message(status));
+  return false;
+}
+
+bool ReadServerAddresses(std::string_view flag, const KeyValue& from,
+                         std::vector<PlacedAddress>* to, Problems* problems) {
   bool good = true;
   for (const Piece& piece : from.values) {
-    absl::StatusOr<Address> address = ParseAddress(piece.text, use);
-    if (address.ok()) {
-      to->push_back({*std::move(address), piece.place});
-    } else {
-      problems->Add(piece.place, flag, Message(address.status()));
-      good = false;
-    }
+    absl::StatusOr<Address> address = ParseAddress(piece.text, AddressUse::kConnects);
+    good = Told(flag, piece, address.status(), problems) && good;
+    if (address.ok()) to->push_back({*std::move(address), piece.place});
   }
   return good;
+}
+
+bool ReadListenAddresses(const KeyValue& from, std::vector<PlacedAddress>* to, Problems* problems) {
+  bool good = true;
+  for (const Piece& piece : from.values) {
+    absl::StatusOr<std::vector<Address>> addresses = ParseListenAddresses(piece.text);
+    good = Told(kListen, piece, addresses.status(), problems) && good;
+    if (!addresses.ok()) continue;
+    for (Address& address : *addresses) to->push_back({std::move(address), piece.place});
+  }
+  return good;
+}
+
+bool ReadMode(const KeyValue& from, std::optional<uint32_t>* to, Problems* problems) {
+  const absl::StatusOr<uint32_t> mode = ParseMode(from.values[0].text);
+  if (mode.ok()) *to = *mode;
+  return Told(kListen, from.values[0], mode.status(), problems);
+}
+
+bool ReadOwner(const KeyValue& from, std::optional<std::string>* to, Problems* problems) {
+  const std::string& text = from.values[0].text;
+  if (!Told(kListen, from.values[0], CheckOwner(text), problems)) return false;
+  *to = text;
+  return true;
 }
 
 bool ReadName(std::string_view flag, KeyValue& from, std::optional<Piece>* to, Problems* problems) {
@@ -268,13 +299,26 @@ ListenLine ParseListen(const Place& place, const SourceText& text, Problems* pro
       good = ReadSetting(kListen, key, &line.settings, problems);
     } else if (key.key->name == "addr") {
       has_addresses = true;
-      good = ReadAddresses(kListen, key, AddressUse::kListens, &line.addresses, problems);
+      good = ReadListenAddresses(key, &line.addresses, problems);
+    } else if (key.key->name == "mode") {
+      good = ReadMode(key, &line.mode, problems);
+    } else if (key.key->name == "owner") {
+      good = ReadOwner(key, &line.owner, problems);
     } else if (key.key->name == "name") {
       good = ReadName(kListen, key, &line.name, problems);
     } else {
       good = ReadName(kListen, key, &line.upstream, problems);
     }
     line.complete = line.complete && good;
+  }
+  const bool has_path = std::any_of(
+      line.addresses.begin(), line.addresses.end(),
+      [](const PlacedAddress& at) { return at.address.kind == Address::Kind::kUnixPath; });
+  if (line.complete && has_addresses && !has_path && (line.mode || line.owner)) {
+    problems->Add(place, kListen,
+                  Cat(line.mode ? "mode" : "owner",
+                      "= is for unix sockets with a path, and there is none; remove it"));
+    line.complete = false;
   }
   if (line.complete && !has_addresses) {
     problems->Add(place, kListen, "addr= is missing; write addr=IP:PORT or addr=:PORT");
@@ -293,7 +337,7 @@ UpstreamLine ParseUpstream(const Place& place, const SourceText& text, Problems*
     if (key.setting != nullptr) {
       good = ReadSetting(kUpstream, key, &line.settings, problems);
     } else if (key.key->name == "servers") {
-      good = ReadAddresses(kUpstream, key, AddressUse::kConnects, &line.servers, problems);
+      good = ReadServerAddresses(kUpstream, key, &line.servers, problems);
     } else {
       good = ReadName(kUpstream, key, &line.name, problems);
     }
@@ -315,7 +359,7 @@ ServerLine ParseServer(const Place& place, const SourceText& text, Problems* pro
     } else if (key.key->name == "addr") {
       has_address = true;
       std::vector<PlacedAddress> addresses;
-      good = ReadAddresses(kServer, key, AddressUse::kConnects, &addresses, problems);
+      good = ReadServerAddresses(kServer, key, &addresses, problems);
       if (good) line.address = std::move(addresses[0]);
     } else if (key.key->name == "name") {
       good = ReadName(kServer, key, &line.name, problems);

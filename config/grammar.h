@@ -13,6 +13,7 @@
 #ifndef CONFIG_GRAMMAR_H_
 #define CONFIG_GRAMMAR_H_
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -68,6 +69,8 @@ struct ListLineBase {
 struct ListenLine : ListLineBase {
   std::optional<Piece> upstream;
   std::vector<PlacedAddress> addresses;
+  std::optional<uint32_t> mode;
+  std::optional<std::string> owner;
 };
 
 // --upstream.

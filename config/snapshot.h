@@ -38,6 +38,9 @@ struct Listener {
   std::vector<Address> addresses;  // at least one
   size_t upstream = 0;             // index in Snapshot::upstreams
   Scalars settings;
+  // Of its unix sockets with a path.
+  uint32_t mode = 0666;
+  std::string owner = {};  // empty: who runs the process
 };
 
 struct Server {
@@ -75,6 +78,11 @@ inline constexpr uint64_t kWorkerDescriptors = 2;
 inline constexpr uint64_t kMostPipesPerWorker = 32;
 inline constexpr uint64_t kDescriptorsPerPipe = 2;
 inline constexpr uint64_t kDescriptorsPerConnection = 2;
+
+// A session knows its listening address, its upstream and its server by 16 bits each.
+inline constexpr size_t kMostAddresses = 65535;
+inline constexpr size_t kMostUpstreams = 65535;
+inline constexpr size_t kMostServers = 65535;  // of one upstream
 
 inline constexpr uint32_t kMostThreads = 1024;
 inline constexpr uint32_t kMostConnections = 10'000'000;

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "absl/types/span.h"
@@ -31,9 +32,10 @@ Address Effective(const Address& server) {
 }
 
 // Listening on `any`, a wildcard, takes what is sent to `address` if that is this machine's.
-bool Covers(const Address& any, const Address& address) {
+bool Covers(const Address& any, const Address& address, bool v6only) {
+  if (any.Unmapped().kind == Address::Kind::kIpv4) return address.kind == Address::Kind::kIpv4;
   // "[::]:80" takes IPv4 too, as ":80" does.
-  return any.Unmapped().kind != Address::Kind::kIpv4 || address.kind == Address::Kind::kIpv4;
+  return !v6only || address.kind == Address::Kind::kIpv6;
 }
 
 std::string NormalPath(const Address& address) {
@@ -51,9 +53,21 @@ std::string AddressKey(const Address& address) {
   return address.Unmapped().ToString();
 }
 
-// Two addresses cannot be bound at the same time if these are equal.
-std::string BindKey(const Address& address) {
-  if (address.is_any()) return Cat("*:", address.port);
+// Two addresses cannot be bound at the same time if one of these is the same.
+std::vector<std::string> BindKeys(const Address& address, bool v6only) {
+  if (!address.is_any()) return {AddressKey(address)};
+  const std::string v4 = Cat("0.0.0.0:", address.port);
+  const std::string v6 = Cat("[::]:", address.port);
+  if (address.Unmapped().kind == Address::Kind::kIpv4) return {v4};
+  if (v6only) return {v6};
+  return {v4, v6};
+}
+
+// The address alone.
+std::string IpKey(Address address) {
+  if (address.is_unix()) return "";
+  address.port = 0;
+  address.relative = false;
   return AddressKey(address);
 }
 
@@ -72,6 +86,7 @@ class Validator {
   std::optional<Snapshot> Run() {
     snapshot_.scalars = said_.scalars;
     CheckPresence();
+    CheckNumbers();
     AddUpstreams();
     AddServers();
     AddListeners();
@@ -176,6 +191,12 @@ class Validator {
     }
   }
 
+  void CheckNumbers() {
+    if (said_.upstreams.size() <= kMostUpstreams) return;
+    errors_.Add(said_.upstreams[kMostUpstreams].place, kUpstream,
+                Cat("it is one upstream too many; there can be ", kMostUpstreams));
+  }
+
   void AddServers() {
     size_t number = 0;
     for (const ServerLine& line : said_.servers) {
@@ -202,6 +223,8 @@ class Validator {
         listener.name = listener.addresses[0].ToString();
       }
       listener.settings = WithSettings(said_.scalars, line.settings);
+      listener.mode = line.mode.value_or(listener.mode);
+      listener.owner = line.owner.value_or("");
       listener.upstream = UpstreamOf(line, kListen, line.upstream).value_or(0);
       snapshot_.listeners.push_back(std::move(listener));
     }
@@ -209,18 +232,27 @@ class Validator {
 
   void CheckListenAddresses() {
     std::unordered_map<std::string, const PlacedAddress*> seen;
-    for (const ListenLine& line : said_.listens) {
-      for (const PlacedAddress& at : line.addresses) {
-        const auto [found, is_new] = seen.insert({BindKey(at.address), &at});
-        if (is_new) continue;
-        const PlacedAddress& other = *found->second;
-        errors_.Add(at.place, kListen,
-                    Cat(at.address.ToString(), " is ",
-                        other.address == at.address
-                            ? std::string("here twice")
-                            : Cat(other.address.is_any() ? "part of " : "the same as ",
-                                  other.address.ToString()),
-                        ", first at ", other.place.ToString(), "; keep one"));
+    size_t count = 0;
+    for (size_t i = 0; i < said_.listens.size(); ++i) {
+      const bool v6only = snapshot_.listeners[i].settings.v6only;
+      for (const PlacedAddress& at : said_.listens[i].addresses) {
+        if (++count == kMostAddresses + 1) {
+          errors_.Add(at.place, kListen,
+                      Cat("it is one address too many; there can be ", kMostAddresses));
+        }
+        for (const std::string& key : BindKeys(at.address, v6only)) {
+          const auto [found, is_new] = seen.insert({key, &at});
+          if (is_new) continue;
+          const PlacedAddress& other = *found->second;
+          errors_.Add(at.place, kListen,
+                      Cat(at.address.ToString(), " is ",
+                          other.address == at.address
+                              ? std::string("here twice")
+                              : Cat(other.address.is_any() ? "part of " : "the same as ",
+                                    other.address.ToString()),
+                          ", first at ", other.place.ToString(), "; keep one"));
+          break;
+        }
       }
     }
   }
@@ -249,50 +281,107 @@ class Validator {
         }
         IsNewName(server.name, *place.name, place.flag, Cat("server of ", upstream.name), &names);
       }
-    }
-  }
-
-  void CheckLoops() {
-    // By port: a configuration may have a thousand listeners and ten thousand servers.
-    std::unordered_map<uint16_t, std::vector<const PlacedAddress*>> listening;
-    for (const ListenLine& line : said_.listens) {
-      for (const PlacedAddress& at : line.addresses) listening[at.address.port].push_back(&at);
-    }
-    for (size_t i = 0; i < snapshot_.upstreams.size(); ++i) {
-      for (size_t j = 0; j < snapshot_.upstreams[i].servers.size(); ++j) {
-        const Address& server = snapshot_.upstreams[i].servers[j].address;
-        const auto here = listening.find(server.port);
-        if (here == listening.end()) continue;
-        const PlacedAddress* circle = nullptr;
-        for (const PlacedAddress* at : here->second) {
-          if (IsLoop(at->address, server) || IsLoopHere(at->address, server)) {
-            circle = at;
-            break;
-          }
-        }
-        if (circle == nullptr) continue;
-        (IsLoop(circle->address, server) ? errors_ : machine_)
-            .Add(*server_places_[i][j].address, server_places_[i][j].flag,
-                 Cat(server.ToString(), " is our own listener ", circle->address.ToString(),
-                     circle->place.line == 0 ? std::string()
-                                             : Cat(" (", circle->place.ToString(), ")"),
-                     ", so connections would go in a circle; name another address or port"));
+      if (upstream.servers.size() > kMostServers) {
+        errors_.Add(said_.upstreams[i].place, kUpstream,
+                    Cat("upstream ", upstream.name, " has ", upstream.servers.size(),
+                        " servers; there can be ", kMostServers));
       }
     }
   }
 
+  struct Listening {
+    const PlacedAddress* at;
+    bool v6only;
+  };
+  // A configuration may have a thousand listeners and ten thousand servers.
+  using ByPort = std::unordered_map<uint16_t, std::vector<Listening>>;
+
+  void CheckLoops() {
+    ByPort listening;
+    std::unordered_set<std::string> ips;  // that are listened on
+    std::vector<std::vector<size_t>> users(snapshot_.upstreams.size());
+    for (size_t i = 0; i < said_.listens.size(); ++i) {
+      const Listener& listener = snapshot_.listeners[i];
+      if (!users.empty()) users[listener.upstream].push_back(i);
+      for (const PlacedAddress& at : said_.listens[i].addresses) {
+        listening[at.address.port].push_back({&at, listener.settings.v6only});
+        ips.insert(IpKey(at.address));
+      }
+    }
+    for (size_t i = 0; i < snapshot_.upstreams.size(); ++i) {
+      for (size_t j = 0; j < snapshot_.upstreams[i].servers.size(); ++j) {
+        const Address& server = snapshot_.upstreams[i].servers[j].address;
+        if (!server.relative) {
+          CheckLoop(listening, server, server_places_[i][j]);
+          continue;
+        }
+        const bool near = server.is_any() || server.is_loopback() || IsOwn(server) ||
+                          ips.count(IpKey(server)) != 0;
+        for (const size_t user : users[i]) {
+          if (!CheckRelative(said_.listens[user], snapshot_.listeners[user], server,
+                             server_places_[i][j], near ? &listening : nullptr)) {
+            break;
+          }
+        }
+      }
+    }
+  }
+
+  // False if something was wrong.
+  bool CheckLoop(const ByPort& listening, const Address& server, const ServerPlace& place) {
+    const auto here = listening.find(server.port);
+    if (here == listening.end()) return true;
+    for (const Listening& to : here->second) {
+      const bool loop = IsLoop(to.at->address, server, to.v6only);
+      if (!loop && !IsLoopHere(to.at->address, server, to.v6only)) continue;
+      (loop ? errors_ : machine_)
+          .Add(*place.address, place.flag,
+               Cat(server.ToString(), " is our own listener ", to.at->address.ToString(),
+                   to.at->place.line == 0 ? std::string() : Cat(" (", to.at->place.ToString(), ")"),
+                   ", so connections would go in a circle; name another address or port"));
+      return false;
+    }
+    return true;
+  }
+
+  // A server whose port is that of the listener, or so many more. False if something was wrong.
+  bool CheckRelative(const ListenLine& line, const Listener& listener, const Address& server,
+                     const ServerPlace& place, const ByPort* listening) {
+    for (const PlacedAddress& at : line.addresses) {
+      const uint32_t port = uint32_t{at.address.port} + server.port;
+      Address there = server;
+      there.relative = false;
+      there.port = static_cast<uint16_t>(port);
+      if (at.address.is_unix()) {
+        there.port = 80;
+        errors_.Add(*place.address, place.flag,
+                    Cat(server.ToString(), " takes the listener's port, and ",
+                        at.address.ToString(), " of listener ", listener.name,
+                        " has none; write one, such as ", there.ToString()));
+        return false;
+      }
+      if (port > 65535) {
+        errors_.Add(*place.address, place.flag,
+                    Cat(server.ToString(), " is beyond port 65535 for ", at.address.ToString(),
+                        " of listener ", listener.name, "; write a smaller number"));
+        return false;
+      }
+      if (listening != nullptr && !CheckLoop(*listening, there, place)) return false;
+    }
+    return true;
+  }
+
   // The same by an address that this machine happens to have.
-  bool IsLoopHere(const Address& listener, const Address& server) const {
+  bool IsLoopHere(const Address& listener, const Address& server, bool v6only) const {
     if (!listener.is_any() || server.is_unix() || listener.port != server.port) return false;
-    Address ip = server.Unmapped();
-    ip.port = 0;
-    const bool own = std::any_of(facts_.own_addresses.begin(), facts_.own_addresses.end(),
-                                 [&](Address own_address) {
-                                   own_address = own_address.Unmapped();
-                                   own_address.port = 0;
-                                   return own_address == ip;
-                                 });
-    return own && Covers(listener, ip);
+    return IsOwn(server) && Covers(listener, server.Unmapped(), v6only);
+  }
+
+  bool IsOwn(const Address& server) const {
+    if (server.is_unix()) return false;
+    const std::string ip = IpKey(server);
+    return std::any_of(facts_.own_addresses.begin(), facts_.own_addresses.end(),
+                       [&ip](const Address& own) { return IpKey(own) == ip; });
   }
 
   void WarnOfMissingIpv6() {
@@ -367,11 +456,11 @@ uint64_t ReservedDescriptors(uint32_t threads, size_t addresses, uint32_t pipes_
   return kProcessDescriptors + uint64_t{threads} * worker;
 }
 
-bool IsLoop(const Address& listener, const Address& server) {
+bool IsLoop(const Address& listener, const Address& server, bool v6only) {
   if (listener.is_unix() || server.is_unix()) return SameUnix(listener, server);
   if (listener.port != server.port) return false;
   const Address to = Effective(server);
-  if (listener.is_any()) return to.is_loopback() && Covers(listener, to);
+  if (listener.is_any()) return to.is_loopback() && Covers(listener, to, v6only);
   return listener.Unmapped() == to;
 }
 

@@ -35,7 +35,7 @@ std::optional<Snapshot> Validate(const Declarations& said, const SystemFacts& fa
                                  Strictness strictness, Problems* errors, Problems* warnings);
 
 // A connection to `server` arrives at `listener`, for whatever machine.
-bool IsLoop(const Address& listener, const Address& server);
+bool IsLoop(const Address& listener, const Address& server, bool v6only = false);
 
 }  // namespace parkway::config
 

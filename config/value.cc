@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 #include <cstring>
 #include <limits>
 
@@ -111,6 +112,25 @@ absl::StatusOr<uint16_t> ParsePort(std::string_view text) {
   return static_cast<uint16_t>(port);
 }
 
+// A port, or for a server also +N.
+absl::Status SetPort(std::string_view text, AddressUse use, Address* address) {
+  std::string_view number = text;
+  if (use == AddressUse::kConnects && ConsumePrefix(&number, "+")) {
+    uint32_t offset = 65536;
+    if (number.size() <= 5 && AllDigits(number)) (void)ParseNumber(number, &offset);
+    if (offset > 65535) {
+      return Wrong(Cat(Quoted(text), " cannot be added to the listener's port"),
+                   "write + and a number of 0 to 65535");
+    }
+    address->relative = true;
+    address->port = static_cast<uint16_t>(offset);
+    return absl::OkStatus();
+  }
+  absl::StatusOr<uint16_t> port = ParsePort(text);
+  if (port.ok()) address->port = *port;
+  return port.status();
+}
+
 absl::StatusOr<Address> ParseUnix(std::string_view name) {
   Address address;
   address.kind = Address::Kind::kUnixPath;
@@ -196,20 +216,24 @@ Address Address::Unmapped() const {
   v4.kind = Kind::kIpv4;
   std::copy(ip.begin() + 12, ip.end(), v4.ip.begin());
   v4.port = port;
+  v4.relative = relative;
   return v4;
 }
 
 std::string Address::ToString() const {
   char text[INET6_ADDRSTRLEN] = "";
+  const std::string behind = !relative   ? Cat(":", port)
+                             : port == 0 ? std::string()
+                                         : Cat(":+", port);
   switch (kind) {
     case Kind::kAnyIp:
-      return Cat(":", port);
+      return behind;
     case Kind::kIpv4:
       inet_ntop(AF_INET, ip.data(), text, sizeof(text));
-      return Cat(text, ":", port);
+      return Cat(text, behind);
     case Kind::kIpv6:
       inet_ntop(AF_INET6, ip.data(), text, sizeof(text));
-      return Cat("[", text, "]:", port);
+      return Cat("[", text, "]", behind);
     case Kind::kUnixPath:
       return Cat("unix:", path);
     case Kind::kUnixAbstract:
@@ -251,13 +275,15 @@ absl::StatusOr<Address> ParseAddress(std::string_view text, AddressUse use) {
                        ? "an address with a zone is not supported"
                        : "write [IPv6]:PORT, such as [::1]:80");
     }
+    if (port.empty() && use == AddressUse::kConnects) {
+      address.relative = true;
+      return address;
+    }
     if (!ConsumePrefix(&port, ":")) {
       return Wrong(Cat(Quoted(text), " has no port"),
                    Cat("write it behind the bracket, such as [", host, "]:80"));
     }
-    absl::StatusOr<uint16_t> number = ParsePort(port);
-    if (!number.ok()) return number.status();
-    address.port = *number;
+    if (absl::Status status = SetPort(port, use, &address); !status.ok()) return status;
     return address;
   }
 
@@ -268,6 +294,11 @@ absl::StatusOr<Address> ParseAddress(std::string_view text, AddressUse use) {
                    Cat("write :", Shown(text), " to listen on all addresses"));
     }
     if (ParseIpv4(text, &address.ip)) {
+      if (use == AddressUse::kConnects) {
+        address.kind = Address::Kind::kIpv4;
+        address.relative = true;
+        return address;
+      }
       return Wrong(Cat(Quoted(text), " has no port"),
                    Cat("write it behind a colon, such as ", text, ":80"));
     }
@@ -294,10 +325,75 @@ absl::StatusOr<Address> ParseAddress(std::string_view text, AddressUse use) {
   } else {
     return NotAnIp(host, port, use);
   }
-  absl::StatusOr<uint16_t> number = ParsePort(port);
-  if (!number.ok()) return number.status();
-  address.port = *number;
+  if (absl::Status status = SetPort(port, use, &address); !status.ok()) return status;
   return address;
+}
+
+absl::StatusOr<std::vector<Address>> ParseListenAddresses(std::string_view text) {
+  const size_t colon = text.rfind(':');
+  const size_t dash = text.rfind('-');
+  const bool range = !text.starts_with("unix:") && colon != std::string_view::npos &&
+                     dash != std::string_view::npos && dash > colon + 1;
+  absl::StatusOr<Address> first =
+      ParseAddress(range ? text.substr(0, dash) : text, AddressUse::kListens);
+  if (!first.ok()) return first.status();
+  std::vector<Address> addresses = {*first};
+  if (!range) return addresses;
+  const absl::StatusOr<uint16_t> last = ParsePort(text.substr(dash + 1));
+  if (!last.ok()) return last.status();
+  if (*last < first->port) {
+    return Wrong(Cat(Quoted(text.substr(colon + 1)), " is not a range of ports"),
+                 Cat("write the lower one first: ", *last, "-", first->port));
+  }
+  while (addresses.back().port < *last) {
+    addresses.push_back(addresses.back());
+    ++addresses.back().port;
+  }
+  return addresses;
+}
+
+std::vector<std::string> PrintListenAddresses(absl::Span<const Address> addresses) {
+  constexpr size_t kLeastRange = 3;
+  std::vector<std::string> texts;
+  for (size_t i = 0; i < addresses.size();) {
+    size_t end = i + 1;
+    for (Address next = addresses[i]; end < addresses.size() && !next.is_unix(); ++end) {
+      if (next.port == 65535) break;
+      ++next.port;
+      if (!(addresses[end] == next)) break;
+    }
+    if (end - i < kLeastRange) end = i + 1;
+    texts.push_back(addresses[i].ToString());
+    if (end - i > 1) Append(&texts.back(), "-", addresses[end - 1].port);
+    i = end;
+  }
+  return texts;
+}
+
+absl::StatusOr<uint32_t> ParseMode(std::string_view text) {
+  uint32_t mode = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mode, 8);
+  const bool octal = error == std::errc() && end == text.data() + text.size();
+  if (!octal || text.size() < 3 || text.size() > 4 || mode > 0777) {
+    return Wrong(Cat(Quoted(text), " is not the mode of a socket"),
+                 "write octal digits, such as 0660");
+  }
+  return mode;
+}
+
+std::string PrintMode(uint32_t mode) {
+  std::string text = "0";
+  for (const int shift : {6, 3, 0}) text += static_cast<char>('0' + ((mode >> shift) & 7));
+  return text;
+}
+
+absl::Status CheckOwner(std::string_view text) {
+  const std::vector<std::string_view> names = Split(text, ':');
+  const bool good =
+      names.size() <= 2 &&
+      std::all_of(names.begin(), names.end(), [](std::string_view n) { return CheckName(n).ok(); });
+  if (good) return absl::OkStatus();
+  return Wrong(Cat(Quoted(text), " is not an owner"), "write USER or USER:GROUP");
 }
 
 // --- Durations

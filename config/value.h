@@ -36,7 +36,10 @@ struct Address {
   Kind kind = Kind::kAnyIp;
   std::array<uint8_t, 16> ip = {};  // kIpv4: the first four
   uint16_t port = 0;                // 1 to 65535; 0 for unix
-  std::string path;                 // without "unix:"; kUnixAbstract: the name, without the "@"
+  // A server's, written without a port ("10.0.0.1", "10.0.0.1:+5"): `port` is added to that of the
+  // listener that the connection came by.
+  bool relative = false;
+  std::string path;  // without "unix:"; kUnixAbstract: the name, without the "@"
 
   bool is_unix() const { return kind == Kind::kUnixPath || kind == Kind::kUnixAbstract; }
   // ":80", "0.0.0.0:80", "[::]:80".
@@ -55,6 +58,17 @@ inline constexpr size_t kMostUnixPathBytes = 107;
 enum class AddressUse : uint8_t { kListens, kConnects };
 
 absl::StatusOr<Address> ParseAddress(std::string_view text, AddressUse use);
+
+// To listen on: also a range of ports, ":10000-10100".
+absl::StatusOr<std::vector<Address>> ParseListenAddresses(std::string_view text);
+// The same as texts, in order: three and more addresses that differ by one port each are a range.
+std::vector<std::string> PrintListenAddresses(absl::Span<const Address> addresses);
+
+// The permissions of a unix socket: three or four octal digits.
+absl::StatusOr<uint32_t> ParseMode(std::string_view text);
+std::string PrintMode(uint32_t mode);
+// USER or USER:GROUP, by name or number.
+absl::Status CheckOwner(std::string_view text);
 
 // Nobody means a time above it, and sums of two stay far from overflow.
 inline constexpr absl::Duration kMostDuration = absl::Hours(24 * 10000);

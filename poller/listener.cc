@@ -38,7 +38,7 @@ int BindAndListen(int fd, const Address& address, const ListenOptions& options) 
     error = SetOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     if (error == 0 && options.join) error = SetOption(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     if (error == 0 && address.family() == AF_INET6) {
-      error = SetOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, address.is_any() ? 0 : 1);
+      error = SetOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, address.is_any() && !options.v6only ? 0 : 1);
     }
     if (error == 0) SetInherited(fd);
   }

@@ -31,6 +31,8 @@ struct ListenOptions {
   bool share = false;
   // One of them has bound it already.
   bool join = false;
+  // [::] takes no IPv4.
+  bool v6only = false;
 };
 
 // A descriptor that was accepted, or why not.

@@ -35,8 +35,9 @@ ServerPlan ServerOf(const config::Server& server, const config::SystemFacts& fac
   plan.name = server.name;
   plan.address = AddressOf(server.address, facts.ipv6);
   plan.local = IsLocal(server.address, facts);
-  plan.may_connect_to_itself =
-      plan.local && !server.address.is_unix() && ephemeral.contains(server.address.port);
+  plan.port_is_offset = server.address.relative;
+  plan.may_connect_to_itself = plan.local && !server.address.is_unix() &&
+                               (server.address.relative || ephemeral.contains(server.address.port));
   plan.connect_timeout = server.settings.connect_timeout;
   plan.sockets = SocketsOf(server.settings);
   return plan;
@@ -92,7 +93,10 @@ Plan PlanOf(const config::Snapshot& snapshot, const config::SystemFacts& facts,
     for (const config::Address& address : listener.addresses) {
       ListenerPlan& added = plan.listeners.emplace_back();
       added.name = listener.name;
-      added.address = AddressOf(address, facts.ipv6);
+      added.address = AddressOf(address.Unmapped(), facts.ipv6 || settings.v6only);
+      added.v6only = settings.v6only;
+      added.mode = listener.mode;
+      added.owner = listener.owner;
       added.backlog = static_cast<int>(settings.backlog);
       added.upstream = listener.upstream;
       added.sockets = SocketsOf(settings);

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <optional>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -22,6 +23,7 @@
 #include "poller/listener.h"
 #include "poller/socket_options.h"
 #include "proxy/observe/access_log.h"
+#include "proxy/system/owner.h"
 #include "proxy/upstream/balancer.h"
 #include "proxy/worker.h"
 
@@ -67,6 +69,8 @@ class Process : private ServerWatcher {
   bool MakeWorkers();
   bool Bind();
   bool BindOne(size_t listener);
+  // The owner and mode of a unix socket.
+  bool GiveTo(const ListenerPlan& plan, const std::string& path);
   bool Pin(size_t worker);
   void SayStarted();
   void Serve();
@@ -185,7 +189,8 @@ bool Process::BindOne(size_t listener) {
   const size_t sockets = plan.address.is_unix() ? 1 : workers_.size();
   Address address = plan.address;
   for (size_t i = 0; i < sockets; ++i) {
-    const ListenOptions options{.backlog = plan.backlog, .share = sockets > 1, .join = i > 0};
+    const ListenOptions options{
+        .backlog = plan.backlog, .share = sockets > 1, .join = i > 0, .v6only = plan.v6only};
     int fd = OpenListenSocket(address, options, &address);
     if (fd == -EADDRINUSE && address.is_path() && IsStaleUnixSocket(address)) {
       unlink(std::string(address.path()).c_str());
@@ -207,8 +212,11 @@ bool Process::BindOne(size_t listener) {
     if (i == 0 && address.is_path()) {
       const std::string path(address.path());
       unix_paths_.push_back(path);
-      // Who may connect is the folder's business; the default umask must not decide it.
-      chmod(path.c_str(), 0666);
+      // The default umask must not decide who may connect.
+      if (!GiveTo(plan, path)) {
+        kernel::Close(fd);
+        return false;
+      }
     }
     const int error = workers_[i]->AddListener(listener, fd, false);
     if (error != 0) {
@@ -217,6 +225,24 @@ bool Process::BindOne(size_t listener) {
     }
   }
   return true;
+}
+
+bool Process::GiveTo(const ListenerPlan& plan, const std::string& path) {
+  int error = 0;
+  if (!plan.owner.empty()) {
+    const std::optional<Owner> owner = FindOwner(plan.owner);
+    if (!owner.has_value()) {
+      Complain(absl::StrCat("listener ", plan.name, ": owner=", plan.owner,
+                            ": there is no such user or group here"));
+      return false;
+    }
+    if (chown(path.c_str(), owner->user, owner->group) != 0) error = errno;
+  }
+  if (error == 0 && chmod(path.c_str(), plan.mode) != 0) error = errno;
+  if (error == 0) return true;
+  Complain(absl::StrCat("listener ", plan.name, ": cannot set the owner and mode of ", path, ": ",
+                        strerror(error), error == EPERM ? "; that needs CAP_CHOWN" : ""));
+  return false;
 }
 
 void Process::SayStarted() {

@@ -62,6 +62,8 @@ struct ServerPlan {
   absl::Duration ejection_time = absl::Seconds(10);
   // Local addresses to connect from, in turn; empty: as the kernel chooses.
   std::vector<Address> sources = {};
+  // The port of `address` is to be added to that of the listener: see TargetOf.
+  bool port_is_offset = false;
   // Reached without leaving this machine: it answers a connect before the call returns.
   bool local = false;
   // A local address with a port that the kernel might choose for the connection itself.
@@ -99,7 +101,20 @@ struct ListenerPlan {
   SessionTimes times;
   SocketOptions sockets;
   SpliceUse splice = SpliceUse::kBulk;
+  bool v6only = false;
+  // Of a unix socket with a path.
+  uint32_t mode = 0666;
+  std::string owner = {};  // USER[:GROUP]; empty: who runs the process
 };
+
+// Where to connect for a connection that came by `listener`.
+inline Address TargetOf(const ServerPlan& server, const ListenerPlan& listener) {
+  Address target = server.address;
+  if (server.port_is_offset) {
+    target.set_port(static_cast<uint16_t>(target.port() + listener.address.port()));
+  }
+  return target;
+}
 
 struct Plan {
   std::vector<ListenerPlan> listeners;

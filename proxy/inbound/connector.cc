@@ -153,29 +153,33 @@ int Connector::AttemptPatiently(Session& session, const ServerPlan& server, cons
 }
 
 // Local addresses in turn; one that has no port left says nothing about the next.
-Dial Connector::DialFrom(Session& session, const ServerPlan& server) {
+Dial Connector::DialFrom(Session& session, const ServerPlan& server, const Address& to) {
   Dial dial;
   bool bound = false;
   for (size_t i = 0; i < server.sources.size(); ++i) {
     const Address& from = server.sources[next_source_++ % server.sources.size()];
-    if (from.family() != server.address.family()) continue;
+    if (from.family() != to.family()) continue;
     bound = true;
-    dial = DialStart(scheduler_, server.address, &session, &server.sockets, &from);
+    dial = DialStart(scheduler_, to, &session, &server.sockets, &from);
     if (dial.desc != nullptr || dial.error != EADDRNOTAVAIL) return dial;
   }
   if (bound) return dial;
-  return DialStart(scheduler_, server.address, &session, &server.sockets);
+  return DialStart(scheduler_, to, &session, &server.sockets);
 }
 
 int Connector::Attempt(Session& session, const ServerPlan& server, const Heard& heard,
                        MonotonicTime deadline) {
-  const Dial dial = DialFrom(session, server);
+  const ListenerPlan& listener = plan_.listeners[session.listener];
+  const Dial dial = server.port_is_offset
+                        ? DialFrom(session, server, TargetOf(server, listener))
+                        : DialFrom(session, server, server.address);
   if (dial.desc == nullptr) return dial.error;
   session.set_server(dial.desc);
   // With a header the client's first bytes must not go ahead of it.
   const bool at_once = server.local && server.send_proxy == nullptr;
   int error = dial.in_progress ? Establish(session, *dial.desc, at_once, deadline) : 0;
-  if (error == 0 && server.may_connect_to_itself && ConnectedToItself(*dial.desc, server.address)) {
+  if (error == 0 && server.may_connect_to_itself &&
+      ConnectedToItself(*dial.desc, TargetOf(server, listener))) {
     error = ECONNREFUSED;
   }
   if (error == 0 && server.send_proxy != nullptr) {

@@ -86,7 +86,7 @@ class Connector {
   // Before attempt number `attempt`. 0, or the errno that ends it.
   int Pause(Session& session, int attempt);
   int AttemptPatiently(Session& session, const ServerPlan& server, const Heard& heard);
-  Dial DialFrom(Session& session, const ServerPlan& server);
+  Dial DialFrom(Session& session, const ServerPlan& server, const Address& to);
   Balancer& balancer(const Session& session) { return *balancers_[session.upstream]; }
 
   // 0: session.server() is connected; else a positive errno and it is null.

@@ -135,7 +135,7 @@ std::string AccessLog::Format(const Plan& plan, const LogRecord& record) {
       static_cast<double>(record.ended.ns() - record.started.ns()) / 1'000'000'000.0;
   // A client that found no server has none.
   const std::string server =
-      record.attempts > 0 ? upstream->servers[record.server].address.ToString() : "-";
+      record.attempts > 0 ? TargetOf(upstream->servers[record.server], listener).ToString() : "-";
   return absl::StrFormat(
       "client=%s listener=%s upstream=%s server=%s bytes_in=%d bytes_out=%d duration=%.3fs "
       "cause=%s attempts=%d unsent=%d",

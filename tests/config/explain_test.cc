@@ -96,6 +96,9 @@ class Generator {
     for (uint32_t i = 0, n = 1 + Draw(3); i < n; ++i) {
       lines.push_back(Line(kListen, "addr", Addresses(AddressUse::kListens),
                            {Draw(2) == 0 ? "" : Cat("name=l", i), upstream_key(many)}));
+      if (lines.back().find("unix:/") != std::string::npos && Draw(2) == 0) {
+        lines.back() += Draw(2) == 0 ? " mode=0640" : " owner=root:adm mode=666";
+      }
     }
     for (const std::string& name : upstreams) {
       const bool unnamed = name == "default" && Draw(2) == 0;
@@ -142,6 +145,7 @@ class Generator {
     if (std::holds_alternative<KernelNameField>(flag.field)) {
       return std::vector<std::string>{"default", "reno", "bbr"}[Draw(3)];
     }
+    if (flag.is_switch()) return std::vector<std::string>{"on", "off", "true", "0"}[Draw(4)];
     if (std::holds_alternative<CpuField>(flag.field)) {
       return std::vector<std::string>{"auto", "off", "0,1,2", "8,0-3"}[Draw(4)];
     }
@@ -174,6 +178,10 @@ class Generator {
   std::string Addresses(AddressUse use) {
     std::string addresses = AnAddress(use);
     for (uint32_t more = Draw(4); more > 0; --more) Append(&addresses, ",", AnAddress(use));
+    if (use == AddressUse::kListens && Draw(4) == 0) {
+      Append(&addresses, ",:", next_, "-", next_ + 4);
+      next_ += 5;
+    }
     return addresses;
   }
 
@@ -214,7 +222,7 @@ std::string Shown(const Snapshot& snapshot) {
   for (const Listener& listener : snapshot.listeners) {
     Append(&text, "listener ", listener.name, " of ", listener.upstream);
     for (const Address& address : listener.addresses) Append(&text, " ", address.ToString());
-    text += Shown(listener.settings);
+    Append(&text, " ", listener.mode, " ", listener.owner, Shown(listener.settings));
   }
   for (const Upstream& upstream : snapshot.upstreams) {
     Append(&text, "upstream ", upstream.name, Shown(upstream.settings));
@@ -224,6 +232,12 @@ std::string Shown(const Snapshot& snapshot) {
     }
   }
   return text;
+}
+
+TEST(ExplainTest, ServersThatTakeTheListenersPortAreShownAsWritten) {
+  const char* text =
+      "--listen=:80-85,:100 v6only=on\n--upstream=1.2.3.4,[::1]:+7\n--server=1.2.3.5:+1\n";
+  EXPECT_EQ(DumpOf(text).text, text);
 }
 
 TEST(ExplainTest, WhatIsPrintedLoadsAsTheSameAndPrintsTheSame) {

@@ -93,12 +93,16 @@ TEST(FlagsTest, DefaultsAreThoseThatWerePromised) {
 
 TEST(FlagsTest, EachScalarIsStoredInAPlaceOfItsOwn) {
   const std::vector<std::pair<const char*, const char*>> others = {
-      {"threads", "7"},           {"max_connections", "8"},   {"backlog", "9"},
-      {"connect_timeout", "10s"}, {"idle_timeout", "11s"},    {"half_close_timeout", "12s"},
-      {"delayed_close", "13s"},   {"drain_timeout", "14s"},   {"stats_interval", "15s"},
-      {"access_log", "off"},      {"splice", "on"},           {"rcvbuf", "16KiB"},
-      {"sndbuf", "17KiB"},        {"notsent_lowat", "18KiB"}, {"congestion", "reno"},
-      {"busy_poll", "50us"},      {"accept_balance", "off"},  {"cpu_affinity", "0-3,8"}};
+      {"threads", "7"},          {"max_connections", "8"},
+      {"backlog", "9"},          {"connect_timeout", "10s"},
+      {"idle_timeout", "11s"},   {"half_close_timeout", "12s"},
+      {"delayed_close", "13s"},  {"drain_timeout", "14s"},
+      {"stats_interval", "15s"}, {"access_log", "off"},
+      {"splice", "on"},          {"rcvbuf", "16KiB"},
+      {"sndbuf", "17KiB"},       {"notsent_lowat", "18KiB"},
+      {"congestion", "reno"},    {"busy_poll", "50us"},
+      {"accept_balance", "off"}, {"cpu_affinity", "0-3,8"},
+      {"v6only", "on"}};
   Scalars scalars = DefaultScalars();
   size_t count = 0;
   for (const Flag& flag : AllFlags()) count += flag.is_scalar();

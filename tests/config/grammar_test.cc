@@ -15,6 +15,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+using ::testing::SizeIs;
 
 SourceText At(std::string_view text) { return SourceText(text, {"f", 1, 1}); }
 
@@ -145,10 +146,40 @@ TEST(GrammarTest, ASettingIsReadAsItsFlagIs) {
                   "unit, such as 5s"));
 }
 
+TEST(GrammarTest, ABooleanMayStandWithoutAValue) {
+  Problems problems;
+  const ListenLine line = ParseListen({"f", 1, 1}, At(":80 v6only name=a"), &problems);
+  EXPECT_THAT(problems.Lines(), IsEmpty());
+  EXPECT_TRUE(WithSettings(DefaultScalars(), line.settings).v6only);
+  EXPECT_THAT(ListenErrors(":80 v6only=on v6only"),
+              ElementsAre("f:1:15: --listen: v6only= is on this line twice; keep one"));
+  EXPECT_THAT(ListenErrors(":80 v6only,on"), SizeIs(1));
+  EXPECT_THAT(
+      ListenErrors(":80 v6only="),
+      ElementsAre("f:1:12: --listen: v6only=: \"\" is neither on nor off; write on or off"));
+}
+
+TEST(GrammarTest, AUnixSocketMayHaveAModeAndAnOwner) {
+  Problems problems;
+  const ListenLine line =
+      ParseListen({"f", 1, 1}, At("unix:/a mode=660 owner=www-data:adm"), &problems);
+  EXPECT_THAT(problems.Lines(), IsEmpty());
+  EXPECT_EQ(line.mode, 0660u);
+  EXPECT_EQ(line.owner, "www-data:adm");
+  EXPECT_THAT(ListenErrors("unix:/a mode=888 owner=:x"),
+              ElementsAre("f:1:14: --listen: \"888\" is not the mode of a socket; write octal "
+                          "digits, such as 0660",
+                          "f:1:24: --listen: \":x\" is not an owner; write USER or USER:GROUP"));
+  EXPECT_THAT(ListenErrors(":80,unix:@a owner=root"),
+              ElementsAre("f:1:1: --listen: owner= is for unix sockets with a path, and there is "
+                          "none; remove it"));
+}
+
 TEST(GrammarTest, AWrongKeyIsToldWhereItBelongs) {
-  EXPECT_THAT(ListenErrors(":80 nmae=web"),
-              ElementsAre("f:1:5: --listen: nmae= is no key of --listen; the keys are addr name "
-                          "upstream, and flags with [L] in --help (did you mean name?)"));
+  EXPECT_THAT(
+      ListenErrors(":80 nmae=web"),
+      ElementsAre("f:1:5: --listen: nmae= is no key of --listen; the keys are addr name "
+                  "upstream mode owner, and flags with [L] in --help (did you mean name?)"));
   EXPECT_THAT(ListenErrors(":80 servers=1.2.3.4:5"),
               ElementsAre("f:1:5: --listen: servers= is no key of --listen; it belongs on "
                           "--upstream"));
@@ -167,7 +198,7 @@ TEST(GrammarTest, AWrongKeyIsToldWhereItBelongs) {
                           "servers name, and flags with [U] in --help"));
   EXPECT_THAT(ListenErrors(":80 idle_timout=8s"),
               ElementsAre("f:1:5: --listen: idle_timout= is no key of --listen; the keys are addr "
-                          "name upstream, and flags with [L] in --help (did you mean "
+                          "name upstream mode owner, and flags with [L] in --help (did you mean "
                           "idle_timeout?)"));
 }
 
@@ -186,12 +217,12 @@ TEST(GrammarTest, ABareWordIsNoKey) {
   EXPECT_THAT(ListenErrors(":80 :81"),
               ElementsAre("f:1:5: --listen: \":81\" is not KEY=VALUE; several addresses are "
                           "separated by commas without blanks, and the keys are addr name "
-                          "upstream, and flags with [L] in --help"));
+                          "upstream mode owner, and flags with [L] in --help"));
   EXPECT_THAT(ListenErrors(":80 name web"),
               ElementsAre("f:1:5: --listen: \"name\" is not KEY=VALUE; write name=NAME",
                           "f:1:10: --listen: \"web\" is not KEY=VALUE; several addresses are "
                           "separated by commas without blanks, and the keys are addr name "
-                          "upstream, and flags with [L] in --help"));
+                          "upstream mode owner, and flags with [L] in --help"));
 }
 
 TEST(GrammarTest, WhatIsMissingIsTold) {
@@ -209,7 +240,7 @@ TEST(GrammarTest, WhatIsMissingIsTold) {
 TEST(GrammarTest, AllThatIsWrongWithALineIsTold) {
   EXPECT_THAT(ListenErrors("addr=:0,:80,::1 name=a/b color=red"),
               ElementsAre("f:1:26: --listen: color= is no key of --listen; the keys are addr name "
-                          "upstream, and flags with [L] in --help",
+                          "upstream mode owner, and flags with [L] in --help",
                           "f:1:6: --listen: \"0\" is not a port; a port is 1 to 65535",
                           "f:1:13: --listen: \"::1\" is IPv6 without brackets; write [::1]:80",
                           "f:1:22: --listen: \"a/b\" is not a name; a name is 1 to 64 of A-Z a-z "

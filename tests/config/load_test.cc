@@ -1,11 +1,14 @@
 #include "config/load.h"
 
+#include <cstdio>
 #include <map>
 #include <string>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "config/source.h"
+#include "config/text.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/config/fake_files.h"
@@ -289,6 +292,31 @@ TEST(LoadTest, ManyListenersAndUpstreamsInAnyOrder) {
   EXPECT_EQ(db[0].settings.sndbuf, 0u);
   EXPECT_EQ(snapshot.upstreams[1].settings.sndbuf, 32u * 1024);
   EXPECT_EQ(snapshot.reserved_descriptors, 16u + 2 * (4 + 2 + 2 * 32));
+}
+
+TEST(LoadTest, TenThousandServersInAThousandUpstreamsLoadAtOnce) {
+  std::string file;
+  for (int i = 0; i < 1000; ++i) {
+    file += Cat("--listen=:", 1000 + i, " upstream=u", i, " idle_timeout=8h\n");
+    file += Cat("--upstream=name=u", i, " connect_timeout=2s servers=10.1.", i / 250, ".", i % 250,
+                ":80\n");
+    for (int j = 1; j < 10; ++j) {
+      file += Cat("--server=upstream=u", i, " name=s", j, " addr=10.", j + 1, ".", i / 250, ".",
+                  i % 250, ":80 sndbuf=64KiB\n");
+    }
+  }
+  SystemFacts facts = Facts();
+  facts.nofile_hard = 1 << 20;
+  const absl::Time start = absl::Now();
+  const LoadResult result = LoadWith({"-c", "a"}, {{"a", file}}, facts);
+  const absl::Duration loaded = absl::Now() - start;
+  const LoadResult dumped = LoadWith({"-c", "a", "-T"}, {{"a", file}}, facts);
+  printf("loaded in %.3f s, printed in %.3f s\n", absl::ToDoubleSeconds(loaded),
+         absl::ToDoubleSeconds(absl::Now() - start - loaded));
+  ASSERT_THAT(result.errors, IsEmpty());
+  EXPECT_EQ(result.snapshot->upstreams[999].servers.size(), 10u);
+  EXPECT_EQ(dumped.action, Action::kDump);
+  EXPECT_LT(loaded, absl::Seconds(10));
 }
 
 TEST(LoadTest, NamesAreUniqueWithinTheirKind) {

@@ -115,6 +115,44 @@ TEST(ValidateTest, TheSameAddressTwiceIsAnError) {
                   "f:1:46: --upstream: unix:/./a is here twice, first at f:1:38; keep one"));
 }
 
+TEST(ValidateTest, Ipv6AloneLeavesIpv4ToOthers) {
+  Problems errors, warnings;
+  Declarations said;
+  said.scalars = DefaultScalars();
+  const auto listen = [&](std::string_view text) {
+    const Place place{"f", static_cast<int>(said.listens.size()) + 1, 1};
+    said.listens.push_back(ParseListen(place, SourceText(text, place), &errors));
+  };
+  listen("[::]:80 v6only");
+  listen("0.0.0.0:80");
+  const Place place{"g", 1, 1};
+  said.upstreams.push_back(ParseUpstream(place, SourceText("1.2.3.4:5", place), &errors));
+  EXPECT_TRUE(Validate(said, SystemFacts(), Strictness::kStart, &errors, &warnings).has_value());
+  listen(":80");
+  Validate(said, SystemFacts(), Strictness::kStart, &errors, &warnings);
+  EXPECT_THAT(errors.Lines(), ElementsAre("f:3:1: --listen: :80 is part of 0.0.0.0:80, first at "
+                                          "f:2:1; keep one"));
+  EXPECT_FALSE(IsLoop(Listening("[::]:80"), Server("127.0.0.1:80"), /*v6only=*/true));
+  EXPECT_TRUE(IsLoop(Listening("[::]:80"), Server("[::1]:80"), /*v6only=*/true));
+}
+
+TEST(ValidateTest, AServerWithoutAPortTakesTheListeners) {
+  EXPECT_THAT(Of(":80-90,1.2.3.4:7", "10.0.0.1,10.0.0.2:+5").errors, IsEmpty());
+  EXPECT_THAT(Of(":80", "127.0.0.1").errors,
+              ElementsAre(HasSubstr("127.0.0.1:80 is our own listener :80")));
+  EXPECT_THAT(Of("10.0.0.1:80-90", "10.0.0.1:+5").errors,
+              ElementsAre(HasSubstr("10.0.0.1:85 is our own listener 10.0.0.1:85")));
+  EXPECT_THAT(Of("127.0.0.1:80-90", "127.0.0.1:+11").errors, IsEmpty());
+  EXPECT_THAT(Of(":80,unix:/a name=x", "10.0.0.1").errors,
+              ElementsAre("f:1:1: --upstream: 10.0.0.1 takes the listener's port, and unix:/a of "
+                          "listener x has none; write one, such as 10.0.0.1:80"));
+  EXPECT_THAT(Of(":65000", "10.0.0.1:+536").errors,
+              ElementsAre("f:1:1: --upstream: 10.0.0.1:+536 is beyond port 65535 for :65000 of "
+                          "listener :65000; write a smaller number"));
+  EXPECT_THAT(Of(":80", "10.0.0.1,10.0.0.1:+0").errors,
+              ElementsAre(HasSubstr("10.0.0.1 is here twice")));
+}
+
 TEST(ValidateTest, AnAddressBesideTheWildcardIsFine) {
   EXPECT_THAT(Of(":80,127.0.0.1:80,:81,unix:/a,unix:@a", "1.2.3.4:5").errors, IsEmpty());
 }

@@ -96,7 +96,7 @@ TEST(AddressTextTest, AWrongAddressIsToldWhatWouldBeRight) {
   EXPECT_EQ(Listen("*:80"), "\"*\" is not an address; write :80 to listen on all addresses");
   EXPECT_EQ(Connect(":80"),
             "\":80\" does not say which server; write its address, such as 127.0.0.1:80");
-  EXPECT_EQ(Connect("1.2.3.4"),
+  EXPECT_EQ(Listen("1.2.3.4"),
             "\"1.2.3.4\" has no port; write it behind a colon, such as 1.2.3.4:80");
   EXPECT_EQ(Listen("1.2.3:80"),
             "\"1.2.3\" is not an IPv4 address; write four numbers of 0 to 255, such as 127.0.0.1");
@@ -104,6 +104,66 @@ TEST(AddressTextTest, AWrongAddressIsToldWhatWouldBeRight) {
             "\"http://1.2.3.4:80\" begins with a scheme; leave out http://");
   EXPECT_EQ(Listen("/run/x"), "\"/run/x\" is not an address; write unix:/run/x");
   EXPECT_EQ(Listen("@x"), "\"@x\" is not an address; write unix:@x");
+}
+
+TEST(AddressTextTest, AServerMayTakeTheListenersPort) {
+  for (const char* text : {"1.2.3.4", "[::1]", "1.2.3.4:+5", "[::1]:+65535"}) {
+    const absl::StatusOr<Address> address = ParseAddress(text, AddressUse::kConnects);
+    ASSERT_TRUE(address.ok()) << text;
+    EXPECT_TRUE(address->relative);
+    EXPECT_EQ(address->ToString(), text);
+  }
+  EXPECT_EQ(ParseAddress("1.2.3.4:+0", AddressUse::kConnects)->ToString(), "1.2.3.4");
+  EXPECT_EQ(ParseAddress("1.2.3.4:+5", AddressUse::kConnects)->port, 5);
+  EXPECT_FALSE(ParseAddress("1.2.3.4:5", AddressUse::kConnects)->relative);
+  EXPECT_EQ(
+      Connect("1.2.3.4:+65536"),
+      "\"+65536\" cannot be added to the listener's port; write + and a number of 0 to 65535");
+  EXPECT_EQ(Connect("1.2.3.4:+"),
+            "\"+\" cannot be added to the listener's port; write + and a number of 0 to 65535");
+  EXPECT_EQ(Listen("1.2.3.4:+5"), "\"+5\" is not a port; a port is 1 to 65535");
+}
+
+std::string Ranges(const std::vector<std::string>& texts) {
+  std::vector<Address> all;
+  for (const std::string& text : texts) {
+    const absl::StatusOr<std::vector<Address>> addresses = ParseListenAddresses(text);
+    if (!addresses.ok()) return Message(addresses.status());
+    all.insert(all.end(), addresses->begin(), addresses->end());
+  }
+  return Cat(all.size(), " ", Join(PrintListenAddresses(all), ","));
+}
+
+TEST(AddressTextTest, AListenerMayHaveARangeOfPorts) {
+  EXPECT_EQ(Ranges({":10000-10100"}), "101 :10000-10100");
+  EXPECT_EQ(Ranges({"1.2.3.4:1-65535"}), "65535 1.2.3.4:1-65535");
+  EXPECT_EQ(Ranges({"[::1]:7-7", ":65533-65535"}), "4 [::1]:7,:65533-65535");
+  EXPECT_EQ(Ranges({":80-81"}), "2 :80,:81");
+  EXPECT_EQ(Ranges({":80", ":81", ":82", "1.2.3.4:83", ":84", "unix:/a:1-3", "unix:/a"}),
+            "7 :80-82,1.2.3.4:83,:84,unix:/a:1-3,unix:/a");
+  EXPECT_EQ(Ranges({":90-80"}),
+            "\"90-80\" is not a range of ports; write the lower one first: 80-90");
+  EXPECT_EQ(Ranges({":0-80"}), "\"0\" is not a port; a port is 1 to 65535");
+  EXPECT_EQ(Ranges({":80-65536"}), "\"65536\" is not a port; a port is 1 to 65535");
+  EXPECT_EQ(Ranges({"::1:80-81"}), "\"::1:80\" is IPv6 without brackets; write [::1]:80");
+}
+
+TEST(ModeTest, AModeIsOctal) {
+  EXPECT_EQ(*ParseMode("0660"), 0660u);
+  EXPECT_EQ(*ParseMode("660"), 0660u);
+  EXPECT_EQ(PrintMode(0604), "0604");
+  for (const char* text : {"", "66", "0668", "01777", "rw-", "0x1ff", "-660", "00660"}) {
+    EXPECT_FALSE(ParseMode(text).ok()) << text;
+  }
+}
+
+TEST(OwnerTest, AnOwnerIsAUserAndPerhapsAGroup) {
+  for (const char* text : {"root", "0", "www-data:adm", "1000:1000"}) {
+    EXPECT_TRUE(CheckOwner(text).ok()) << text;
+  }
+  for (const char* text : {"", ":", "a:", ":b", "a:b:c", "a b"}) {
+    EXPECT_FALSE(CheckOwner(text).ok()) << text;
+  }
 }
 
 TEST(AddressTextTest, Ipv6NeedsItsBrackets) {

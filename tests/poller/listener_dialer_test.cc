@@ -87,6 +87,21 @@ class ListenerDialerTest : public TestPointTest {
 // ---------------------------------------------------------------------------------------------
 // Listening
 
+TEST_F(ListenerDialerTest, TheWildcardOfIpv6TakesIpv4UnlessToldOtherwise) {
+  for (const bool v6only : {false, true}) {
+    Address bound;
+    const int fd =
+        OpenListenSocket(Address::Ipv6({}, 0), {.backlog = 16, .v6only = v6only}, &bound);
+    if (fd == -EAFNOSUPPORT) GTEST_SKIP() << "no IPv6 here";
+    Keep(fd);
+    EXPECT_EQ(Option(fd, IPPROTO_IPV6, IPV6_V6ONLY), v6only);
+    // Beside it the port is free for IPv4, or not.
+    const int other = OpenListenSocket(Address::Ipv4({}, bound.port()), {.backlog = 16}, nullptr);
+    EXPECT_EQ(other >= 0, v6only);
+    if (other >= 0) Keep(other);
+  }
+}
+
 TEST_F(ListenerDialerTest, T54_WhatStaysInTheBacklogIsReportedAgain) {
   Address bound;
   const int fd = Listen(&bound);

@@ -97,6 +97,26 @@ TEST(PlanOfTest, TimesAndLimitsAreTheSnapshots) {
   EXPECT_FALSE(plan.access_log);
 }
 
+TEST(PlanOfTest, AServerMayTakeThePortThatTheClientCameTo) {
+  config::Snapshot snapshot = Simple(":80", "10.0.0.1:+7");
+  const Plan plan = PlanOf(snapshot, {}, {});
+  EXPECT_EQ(TargetOf(plan.upstreams[0].servers[0], plan.listeners[0]).ToString(), "10.0.0.1:87");
+  const Plan fixed = PlanOf(Simple(":80", "10.0.0.1:7"), {}, {});
+  EXPECT_EQ(TargetOf(fixed.upstreams[0].servers[0], fixed.listeners[0]).ToString(), "10.0.0.1:7");
+  EXPECT_TRUE(
+      PlanOf(Simple(":80", "127.0.0.1"), {}, {}).upstreams[0].servers[0].may_connect_to_itself);
+}
+
+TEST(PlanOfTest, AListenerForIpv6AloneIsThatWhateverTheMachineHas) {
+  config::Snapshot snapshot = Simple(":80", "10.0.0.1:7");
+  snapshot.listeners[0].settings.v6only = true;
+  config::SystemFacts facts;
+  facts.ipv6 = false;
+  const Plan plan = PlanOf(snapshot, facts, {});
+  EXPECT_EQ(plan.listeners[0].address.ToString(), "[::]:80");
+  EXPECT_TRUE(plan.listeners[0].v6only);
+}
+
 TEST(PlanOfTest, EachLineHasItsOwnSettings) {
   config::Snapshot snapshot = Simple(":80", "10.0.0.1:80");
   snapshot.listeners.push_back(snapshot.listeners[0]);

@@ -349,6 +349,21 @@ TEST_F(RelayTest, WithoutAPipeBulkIsCopied) {
   EXPECT_EQ(pipes_->high_water(), 0u);
 }
 
+TEST_F(RelayTest, OneThatNeverSplicesIsCopiedThoughThereArePipes) {
+  Begin(TcpPair(), TcpPair());
+  relay_.set_splice(/*always=*/false);
+  Carry(Bytes(4 << 20));
+  EXPECT_EQ(pipes_->high_water(), 0u);
+}
+
+TEST_F(RelayTest, OneThatAlwaysSplicesDoesSoFromTheFirstByte) {
+  Begin(TcpPair(), TcpPair());
+  relay_.set_splice(/*always=*/true);
+  Carry("hello");
+  EXPECT_GT(pipes_->high_water(), 0u);
+  EXPECT_EQ(pipes_->in_use(), 0u);
+}
+
 TEST_F(RelayTest, AnExhaustedPipePoolMeansCopyingAndNoLoss) {
   Begin(TcpPair(), TcpPair(), /*pipe_limit=*/1);
   const auto taken = pipes_->Borrow();
