@@ -14,11 +14,13 @@ namespace {
 // The settings of a line where they differ from those it inherits.
 std::string Settings(std::string_view flag, const Scalars& own, const Scalars& inherited) {
   std::string text;
-  for (const Flag& scalar : AllFlags()) {
-    if ((scalar.places & PlaceOf(flag)) == 0) continue;
-    const std::string value = PrintScalar(scalar, own);
-    if (value == PrintScalar(scalar, inherited)) continue;
-    Append(&text, " ", scalar.name, "=", scalar.list ? value : QuotedIfNeeded(value));
+  for (const absl::Span<const Flag> table : {LineFlags(), AllFlags()}) {
+    for (const Flag& scalar : table) {
+      if ((scalar.places & PlaceOf(flag)) == 0) continue;
+      const std::string value = PrintScalar(scalar, own);
+      if (value == PrintScalar(scalar, inherited)) continue;
+      Append(&text, " ", scalar.name, "=", scalar.list ? value : QuotedIfNeeded(value));
+    }
   }
   return text;
 }

@@ -13,6 +13,10 @@ namespace {
 constexpr std::string_view kAccessLogWords[] = {"off", "stderr"};
 constexpr std::string_view kSpliceWords[] = {"auto", "on", "off"};
 constexpr std::string_view kAcceptBalanceWords[] = {"auto", "off"};
+constexpr std::string_view kBalanceWords[] = {"p2c",         "least_conn", "round_robin", "random",
+                                              "source_hash", "first",      "least_time"};
+constexpr std::string_view kAllDownWords[] = {"auto", "close", "try_all", "hold"};
+constexpr std::string_view kServerStateWords[] = {"ready", "drain", "down"};
 
 constexpr uint64_t kKiB = 1024;
 constexpr uint64_t kGiB = kKiB * kKiB * kKiB;
@@ -68,9 +72,8 @@ const Flag kFlags[] = {
      .value = "ADDR[,ADDR...]",
      .group = Group::kUpstream,
      .reloadable = true,
-     .help =
-         "the servers, taken in turn: IP:PORT, [IPv6]:PORT, IP (the listener's port), IP:+N "
-         "(that and N more), unix:PATH, unix:@NAME; keys may follow: name=NAME connect_timeout=1s"},
+     .help = "the servers: IP:PORT, [IPv6]:PORT, IP (the listener's port), IP:+N "
+             "(that and N more), unix:PATH, unix:@NAME; keys may follow: name=NAME balance=first"},
     {.name = kServer,
      .short_forms = "",
      .field = ListField{},
@@ -79,7 +82,137 @@ const Flag kFlags[] = {
      .group = Group::kUpstream,
      .reloadable = true,
      .help = "one more server of an upstream, with settings of its own; keys may follow: "
-             "upstream=NAME name=NAME connect_timeout=1s"},
+             "upstream=NAME name=NAME weight=2 max_conns=100 backup"},
+    {.name = "balance",
+     .short_forms = "",
+     .field = Word<&Scalars::balance>(kBalanceWords),
+     .default_text = "p2c",
+     .value = "WORD",
+     .group = Group::kUpstream,
+     .places = kOnUpstream,
+     .reloadable = true,
+     .help =
+         "which server is next, by weight: p2c: the one with fewer connections of two drawn; "
+         "least_conn: the one with the fewest of all; round_robin; random; source_hash: always "
+         "the same for a client's address; first: the first with room; least_time: the quickest "
+         "to connect, for its connections"},
+    {.name = "hash_balance_factor",
+     .short_forms = "",
+     .field = PercentField{&Scalars::hash_balance_factor, 101, 10'000, true},
+     .default_text = "off",
+     .value = "PERCENT|off",
+     .group = Group::kUpstream,
+     .places = kOnUpstream,
+     .reloadable = true,
+     .help = "with source_hash, what a server may have of an even share before its clients go to "
+             "others, such as 125%"},
+    {.name = "connect_attempts",
+     .short_forms = "",
+     .field = CountField{&Scalars::connect_attempts, 1, 16},
+     .default_text = "3",
+     .value = "N",
+     .group = Group::kUpstream,
+     .places = kOnUpstream,
+     .reloadable = true,
+     .help = "how often a server is tried for one client, another one each time while there is "
+             "one; the third attempt after about 50ms, and twice as long before each further one"},
+    {.name = "source",
+     .short_forms = "",
+     .field = IpsField{&Scalars::source},
+     .default_text = "off",
+     .value = "IP[,IP...]|off",
+     .group = Group::kUpstream,
+     .places = kOnServers,
+     .list = true,
+     .reloadable = true,
+     .help = "local addresses to connect from, in turn: each has ports of its own for each server; "
+             "off: the kernel chooses"},
+    {.name = "max_conns",
+     .short_forms = "",
+     .field = CountField{&Scalars::max_conns, 1, 10'000'000, true},
+     .default_text = "off",
+     .value = "N|off",
+     .group = Group::kUpstream,
+     .places = kOnServers,
+     .reloadable = true,
+     .help = "connections that one server may have; who comes when all are full waits in a queue"},
+    {.name = "queue_max",
+     .short_forms = "",
+     .field = CountField{&Scalars::queue_max, 1, 1'000'000, true},
+     .default_text = "1024",
+     .value = "N|off",
+     .group = Group::kUpstream,
+     .places = kOnUpstream,
+     .reloadable = true,
+     .help = "clients that may wait for a server of an upstream, served in the order they came; a "
+             "client that leaves is dropped"},
+    {.name = "queue_timeout",
+     .short_forms = "",
+     .field = DurationField{&Scalars::queue_timeout, true},
+     .default_text = "5s",
+     .value = "DURATION|off",
+     .group = Group::kUpstream,
+     .places = kOnUpstream,
+     .reloadable = true,
+     .help = "how long a client may wait there; off: as long as it likes"},
+    {.name = "slow_start",
+     .short_forms = "",
+     .field = DurationField{&Scalars::slow_start, true},
+     .default_text = "off",
+     .value = "DURATION|off",
+     .group = Group::kUpstream,
+     .places = kOnServers,
+     .reloadable = true,
+     .help = "how long a server that was away takes to grow to its weight"},
+    {.name = "panic_threshold",
+     .short_forms = "",
+     .field = PercentField{&Scalars::panic_threshold, 1, 100, true},
+     .default_text = "off",
+     .value = "PERCENT|off",
+     .group = Group::kUpstream,
+     .places = kOnUpstream,
+     .reloadable = true,
+     .help = "if fewer servers of a priority are up, all of them count as up: a few could not bear "
+             "the load of all"},
+    {.name = "all_down",
+     .short_forms = "",
+     .field = Word<&Scalars::all_down>(kAllDownWords),
+     .default_text = "auto",
+     .value = "auto|close|try_all|hold",
+     .group = Group::kUpstream,
+     .places = kOnUpstream,
+     .reloadable = true,
+     .help = "what becomes of a client when no server is up: close: it is reset; try_all: servers "
+             "are tried nevertheless; hold: it waits in the queue; auto: close where servers are "
+             "checked, else try_all"},
+    {.name = "passive_fails",
+     .short_forms = "",
+     .field = CountField{&Scalars::passive_fails, 1, 1'000'000, true},
+     .default_text = "5",
+     .value = "N|off",
+     .group = Group::kUpstream,
+     .places = kOnServers,
+     .reloadable = true,
+     .help = "so many connects that fail in a row eject a server for a time; never the last one "
+             "that is up"},
+    {.name = "ejection_time",
+     .short_forms = "",
+     .field = DurationField{&Scalars::ejection_time},
+     .default_text = "10s",
+     .value = "DURATION",
+     .group = Group::kUpstream,
+     .places = kOnServers,
+     .reloadable = true,
+     .help = "how long the first time; the second time twice as long, and so on up to 5m"},
+    {.name = "max_ejection_percent",
+     .short_forms = "",
+     .field = PercentField{&Scalars::max_ejection_percent, 0, 100},
+     .default_text = "50%",
+     .value = "PERCENT",
+     .group = Group::kUpstream,
+     .places = kOnUpstream,
+     .reloadable = true,
+     .help = "of an upstream's servers, how many may be ejected at a time"},
     {.name = "connect_timeout",
      .short_forms = "",
      .field = DurationField{&Scalars::connect_timeout},
@@ -299,6 +432,65 @@ const Flag kFlags[] = {
      .help = "print this and exit"},
 };
 
+// Keys of one line alone.
+const Flag kLineFlags[] = {
+    {.name = "weight",
+     .short_forms = "",
+     .field = CountField{&Scalars::weight, 0, 256},
+     .default_text = "1",
+     .value = "N",
+     .group = Group::kUpstream,
+     .places = kOnServer,
+     .help = ""},
+    {.name = "priority",
+     .short_forms = "",
+     .field = CountField{&Scalars::priority, 0, 255},
+     .default_text = "0",
+     .value = "N",
+     .group = Group::kUpstream,
+     .places = kOnServer,
+     .help = ""},
+    {.name = "backup",
+     .short_forms = "",
+     .field = BoolField{&Scalars::backup},
+     .default_text = "off",
+     .value = "on|off",
+     .group = Group::kUpstream,
+     .places = kOnServer,
+     .help = ""},
+    {.name = "state",
+     .short_forms = "",
+     .field = Word<&Scalars::state>(kServerStateWords),
+     .default_text = "ready",
+     .value = "ready|drain|down",
+     .group = Group::kUpstream,
+     .places = kOnServer,
+     .help = ""},
+};
+
+absl::Status SetIps(std::string_view text, std::vector<Address>& addresses) {
+  std::vector<Address> read;
+  if (text != "off" && text != "0") {
+    for (const std::string_view piece : Split(text, ',')) {
+      absl::StatusOr<Address> address = ParseIp(piece);
+      if (!address.ok())
+        return absl::InvalidArgumentError(Cat(Message(address.status()), ", or off"));
+      if (std::find(read.begin(), read.end(), *address) != read.end()) {
+        return absl::InvalidArgumentError(Cat(Quoted(piece), " is here twice; keep one"));
+      }
+      read.push_back(*std::move(address));
+    }
+  }
+  addresses = std::move(read);
+  return absl::OkStatus();
+}
+
+std::string PrintIps(const std::vector<Address>& addresses) {
+  std::vector<std::string> texts;
+  for (const Address& address : addresses) texts.push_back(PrintIp(address));
+  return texts.empty() ? "off" : Join(texts, ",");
+}
+
 absl::Status SetCpus(std::string_view text, CpuAffinity& affinity) {
   CpuAffinity read;
   if (text == "auto") {
@@ -355,6 +547,14 @@ bool Flag::is_scalar() const {
 }
 
 absl::Span<const Flag> AllFlags() { return kFlags; }
+
+absl::Span<const Flag> LineFlags() { return kLineFlags; }
+
+const Flag* FindLineFlag(std::string_view name) {
+  const Flag* flag = std::find_if(std::begin(kLineFlags), std::end(kLineFlags),
+                                  [name](const Flag& f) { return f.name == name; });
+  return flag == std::end(kLineFlags) ? nullptr : flag;
+}
 
 absl::Span<const std::string_view> FlagNames() {
   static const std::vector<std::string_view> names = [] {
@@ -427,6 +627,7 @@ Scalars DefaultScalars() {
       // A test reads every default.
       if (flag.is_scalar()) SetScalar(flag, flag.default_text, scalars).IgnoreError();
     }
+    for (const Flag& flag : kLineFlags) SetScalar(flag, flag.default_text, scalars).IgnoreError();
     return scalars;
   }();
   return defaults;
@@ -466,7 +667,26 @@ absl::Status SetScalar(const Flag& flag, std::string_view text, Scalars& scalars
             if (on.ok()) scalars.*field.member = *on;
             return on.status();
           },
-          [&](const CountField& field) { return set_count(field.member, field.least, field.most); },
+          [&](const CountField& field) {
+            if (field.off && (text == "off" || text == "0")) {
+              scalars.*field.member = 0;
+              return absl::OkStatus();
+            }
+            absl::Status status = set_count(field.member, field.least, field.most);
+            if (status.ok() || !field.off) return status;
+            return absl::InvalidArgumentError(Cat(Message(status), ", or off"));
+          },
+          [&](const PercentField& field) {
+            if (field.off && (text == "off" || text == "0")) {
+              scalars.*field.member = 0;
+              return absl::OkStatus();
+            }
+            const absl::StatusOr<uint32_t> percent = ParsePercent(text, field.least, field.most);
+            if (percent.ok()) scalars.*field.member = *percent;
+            if (percent.ok() || !field.off) return percent.status();
+            return absl::InvalidArgumentError(Cat(Message(percent.status()), ", or off"));
+          },
+          [&](const IpsField& field) { return SetIps(text, scalars.*field.member); },
           [&](const AutoCountField& field) {
             if (text != "auto") {
               absl::Status status = set_count(field.member, field.least, field.most);
@@ -500,7 +720,15 @@ std::string PrintScalar(const Flag& flag, const Scalars& scalars) {
           },
           [&](const CpuField& field) { return PrintCpus(scalars.*field.member); },
           [&](const BoolField& field) { return std::string(PrintBool(scalars.*field.member)); },
-          [&](const CountField& field) { return Cat(scalars.*field.member); },
+          [&](const CountField& field) {
+            const uint32_t count = scalars.*field.member;
+            return field.off && count == 0 ? std::string("off") : Cat(count);
+          },
+          [&](const PercentField& field) {
+            const uint32_t percent = scalars.*field.member;
+            return field.off && percent == 0 ? std::string("off") : PrintPercent(percent);
+          },
+          [&](const IpsField& field) { return PrintIps(scalars.*field.member); },
           [&](const AutoCountField& field) {
             const std::optional<uint32_t>& count = scalars.*field.member;
             return count.has_value() ? Cat(*count) : std::string("auto");

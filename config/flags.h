@@ -26,6 +26,17 @@ namespace parkway::config {
 enum class AccessLog : uint8_t { kOff, kStderr };
 enum class Splice : uint8_t { kAuto, kOn, kOff };
 enum class AcceptBalance : uint8_t { kAuto, kOff };
+enum class Balance : uint8_t {
+  kP2c,
+  kLeastConn,
+  kRoundRobin,
+  kRandom,
+  kSourceHash,
+  kFirst,
+  kLeastTime,
+};
+enum class AllDown : uint8_t { kAuto, kClose, kTryAll, kHold };
+enum class ServerState : uint8_t { kReady, kDrain, kDown };
 
 // Which CPUs the workers run on.
 struct CpuAffinity {
@@ -64,6 +75,26 @@ struct Scalars {
   uint64_t notsent_lowat = 0;
   absl::Duration busy_poll;
   std::string congestion;
+
+  // Which server, and how it is reached. Zero is off.
+  Balance balance = Balance::kP2c;
+  uint32_t hash_balance_factor = 0;  // percent
+  uint32_t connect_attempts = 0;
+  std::vector<Address> source;  // without ports
+  uint32_t max_conns = 0;
+  uint32_t queue_max = 0;
+  absl::Duration queue_timeout;
+  absl::Duration slow_start;
+  uint32_t panic_threshold = 0;  // percent
+  AllDown all_down = AllDown::kAuto;
+  uint32_t passive_fails = 0;
+  absl::Duration ejection_time;
+  uint32_t max_ejection_percent = 0;
+  // Of one server: keys of its line alone (LineFlags).
+  uint32_t weight = 0;
+  uint32_t priority = 0;
+  bool backup = false;
+  ServerState state = ServerState::kReady;
 
   bool operator==(const Scalars&) const = default;
 };
@@ -105,6 +136,17 @@ struct CountField {
   uint32_t Scalars::*member;
   uint32_t least;
   uint32_t most;
+  bool off = false;  // zero is off
+};
+struct PercentField {
+  uint32_t Scalars::*member;
+  uint32_t least;
+  uint32_t most;
+  bool off = false;  // zero is off
+};
+// IP addresses with commas between them; "off": none.
+struct IpsField {
+  std::vector<Address> Scalars::*member;
 };
 // "auto" or a count.
 struct AutoCountField {
@@ -135,8 +177,9 @@ struct LoaderField {};
 // --check, --help: what to do instead of running. A boolean.
 struct ActionField {};
 
-using Field = std::variant<DurationField, SizeField, CountField, AutoCountField, KernelNameField,
-                           CpuField, BoolField, WordField, ListField, LoaderField, ActionField>;
+using Field = std::variant<DurationField, SizeField, CountField, PercentField, IpsField,
+                           AutoCountField, KernelNameField, CpuField, BoolField, WordField,
+                           ListField, LoaderField, ActionField>;
 
 // The flags that are no scalar are known to the loader by their names.
 inline constexpr std::string_view kListen = "listen";
@@ -182,6 +225,11 @@ std::string PlacesText(Places places);
 // nullptr if there is none.
 const Flag* FindFlag(std::string_view name);
 const Flag* FindShortFlag(char letter);
+
+// Settings of one line that have no scalar flag, as they would say the same of every line: keys of
+// the lines in Flag::places. Their rows in the README are those of grammar.h.
+absl::Span<const Flag> LineFlags();
+const Flag* FindLineFlag(std::string_view name);
 
 std::string_view GroupName(Group group);
 

@@ -18,11 +18,18 @@ constexpr KeySpec kKeys[] = {
      "the permissions of its unix sockets, whatever the umask"},
     {kListen, "owner", "USER[:GROUP]", false, false, "who runs it",
      "whom its unix sockets belong to"},
-    {kUpstream, "servers", "ADDR[,ADDR...]", true, true, "", "the servers, taken in turn"},
+    {kUpstream, "servers", "ADDR[,ADDR...]", true, true, "", "the servers"},
     {kUpstream, "name", "NAME", false, false, "default", "how listeners and logs call it"},
     {kServer, "addr", "ADDR", true, false, "", "where to connect"},
     {kServer, "upstream", "NAME", false, false, "the only upstream", "which upstream it is one of"},
     {kServer, "name", "NAME", false, false, "the address", "how logs call it"},
+    {kServer, "weight", "N", false, false, "1",
+     "its share of the connections, 0 to 256; 0: no new ones"},
+    {kServer, "priority", "N", false, false, "0",
+     "it gets connections only if no server with a lower number is up; 0 to 255"},
+    {kServer, "backup", "on|off", false, false, "off", "the same as priority=1"},
+    {kServer, "state", "ready|drain|down", false, false, "ready",
+     "drain: no new connections; down: the same, and it is not checked"},
 };
 
 const KeySpec* FindKey(std::string_view flag, std::string_view name) {
@@ -89,7 +96,11 @@ struct KeyValue {
 
 bool FindKeyOrSetting(std::string_view flag, std::string_view name, KeyValue* found) {
   found->key = FindKey(flag, name);
-  if (found->key != nullptr) return true;
+  if (found->key != nullptr) {
+    found->setting = FindLineFlag(name);
+    if (found->setting != nullptr) found->key = nullptr;
+    return true;
+  }
   const Flag* scalar = FindFlag(name);
   if (scalar == nullptr || (scalar->places & PlaceOf(flag)) == 0) return false;
   found->setting = scalar;

@@ -523,6 +523,43 @@ absl::StatusOr<uint64_t> ParseCount(std::string_view text, uint64_t least, uint6
   return count;
 }
 
+absl::StatusOr<uint32_t> ParsePercent(std::string_view text, uint32_t least, uint32_t most) {
+  const std::string range = Cat("write ", least, "% to ", most, "%");
+  if (!text.ends_with('%')) return Wrong(Cat(Quoted(text), " has no % sign"), range);
+  const std::string_view digits = text.substr(0, text.size() - 1);
+  uint64_t percent = 0;
+  if (digits.empty() || !AllDigits(digits))
+    return Wrong(Cat(Quoted(text), " is not a share"), range);
+  if (!ParseNumber(digits, &percent) || percent > most) {
+    return Wrong(Cat(Quoted(text), " is too large"), range);
+  }
+  if (percent < least) return Wrong(Cat(Quoted(text), " is too small"), range);
+  return static_cast<uint32_t>(percent);
+}
+
+std::string PrintPercent(uint32_t percent) { return Cat(percent, "%"); }
+
+absl::StatusOr<Address> ParseIp(std::string_view text) {
+  Address address;
+  if (ParseIpv4(text, &address.ip)) {
+    address.kind = Address::Kind::kIpv4;
+    return address;
+  }
+  if (ParseIpv6(text, &address.ip)) {
+    address.kind = Address::Kind::kIpv6;
+    return address;
+  }
+  return Wrong(Cat(Quoted(text), " is not an IP address"),
+               "write it without a port, as in 10.0.0.1 or 2001:db8::1");
+}
+
+std::string PrintIp(const Address& address) {
+  std::string text = address.ToString();
+  text.resize(text.rfind(':'));
+  if (text.starts_with('[')) return text.substr(1, text.size() - 2);
+  return text;
+}
+
 absl::StatusOr<std::string> ParseKernelName(std::string_view text, size_t most_bytes) {
   if (text == "default") return std::string();
   const bool plain = std::all_of(text.begin(), text.end(), [](char c) {

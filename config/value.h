@@ -88,6 +88,14 @@ std::string PrintSize(uint64_t bytes);
 
 absl::StatusOr<uint64_t> ParseCount(std::string_view text, uint64_t least, uint64_t most);
 
+// "50%".
+absl::StatusOr<uint32_t> ParsePercent(std::string_view text, uint32_t least, uint32_t most);
+std::string PrintPercent(uint32_t percent);
+
+// An IP address without a port, which is 0 then: "10.0.0.1", "2001:db8::1".
+absl::StatusOr<Address> ParseIp(std::string_view text);
+std::string PrintIp(const Address& address);
+
 // A name that the kernel is given as it is: letters, digits, _ and -. "default" is none.
 absl::StatusOr<std::string> ParseKernelName(std::string_view text, size_t most_bytes);
 

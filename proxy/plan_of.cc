@@ -29,6 +29,51 @@ SocketOptions SocketsOf(const config::Scalars& scalars) {
   return options;
 }
 
+ServerState StateOf(config::ServerState state) {
+  switch (state) {
+    case config::ServerState::kReady:
+      break;
+    case config::ServerState::kDrain:
+      return ServerState::kDrain;
+    case config::ServerState::kDown:
+      return ServerState::kDown;
+  }
+  return ServerState::kReady;
+}
+
+Balance BalanceOf(config::Balance balance) {
+  switch (balance) {
+    case config::Balance::kP2c:
+      break;
+    case config::Balance::kLeastConn:
+      return Balance::kLeastConn;
+    case config::Balance::kRoundRobin:
+      return Balance::kRoundRobin;
+    case config::Balance::kRandom:
+      return Balance::kRandom;
+    case config::Balance::kSourceHash:
+      return Balance::kSourceHash;
+    case config::Balance::kFirst:
+      return Balance::kFirst;
+    case config::Balance::kLeastTime:
+      return Balance::kLeastTime;
+  }
+  return Balance::kP2c;
+}
+
+AllDown AllDownOf(config::AllDown all_down) {
+  switch (all_down) {
+    case config::AllDown::kClose:
+      return AllDown::kClose;
+    case config::AllDown::kHold:
+      return AllDown::kHold;
+    case config::AllDown::kAuto:
+    case config::AllDown::kTryAll:
+      break;
+  }
+  return AllDown::kTryAll;
+}
+
 ServerPlan ServerOf(const config::Server& server, const config::SystemFacts& facts,
                     const PortRange& ephemeral) {
   ServerPlan plan;
@@ -38,7 +83,19 @@ ServerPlan ServerOf(const config::Server& server, const config::SystemFacts& fac
   plan.port_is_offset = server.address.relative;
   plan.may_connect_to_itself = plan.local && !server.address.is_unix() &&
                                (server.address.relative || ephemeral.contains(server.address.port));
-  plan.connect_timeout = server.settings.connect_timeout;
+  const config::Scalars& settings = server.settings;
+  plan.connect_timeout = settings.connect_timeout;
+  plan.weight = settings.weight;
+  plan.priority = std::max<uint32_t>(settings.priority, settings.backup ? 1 : 0);
+  plan.max_conns = settings.max_conns;
+  plan.state = StateOf(settings.state);
+  plan.slow_start = settings.slow_start;
+  plan.passive_fails = settings.passive_fails;
+  plan.ejection_time = settings.ejection_time;
+  for (const config::Address& source : settings.source) {
+    Address from = AddressOf(source, facts.ipv6);
+    if (from.family() == plan.address.family()) plan.sources.push_back(from);
+  }
   plan.sockets = SocketsOf(server.settings);
   return plan;
 }
@@ -84,6 +141,15 @@ Plan PlanOf(const config::Snapshot& snapshot, const config::SystemFacts& facts,
   for (const config::Upstream& upstream : snapshot.upstreams) {
     UpstreamPlan& added = plan.upstreams.emplace_back();
     added.name = upstream.name;
+    const config::Scalars& settings = upstream.settings;
+    added.connect_attempts = static_cast<int>(settings.connect_attempts);
+    added.balance = BalanceOf(settings.balance);
+    added.all_down = AllDownOf(settings.all_down);
+    added.hash_balance_percent = settings.hash_balance_factor;
+    added.panic_percent = settings.panic_threshold;
+    added.max_ejection_percent = settings.max_ejection_percent;
+    added.queue_max = settings.queue_max;
+    added.queue_timeout = settings.queue_timeout;
     for (const config::Server& server : upstream.servers) {
       added.servers.push_back(ServerOf(server, facts, ephemeral));
     }

@@ -60,7 +60,7 @@ struct ServerPlan {
   // So many failed connects in a row eject it, for a time that grows each time; 0: never.
   uint32_t passive_fails = 5;
   absl::Duration ejection_time = absl::Seconds(10);
-  // Local addresses to connect from, in turn; empty: as the kernel chooses.
+  // Local addresses of the same family, to connect from in turn; empty: as the kernel chooses.
   std::vector<Address> sources = {};
   // The port of `address` is to be added to that of the listener: see TargetOf.
   bool port_is_offset = false;

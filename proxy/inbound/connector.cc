@@ -56,8 +56,7 @@ Connector::Connector(Scheduler& scheduler, const Plan& plan, const Balancers& ba
       reception_(reception),
       tools_(tools),
       stats_(stats),
-      random_(random),
-      next_source_(static_cast<uint32_t>(random())) {}
+      random_(random) {}
 
 Connector::~Connector() = default;
 
@@ -93,6 +92,11 @@ SessionHost::Progress Connector::TryServers(Session& session, Tried& tried, Hear
       if (choice.kind == Balancer::Choice::Kind::kWait) return JoinQueue(session, tried, heard);
       if (choice.kind == Balancer::Choice::Kind::kNone) break;
       granted = choice.server;
+      // Within connect_timeout the kernel has asked a silent server several times already.
+      if (error == ETIMEDOUT && tried.Contains(granted)) {
+        servers.Release(granted, scheduler_.now());
+        break;
+      }
     }
     const size_t chosen = std::exchange(granted, kNoServer);
     session.server_index = static_cast<uint16_t>(chosen);
@@ -152,27 +156,26 @@ int Connector::AttemptPatiently(Session& session, const ServerPlan& server, cons
   }
 }
 
-// Local addresses in turn; one that has no port left says nothing about the next.
+// From local addresses in turn; one that has no port left says nothing about the next.
 Dial Connector::DialFrom(Session& session, const ServerPlan& server, const Address& to) {
-  Dial dial;
-  bool bound = false;
-  for (size_t i = 0; i < server.sources.size(); ++i) {
-    const Address& from = server.sources[next_source_++ % server.sources.size()];
-    if (from.family() != to.family()) continue;
-    bound = true;
-    dial = DialStart(scheduler_, to, &session, &server.sockets, &from);
-    if (dial.desc != nullptr || dial.error != EADDRNOTAVAIL) return dial;
+  if (server.sources.empty()) {
+    return DialStart(scheduler_, to, &session, &server.sockets);
   }
-  if (bound) return dial;
-  return DialStart(scheduler_, to, &session, &server.sockets);
+  const uint32_t first = balancer(session).NextSource(session.server_index);
+  Dial dial;
+  for (size_t i = 0; i < server.sources.size(); ++i) {
+    const Address& from = server.sources[(first + i) % server.sources.size()];
+    dial = DialStart(scheduler_, to, &session, &server.sockets, &from);
+    if (dial.desc != nullptr || dial.error != EADDRNOTAVAIL) break;
+  }
+  return dial;
 }
 
 int Connector::Attempt(Session& session, const ServerPlan& server, const Heard& heard,
                        MonotonicTime deadline) {
   const ListenerPlan& listener = plan_.listeners[session.listener];
-  const Dial dial = server.port_is_offset
-                        ? DialFrom(session, server, TargetOf(server, listener))
-                        : DialFrom(session, server, server.address);
+  const Dial dial = server.port_is_offset ? DialFrom(session, server, TargetOf(server, listener))
+                                          : DialFrom(session, server, server.address);
   if (dial.desc == nullptr) return dial.error;
   session.set_server(dial.desc);
   // With a header the client's first bytes must not go ahead of it.

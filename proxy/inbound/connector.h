@@ -4,8 +4,8 @@
 //   choose a server -> connect (within connect_timeout) -> connected, or the next server
 //        \-> all are full: in line without a stack, and on from here when its turn has come
 //
-// Another server while there is one; the second attempt at once, those after it after a pause that
-// doubles, for by then it is a server that was tried before, or something is wrong at large.
+// Another server while there is one, then the same ones again, but for one that was silent; the
+// second attempt at once, those after it after a pause that doubles.
 //
 // The client's early bytes are never lost: they stay in the kernel, or, where the server is on
 // this machine, they are read and sent at once (its connect is done before the call returns, which
@@ -113,7 +113,6 @@ class Connector {
   RelayTools& tools_;
   WorkerStats& stats_;
   std::mt19937_64& random_;
-  uint32_t next_source_;
   std::unordered_map<const Session*, Waiting> queued_;
 };
 

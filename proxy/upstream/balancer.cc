@@ -273,6 +273,8 @@ size_t Balancer::PickLowest(const Level& level, const Wanted& wanted, uint32_t* 
 }
 
 size_t Balancer::PickInTurn(Level& level, const Wanted& wanted) {
+  // Who has failed one of these is out of turn; what it takes instead is nobody's turn.
+  if (wanted.tried != nullptr && !wanted.tried->empty()) return PickRandom(level, wanted);
   const size_t round = level.turns.size();
   // Who cannot be chosen loses its turn, and the next one is taken instead: the others keep their
   // shares.

@@ -89,6 +89,9 @@ class Balancer {
   // A connection of `server`, or an attempt at one, is over.
   void Release(size_t server, MonotonicTime now);
 
+  // Counts the attempts at `server`, for what is to be used in turn.
+  uint32_t NextSource(size_t server) { return servers_[server].NextSource(); }
+
   // How an attempt went. Only what says something about the server counts.
   void Connected(size_t server, int64_t took_ns, MonotonicTime now);
   void Failed(size_t server, int error, MonotonicTime now);

@@ -83,6 +83,10 @@ class alignas(64) Server {
     ejected_since_.store(now.ns(), std::memory_order_relaxed);
   }
 
+  // --- Which local address is next ---
+
+  uint32_t NextSource() { return sources_.fetch_add(1, std::memory_order_relaxed); }
+
   // --- How long its connects take ---
 
   void NoteConnectTime(int64_t ns, MonotonicTime now);
@@ -102,6 +106,7 @@ class alignas(64) Server {
   std::atomic<int64_t> back_since_{0};
   std::atomic<int64_t> measured_at_{0};
   std::atomic<uint32_t> connect_us_{0};
+  std::atomic<uint32_t> sources_{0};
 };
 
 static_assert(sizeof(Server) == 64);

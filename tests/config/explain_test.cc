@@ -145,7 +145,18 @@ class Generator {
     if (std::holds_alternative<KernelNameField>(flag.field)) {
       return std::vector<std::string>{"default", "reno", "bbr"}[Draw(3)];
     }
-    if (flag.is_switch()) return std::vector<std::string>{"on", "off", "true", "0"}[Draw(4)];
+    if (std::holds_alternative<IpsField>(flag.field)) {
+      return std::vector<std::string>{"off", "10.0.0.1", "10.0.0.1,2001:DB8::1"}[Draw(3)];
+    }
+    if (const auto* percent = std::get_if<PercentField>(&flag.field)) {
+      if (percent->off && Draw(3) == 0) return "off";
+      return Cat(percent->least + Draw(percent->most - percent->least + 1), "%");
+    }
+    if (const auto* count = std::get_if<CountField>(&flag.field)) {
+      if (count->off && Draw(3) == 0) return "off";
+      return Cat(count->least + Draw(std::min(count->most, 1000u) - count->least + 1));
+    }
+    if (std::holds_alternative<BoolField>(flag.field)) return Draw(2) == 0 ? "on" : "off";
     if (std::holds_alternative<CpuField>(flag.field)) {
       return std::vector<std::string>{"auto", "off", "0,1,2", "8,0-3"}[Draw(4)];
     }
@@ -189,10 +200,12 @@ class Generator {
   // some settings follow in any order.
   std::string Line(std::string_view flag, std::string_view key, const std::string& first,
                    std::vector<std::string> words) {
-    for (const Flag& scalar : AllFlags()) {
-      if ((scalar.places & PlaceOf(flag)) == 0 || Draw(4) != 0) continue;
-      const std::string value = Scalar(scalar);
-      words.push_back(Cat(scalar.name, "=", scalar.list ? value : QuotedIfNeeded(value)));
+    for (const absl::Span<const Flag> table : {AllFlags(), LineFlags()}) {
+      for (const Flag& scalar : table) {
+        if ((scalar.places & PlaceOf(flag)) == 0 || Draw(4) != 0) continue;
+        const std::string value = Scalar(scalar);
+        words.push_back(Cat(scalar.name, "=", scalar.list ? value : QuotedIfNeeded(value)));
+      }
     }
     std::shuffle(words.begin(), words.end(), random_);
     const bool positional = !first.empty() && Draw(2) == 0;
@@ -212,6 +225,9 @@ std::string Shown(const Scalars& scalars) {
   std::string text;
   for (const Flag& flag : AllFlags()) {
     if (flag.is_scalar()) Append(&text, " ", flag.name, "=", PrintScalar(flag, scalars));
+  }
+  for (const Flag& flag : LineFlags()) {
+    Append(&text, " ", flag.name, "=", PrintScalar(flag, scalars));
   }
   return text + "\n";
 }

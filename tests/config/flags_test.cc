@@ -92,17 +92,38 @@ TEST(FlagsTest, DefaultsAreThoseThatWerePromised) {
 }
 
 TEST(FlagsTest, EachScalarIsStoredInAPlaceOfItsOwn) {
-  const std::vector<std::pair<const char*, const char*>> others = {
-      {"threads", "7"},          {"max_connections", "8"},
-      {"backlog", "9"},          {"connect_timeout", "10s"},
-      {"idle_timeout", "11s"},   {"half_close_timeout", "12s"},
-      {"delayed_close", "13s"},  {"drain_timeout", "14s"},
-      {"stats_interval", "15s"}, {"access_log", "off"},
-      {"splice", "on"},          {"rcvbuf", "16KiB"},
-      {"sndbuf", "17KiB"},       {"notsent_lowat", "18KiB"},
-      {"congestion", "reno"},    {"busy_poll", "50us"},
-      {"accept_balance", "off"}, {"cpu_affinity", "0-3,8"},
-      {"v6only", "on"}};
+  const std::vector<std::pair<const char*, const char*>> others = {{"threads", "7"},
+                                                                   {"max_connections", "8"},
+                                                                   {"backlog", "9"},
+                                                                   {"connect_timeout", "10s"},
+                                                                   {"idle_timeout", "11s"},
+                                                                   {"half_close_timeout", "12s"},
+                                                                   {"delayed_close", "13s"},
+                                                                   {"drain_timeout", "14s"},
+                                                                   {"stats_interval", "15s"},
+                                                                   {"access_log", "off"},
+                                                                   {"splice", "on"},
+                                                                   {"rcvbuf", "16KiB"},
+                                                                   {"sndbuf", "17KiB"},
+                                                                   {"notsent_lowat", "18KiB"},
+                                                                   {"congestion", "reno"},
+                                                                   {"busy_poll", "50us"},
+                                                                   {"accept_balance", "off"},
+                                                                   {"cpu_affinity", "0-3,8"},
+                                                                   {"v6only", "on"},
+                                                                   {"balance", "first"},
+                                                                   {"connect_attempts", "4"},
+                                                                   {"source", "10.0.0.1,::1"},
+                                                                   {"max_conns", "20"},
+                                                                   {"queue_max", "21"},
+                                                                   {"queue_timeout", "22s"},
+                                                                   {"slow_start", "23s"},
+                                                                   {"panic_threshold", "24%"},
+                                                                   {"all_down", "hold"},
+                                                                   {"passive_fails", "25"},
+                                                                   {"ejection_time", "26s"},
+                                                                   {"max_ejection_percent", "27%"},
+                                                                   {"hash_balance_factor", "128%"}};
   Scalars scalars = DefaultScalars();
   size_t count = 0;
   for (const Flag& flag : AllFlags()) count += flag.is_scalar();
@@ -112,6 +133,45 @@ TEST(FlagsTest, EachScalarIsStoredInAPlaceOfItsOwn) {
     ASSERT_TRUE(SetScalar(*FindFlag(name), value, scalars).ok()) << name;
   }
   for (const auto& [name, value] : others) EXPECT_EQ(PrintScalar(*FindFlag(name), scalars), value);
+}
+
+TEST(FlagsTest, SettingsOfOneLineHaveARowAmongTheKeysAndNoScalarFlag) {
+  Scalars scalars = DefaultScalars();
+  EXPECT_EQ(scalars.weight, 1u);
+  for (const Flag& flag : LineFlags()) {
+    EXPECT_EQ(FindLineFlag(flag.name), &flag);
+    EXPECT_EQ(FindFlag(flag.name), nullptr) << flag.name;
+    EXPECT_TRUE(flag.is_scalar());
+    EXPECT_EQ(PrintScalar(flag, scalars), flag.default_text);
+    bool has_row = false;
+    for (const KeySpec& key : AllKeys()) {
+      has_row = has_row || (key.name == flag.name && PlaceOf(key.flag) == flag.places &&
+                            key.value == flag.value && key.default_text == flag.default_text);
+    }
+    EXPECT_TRUE(has_row) << flag.name;
+  }
+  for (const auto& [name, value] :
+       {std::pair("weight", "256"), {"priority", "3"}, {"backup", "on"}, {"state", "drain"}}) {
+    EXPECT_TRUE(SetScalar(*FindLineFlag(name), value, scalars).ok());
+    EXPECT_EQ(PrintScalar(*FindLineFlag(name), scalars), value);
+  }
+  EXPECT_FALSE(SetScalar(*FindLineFlag("weight"), "257", scalars).ok());
+}
+
+TEST(FlagsTest, SharesHaveAPercentSignAndSourcesNoPort) {
+  Scalars scalars = DefaultScalars();
+  EXPECT_TRUE(SetScalar(*FindFlag("panic_threshold"), "off", scalars).ok());
+  for (const char* wrong : {"50", "0%", "101%", "%", "-1%", "", "5 %"}) {
+    EXPECT_FALSE(SetScalar(*FindFlag("panic_threshold"), wrong, scalars).ok()) << wrong;
+  }
+  EXPECT_TRUE(SetScalar(*FindFlag("source"), "10.0.0.1,2001:db8::1", scalars).ok());
+  EXPECT_EQ(scalars.source.size(), 2u);
+  EXPECT_EQ(PrintScalar(*FindFlag("source"), scalars), "10.0.0.1,2001:db8::1");
+  for (const char* wrong : {"10.0.0.1:80", "[::1]", "localhost", "10.0.0.1,", "::1,::1"}) {
+    EXPECT_FALSE(SetScalar(*FindFlag("source"), wrong, scalars).ok()) << wrong;
+  }
+  EXPECT_TRUE(SetScalar(*FindFlag("source"), "off", scalars).ok());
+  EXPECT_TRUE(scalars.source.empty());
 }
 
 TEST(FlagsTest, OnlyScalarsAreSettingsOfLines) {

@@ -48,6 +48,49 @@ TEST(PlanOfTest, EachAddressOfAListenerIsListenedOnUnderItsName) {
   EXPECT_TRUE(plan.listeners[1].address.is_unix());
 }
 
+TEST(PlanOfTest, WhatTheKeysSayOfBalancingReachesThePlan) {
+  config::Snapshot snapshot = Simple(":80", "10.0.0.1:80");
+  config::Scalars& upstream = snapshot.upstreams[0].settings;
+  upstream.balance = config::Balance::kLeastTime;
+  upstream.all_down = config::AllDown::kHold;
+  upstream.hash_balance_factor = 125;
+  upstream.panic_threshold = 30;
+  upstream.max_ejection_percent = 40;
+  upstream.queue_max = 5;
+  upstream.queue_timeout = absl::Seconds(6);
+  upstream.connect_attempts = 7;
+  config::Scalars& server = snapshot.upstreams[0].servers[0].settings;
+  server.weight = 8;
+  server.priority = 0;
+  server.backup = true;
+  server.max_conns = 9;
+  server.state = config::ServerState::kDrain;
+  server.slow_start = absl::Seconds(10);
+  server.passive_fails = 11;
+  server.ejection_time = absl::Seconds(12);
+  server.source = {*config::ParseIp("::1"), *config::ParseIp("10.9.9.9")};
+  const Plan plan = PlanOf(snapshot, {}, {});
+  const UpstreamPlan& app = plan.upstreams[0];
+  EXPECT_EQ(app.balance, Balance::kLeastTime);
+  EXPECT_EQ(app.all_down, AllDown::kHold);
+  EXPECT_EQ(app.hash_balance_percent, 125u);
+  EXPECT_EQ(app.panic_percent, 30u);
+  EXPECT_EQ(app.max_ejection_percent, 40u);
+  EXPECT_EQ(app.queue_max, 5u);
+  EXPECT_EQ(app.queue_timeout, absl::Seconds(6));
+  EXPECT_EQ(app.connect_attempts, 7);
+  const ServerPlan& one = app.servers[0];
+  EXPECT_EQ(one.weight, 8u);
+  EXPECT_EQ(one.priority, 1u);
+  EXPECT_EQ(one.max_conns, 9u);
+  EXPECT_EQ(one.state, ServerState::kDrain);
+  EXPECT_EQ(one.slow_start, absl::Seconds(10));
+  EXPECT_EQ(one.passive_fails, 11u);
+  EXPECT_EQ(one.ejection_time, absl::Seconds(12));
+  ASSERT_EQ(one.sources.size(), 1u) << "those of the server's family";
+  EXPECT_EQ(one.sources[0].ToString(), "10.9.9.9:0");
+}
+
 TEST(PlanOfTest, AServerIsLocalIfItIsReachedWithoutLeavingTheMachine) {
   config::SystemFacts facts;
   facts.own_addresses = {Of("192.0.2.7:1")};
