@@ -11,6 +11,19 @@
 namespace parkway::config {
 namespace {
 
+// A scalar's value as a line of a file says it.
+std::string ScalarValue(const std::string& value) {
+  const bool plain = !value.empty() && value.front() != '"' && !IsBlank(value.front()) &&
+                     !IsBlank(value.back()) && value.back() != '\\';
+  if (plain) return value;
+  std::string quoted = "\"";
+  for (const char c : value) {
+    if (c == '"' || c == '\\') quoted += '\\';
+    quoted += c;
+  }
+  return quoted + "\"";
+}
+
 // The settings of a line where they differ from those it inherits.
 std::string Settings(std::string_view flag, const Scalars& own, const Scalars& inherited) {
   std::string text;
@@ -33,7 +46,7 @@ std::string Dump(const Snapshot& snapshot) {
     if (!flag.is_scalar()) continue;
     const std::string value = PrintScalar(flag, snapshot.scalars);
     if (value != PrintScalar(flag, DefaultScalars())) {
-      scalars.push_back(Cat("--", flag.name, "=", value, "\n"));
+      scalars.push_back(Cat("--", flag.name, "=", ScalarValue(value), "\n"));
     }
   }
   std::sort(scalars.begin(), scalars.end());
@@ -74,6 +87,57 @@ std::string Dump(const Snapshot& snapshot) {
     Append(&text, Settings(kUpstream, upstream.settings, snapshot.scalars), "\n");
   }
   for (const auto& [number, line] : server_lines) text += line;
+  return text;
+}
+
+std::string ExplainLimits(const Snapshot& snapshot, const SystemFacts& facts) {
+  const auto is_auto = [](const auto& set) { return set.has_value() ? "" : " (auto)"; };
+  std::string text;
+  Append(&text, "workers: ", snapshot.threads, is_auto(snapshot.scalars.threads), ", for ",
+         facts.cpus, facts.cpus == 1 ? " CPU\n" : " CPUs\n");
+
+  size_t addresses = 0;
+  for (const Listener& listener : snapshot.listeners) addresses += listener.addresses.size();
+  const uint64_t connections = snapshot.max_connections;
+  Append(&text, "connections: at most ", connections, is_auto(snapshot.scalars.max_connections),
+         "\n");
+  Append(&text, "descriptors: ", snapshot.nofile, " allowed; ",
+         connections * kDescriptorsPerConnection, " for connections, ",
+         snapshot.reserved_descriptors, " reserved, with ", addresses,
+         addresses == 1 ? " listening address" : " listening addresses", " and ",
+         snapshot.pipes_per_worker, " pipes for each worker\n");
+
+  const uint64_t bytes = connections * kBytesPerIdleConnection;
+  Append(&text, "memory: ", (bytes + (1 << 20) - 1) >> 20, "MiB for as many idle connections, at ",
+         kBytesPerIdleConnection, " bytes each, and what the kernel takes for their sockets");
+  if (facts.memory_bytes != 0) {
+    Append(&text, "; the cgroup allows ", facts.memory_bytes >> 20, "MiB");
+  }
+  text += '\n';
+
+  if (facts.last_local_port != 0) {
+    const uint64_t ports = uint64_t{facts.last_local_port} - facts.first_local_port + 1;
+    Append(&text, "local ports: ", facts.first_local_port, "-", facts.last_local_port,
+           " (net.ipv4.ip_local_port_range), ", ports, " connections to each server\n");
+    for (const Upstream& upstream : snapshot.upstreams) {
+      uint64_t servers = 0;
+      for (const Server& server : upstream.servers) servers += !server.address.is_unix();
+      if (servers == 0) continue;
+      Append(&text, "  upstream ", upstream.name, ": ", servers * ports, "\n");
+    }
+  }
+
+  for (const Listener& listener : snapshot.listeners) {
+    const uint32_t backlog = listener.settings.backlog;
+    const uint32_t most = facts.somaxconn == 0 ? backlog : facts.somaxconn;
+    Append(&text, "backlog of ", listener.name, ": ", std::min(backlog, most));
+    if (backlog > most) Append(&text, ", not ", backlog, " (net.core.somaxconn)");
+    text += '\n';
+  }
+  if (facts.most_tracked_connections != 0) {
+    Append(&text, "conntrack: ", facts.most_tracked_connections,
+           " connections; each through the proxy is two\n");
+  }
   return text;
 }
 

@@ -8,6 +8,7 @@
 #ifndef CONFIG_EXPLAIN_H_
 #define CONFIG_EXPLAIN_H_
 
+#include <cstdint>
 #include <string>
 
 #include "config/snapshot.h"
@@ -15,6 +16,12 @@
 namespace parkway::config {
 
 std::string Dump(const Snapshot& snapshot);
+
+// What follows from a configuration and a machine, for people, in lines.
+std::string ExplainLimits(const Snapshot& snapshot, const SystemFacts& facts);
+
+// What an idle connection costs the process; the kernel's two sockets come on top.
+inline constexpr uint64_t kBytesPerIdleConnection = 512;
 
 }  // namespace parkway::config
 

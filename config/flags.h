@@ -172,7 +172,8 @@ struct WordField {
 };
 // --listen, --upstream, --server: each line adds one; see grammar.h.
 struct ListField {};
-// Directs the loading itself (--flagfile=FILES, --undefok=NAMES): no value of the configuration.
+// Directs the loading itself (--flagfile=FILES, --undefok=NAMES, --nofile=N): no value of the
+// configuration.
 struct LoaderField {};
 // --check, --help: what to do instead of running. A boolean.
 struct ActionField {};
@@ -190,6 +191,8 @@ inline constexpr std::string_view kFromenv = "fromenv";
 inline constexpr std::string_view kTryfromenv = "tryfromenv";
 inline constexpr std::string_view kUndefok = "undefok";
 inline constexpr std::string_view kCheck = "check";
+inline constexpr std::string_view kExplain = "explain";
+inline constexpr std::string_view kNofile = "nofile";
 inline constexpr std::string_view kDumpConfig = "dump_config";
 inline constexpr std::string_view kHelp = "help";
 inline constexpr std::string_view kVersion = "version";

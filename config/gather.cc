@@ -37,8 +37,16 @@ class Gatherer {
     for (const Item& item : items_) {
       if (item.flag->is_action()) TakeAction(item);
       if (item.flag->name == kUndefok) AddMayBeUnknown(item.value.value_or(""));
+      if (item.flag->name == kNofile) TakeNofile(item);
     }
+    // What is explained was checked.
+    if (result_.wants(kExplain)) result_.actions.insert(kCheck);
     if (result_.wants(kHelp) || result_.wants(kVersion)) return std::move(result_);
+    if (result_.nofile.has_value() && !result_.wants(kCheck)) {
+      Wrong({std::string(kCommandLine), 0, 0}, kNofile,
+            "it is for --check only; raise the limit of open files itself, as with ulimit -n or "
+            "LimitNOFILE=");
+    }
 
     for (const Item& item : items_) {
       if (item.flag->name != kFlagfile) continue;
@@ -216,6 +224,15 @@ class Gatherer {
       result_.actions.insert(item.flag->name);
     } else {
       result_.actions.erase(item.flag->name);
+    }
+  }
+
+  void TakeNofile(const Item& item) {
+    const absl::StatusOr<uint64_t> count = ParseCount(*item.value, 1, uint64_t{1} << 30);
+    if (count.ok()) {
+      result_.nofile = *count;
+    } else {
+      Wrong(item.place, kNofile, Message(count.status()));
     }
   }
 

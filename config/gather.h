@@ -9,6 +9,7 @@
 #ifndef CONFIG_GATHER_H_
 #define CONFIG_GATHER_H_
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <set>
@@ -36,6 +37,7 @@ struct Gathered {
   std::vector<ListLine> lists;               // in order
   std::set<std::string_view> actions;        // "check", ...
   std::vector<std::string> may_be_unknown;   // --undefok
+  std::optional<uint64_t> nofile;            // --nofile
   Problems errors;
   Problems warnings;
 

@@ -24,6 +24,7 @@ LoadResult Load(absl::Span<const std::string> arguments, const SystemFacts& fact
   Declarations said;
   said.scalars = gathered.scalars;
   said.set_at = std::move(gathered.set_at);
+  said.nofile = gathered.nofile;
   for (const ListLine& line : gathered.lists) {
     if (line.flag->name == kListen) {
       said.listens.push_back(ParseListen(line.place, line.value, &gathered.errors));
@@ -53,7 +54,8 @@ LoadResult Load(absl::Span<const std::string> arguments, const SystemFacts& fact
   result.action = dumps ? Action::kDump : looks ? Action::kCheck : Action::kRun;
   result.exit_code = 0;
   if (dumps) result.text = Dump(*snapshot);
-  if (result.action == Action::kCheck) result.text = "the configuration is valid\n";
+  if (gathered.wants(kExplain)) result.text += ExplainLimits(*snapshot, facts);
+  if (result.action == Action::kCheck) result.text += "the configuration is valid\n";
   result.snapshot = std::move(snapshot);
   return result;
 }

@@ -25,6 +25,16 @@ struct SystemFacts {
   // The hard limit of open files, to which the soft one is raised.
   uint64_t nofile_hard = 4096;
   bool ipv6 = true;
+  // Those CPUs by number; empty: not known.
+  std::vector<uint32_t> cpu_list = {};
+  // 0: not known, or no limit.
+  uint32_t somaxconn = 0;
+  uint16_t first_local_port = 0;  // those that connect() draws from
+  uint16_t last_local_port = 0;
+  uint64_t most_tracked_connections = 0;  // by conntrack
+  uint64_t memory_bytes = 0;              // of the cgroup
+  // Whether there is this USER or USER:GROUP; empty: not known.
+  std::function<bool(const std::string& owner)> owner_exists = nullptr;
   // IP addresses of the machine's interfaces; the port is not looked at.
   std::vector<Address> own_addresses;
   // getenv, for --fromenv; nothing is set if it is empty.
@@ -62,6 +72,7 @@ struct Snapshot {
   std::vector<Upstream> upstreams;
 
   // Computed.
+  uint64_t nofile = 0;  // the limit of open files that the rest is computed from
   uint32_t threads = 1;
   uint32_t max_connections = 1;       // of the process; each needs two descriptors
   uint32_t pipes_per_worker = 0;      // for splice; 0: too few descriptors, or splice is off

@@ -81,7 +81,8 @@ class Validator {
         facts_(facts),
         errors_(*errors),
         warnings_(*warnings),
-        machine_(strictness == Strictness::kStart ? *errors : *warnings) {}
+        machine_(strictness == Strictness::kStart ? *errors : *warnings),
+        descriptors_(said.nofile.has_value() ? *errors : machine_) {}
 
   std::optional<Snapshot> Run() {
     snapshot_.scalars = said_.scalars;
@@ -94,6 +95,7 @@ class Validator {
     CheckServers();
     CheckLoops();
     WarnOfMissingIpv6();
+    WarnOfThisMachine();
     ComputeLimits();
     if (!errors_.empty()) return std::nullopt;
     return std::move(snapshot_);
@@ -403,8 +405,46 @@ class Validator {
     }
   }
 
+  // What works elsewhere, and here in part or not at all.
+  void WarnOfThisMachine() {
+    const uint32_t usual = DefaultScalars().backlog;
+    const auto warn_of_backlog = [&](const Place& place, std::string_view flag, uint32_t backlog) {
+      if (facts_.somaxconn == 0 || backlog <= facts_.somaxconn || backlog == usual) return;
+      warnings_.Add(place, flag,
+                    Cat("a backlog of ", backlog, " is more than the kernel's limit; it will be ",
+                        facts_.somaxconn, ", or raise net.core.somaxconn"));
+    };
+    if (const auto set = said_.set_at.find("backlog"); set != said_.set_at.end()) {
+      warn_of_backlog(set->second, "backlog", said_.scalars.backlog);
+    }
+    for (size_t i = 0; i < said_.listens.size(); ++i) {
+      const ListenLine& line = said_.listens[i];
+      const Listener& listener = snapshot_.listeners[i];
+      if (listener.settings.backlog != said_.scalars.backlog) {
+        warn_of_backlog(line.place, kListen, listener.settings.backlog);
+      }
+      // At a start binding tells.
+      if (!listener.owner.empty() && facts_.owner_exists != nullptr && &machine_ == &warnings_ &&
+          !facts_.owner_exists(listener.owner)) {
+        warnings_.Add(
+            line.place, kListen,
+            Cat("owner=", listener.owner, ": there is no such user or group on this machine"));
+      }
+    }
+    if (&machine_ != &warnings_ || facts_.cpu_list.empty()) return;
+    for (const uint32_t cpu : said_.scalars.cpu_affinity.cpus) {
+      if (std::count(facts_.cpu_list.begin(), facts_.cpu_list.end(), cpu) != 0) continue;
+      const auto set = said_.set_at.find("cpu_affinity");
+      warnings_.Add(set == said_.set_at.end() ? Place() : set->second, "cpu_affinity",
+                    Cat("CPU ", cpu, " is none that may be used on this machine; those are ",
+                        PrintCpuList(facts_.cpu_list)));
+    }
+  }
+
   void ComputeLimits() {
     const Scalars& scalars = said_.scalars;
+    const uint64_t nofile = said_.nofile.value_or(facts_.nofile_hard);
+    snapshot_.nofile = nofile;
     snapshot_.threads =
         scalars.threads.value_or(std::clamp<uint32_t>(facts_.cpus, 1, kMostThreads));
     size_t addresses = 0;
@@ -412,12 +452,12 @@ class Validator {
     const bool splice =
         std::any_of(snapshot_.listeners.begin(), snapshot_.listeners.end(),
                     [](const Listener& l) { return l.settings.splice != Splice::kOff; });
-    snapshot_.pipes_per_worker = splice ? PipesPerWorker(snapshot_.threads, facts_.nofile_hard) : 0;
+    snapshot_.pipes_per_worker = splice ? PipesPerWorker(snapshot_.threads, nofile) : 0;
     const uint64_t reserved =
         ReservedDescriptors(snapshot_.threads, addresses, snapshot_.pipes_per_worker);
     snapshot_.reserved_descriptors = reserved;
 
-    const uint64_t left = facts_.nofile_hard > reserved ? facts_.nofile_hard - reserved : 0;
+    const uint64_t left = nofile > reserved ? nofile - reserved : 0;
     // One at least: a process that serves nobody helps nobody, and accepting pauses by itself.
     const uint64_t fit =
         std::clamp<uint64_t>(left / kDescriptorsPerConnection, 1, kMostConnections);
@@ -426,11 +466,10 @@ class Validator {
     const uint64_t needed =
         uint64_t{snapshot_.max_connections} * kDescriptorsPerConnection + reserved;
     const auto place = said_.set_at.find("max_connections");
-    machine_.Add(
-        place == said_.set_at.end() ? Place() : place->second, "max_connections",
-        Cat(snapshot_.max_connections, " connections need ", needed,
-            " descriptors with all others, and the hard limit is ", facts_.nofile_hard, "; ", fit,
-            " would fit, or raise the limit of open files (nofile) to ", needed));
+    descriptors_.Add(place == said_.set_at.end() ? Place() : place->second, "max_connections",
+                     Cat(snapshot_.max_connections, " connections need ", needed,
+                         " descriptors with all others, and the hard limit is ", nofile, "; ", fit,
+                         " would fit, or raise the limit of open files (nofile) to ", needed));
   }
 
   const Declarations& said_;
@@ -438,6 +477,7 @@ class Validator {
   Problems& errors_;
   Problems& warnings_;
   Problems& machine_;                                    // for what depends on the machine
+  Problems& descriptors_;                                // the same of the limit of open files
   std::unordered_map<std::string, size_t> by_name_;      // index in snapshot_.upstreams
   std::vector<std::vector<ServerPlace>> server_places_;  // as in snapshot_.upstreams
   Snapshot snapshot_;

@@ -18,6 +18,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
+#include "proxy/system/owner.h"
 
 namespace parkway {
 
@@ -31,6 +32,13 @@ std::string ReadFile(const std::string& path) {
   std::ostringstream bytes;
   bytes << file.rdbuf();
   return bytes.str();
+}
+
+// 0: there is no such file, or no number in it.
+template <typename Number>
+Number NumberIn(const std::string& path) {
+  Number number = 0;
+  return absl::SimpleAtoi(ReadFile(path), &number) ? number : 0;
 }
 
 // Those of our affinity mask; empty if the kernel does not say.
@@ -160,6 +168,14 @@ config::SystemFacts FindSystemFacts() {
   if (getrlimit(RLIMIT_NOFILE, &limit) == 0) facts.nofile_hard = limit.rlim_max;
   facts.ipv6 = HasIpv6();
   facts.own_addresses = InterfaceAddresses();
+  facts.cpu_list = CpusOfMask();
+  facts.somaxconn = NumberIn<uint32_t>("/proc/sys/net/core/somaxconn");
+  const PortRange ports = EphemeralPorts();
+  facts.first_local_port = ports.first;
+  facts.last_local_port = ports.last;
+  facts.most_tracked_connections = NumberIn<uint64_t>("/proc/sys/net/netfilter/nf_conntrack_max");
+  facts.memory_bytes = NumberIn<uint64_t>("/sys/fs/cgroup/memory.max");
+  facts.owner_exists = [](const std::string& owner) { return FindOwner(owner).has_value(); };
   facts.environment = [](const std::string& name) -> std::optional<std::string> {
     const char* value = getenv(name.c_str());
     if (value == nullptr) return std::nullopt;

@@ -108,6 +108,16 @@ class Flags(unittest.TestCase):
         self.assertEqual((0, "the configuration is valid\n", ""),
                          (result.returncode, result.stdout, result.stderr))
 
+    def test_explain_says_what_follows_for_the_limit_that_is_given(self):
+        result = parkway(*GOOD, "-t", "--explain", "--nofile=20000", "--threads=1")
+        self.assertEqual((0, ""), (result.returncode, result.stderr))
+        self.assertIn("descriptors: 20000 allowed", result.stdout)
+        self.assertRegex(result.stdout, r"local ports: \d+-\d+ ")
+        self.assertTrue(result.stdout.endswith("the configuration is valid\n"))
+        result = parkway(*GOOD, "-t", "--nofile=20000", "--max_connections=20000")
+        self.assertEqual(1, result.returncode)
+        self.assertIn("the hard limit is 20000", result.stderr)
+
     def test_a_scalar_of_a_file_that_the_command_line_sets_is_a_warning(self):
         self.write("a", b"--threads=2\n")
         result = parkway(*GOOD, "--check", "-c", "a", "--threads=3", cwd=self.folder)

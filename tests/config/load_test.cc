@@ -19,6 +19,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::SizeIs;
 using ::testing::StartsWith;
 
 using Arguments = std::vector<std::string>;
@@ -555,6 +556,80 @@ TEST(LoadTest, TooManyConnectionsNameTheNumberThatWouldDo) {
   EXPECT_EQ(check.exit_code, 0);
   EXPECT_THAT(check.warnings, ElementsAre(line));
   EXPECT_THAT(LoadMore({"--max_connections=1973"}).errors, IsEmpty());
+}
+
+TEST(LoadTest, TheLimitOfAnotherMachineMayBeGiven) {
+  const LoadResult refused = LoadMore({"--max_connections=20000", "-t", "--nofile=8192"});
+  EXPECT_EQ(refused.exit_code, kExitCheckFailed);
+  EXPECT_THAT(refused.errors,
+              ElementsAre(HasSubstr("20000 connections need 40150 descriptors with all others, and "
+                                    "the hard limit is 8192; 4021 would fit")));
+  EXPECT_EQ(LoadMore({"--max_connections=20000", "-t", "--nofile=40150"}).action, Action::kCheck);
+  EXPECT_THAT(ErrorsOf(LoadMore({"--nofile=8192"})),
+              ElementsAre("command line: --nofile: it is for --check only; raise the limit of open "
+                          "files itself, as with ulimit -n or LimitNOFILE="));
+  EXPECT_THAT(LoadMore({"-t", "--nofile=many"}).errors,
+              ElementsAre(HasSubstr("--nofile: \"many\" is not a number")));
+  EXPECT_THAT(ErrorsOf(LoadFile("--nofile=7\n--explain\n")), SizeIs(2));
+}
+
+TEST(LoadTest, ExplainSaysWhatFollows) {
+  SystemFacts facts = Facts();
+  const Arguments arguments = {"--listen=:8080,:8081 name=web backlog=5000",
+                               "--upstream=127.0.0.1:9000,127.0.0.1:9001,unix:/x", "--explain"};
+  EXPECT_EQ(
+      LoadWith(arguments, {}, facts).text,
+      "workers: 2 (auto), for 2 CPUs\n"
+      "connections: at most 1972 (auto)\n"
+      "descriptors: 4096 allowed; 3944 for connections, 152 reserved, with 2 listening "
+      "addresses and 32 pipes for each worker\n"
+      "memory: 1MiB for as many idle connections, at 512 bytes each, and what the kernel takes "
+      "for their sockets\n"
+      "backlog of web: 5000\n"
+      "the configuration is valid\n");
+  facts.first_local_port = 32768;
+  facts.last_local_port = 60999;
+  facts.somaxconn = 128;
+  facts.memory_bytes = 1 << 30;
+  facts.most_tracked_connections = 65536;
+  Arguments more = arguments;
+  more.insert(more.end(), {"--nofile=100000", "--max_connections=40000", "--threads=1", "-t"});
+  const LoadResult result = LoadWith(more, {}, facts);
+  EXPECT_EQ(result.action, Action::kCheck);
+  EXPECT_EQ(result.text,
+            "workers: 1, for 2 CPUs\n"
+            "connections: at most 40000\n"
+            "descriptors: 100000 allowed; 80000 for connections, 84 reserved, with 2 listening "
+            "addresses and 32 pipes for each worker\n"
+            "memory: 20MiB for as many idle connections, at 512 bytes each, and what the kernel "
+            "takes for their sockets; the cgroup allows 1024MiB\n"
+            "local ports: 32768-60999 (net.ipv4.ip_local_port_range), 28232 connections to each "
+            "server\n"
+            "  upstream default: 56464\n"
+            "backlog of web: 128, not 5000 (net.core.somaxconn)\n"
+            "conntrack: 65536 connections; each through the proxy is two\n"
+            "the configuration is valid\n");
+  EXPECT_THAT(result.warnings,
+              ElementsAre("command line: --listen: a backlog of 5000 is more than the kernel's "
+                          "limit; it will be 128, or raise net.core.somaxconn"));
+}
+
+TEST(LoadTest, WhatThisMachineLacksIsAWarningOfACheck) {
+  SystemFacts facts = Facts();
+  facts.cpu_list = {0, 1};
+  facts.somaxconn = 128;
+  facts.owner_exists = [](const std::string& owner) { return owner == "root"; };
+  const std::map<std::string, std::string> files = {
+      {"a",
+       "--listen=unix:/a owner=root\n--listen=unix:/b owner=www\n--upstream=1.2.3.4:5\n"
+       "--cpu_affinity=1-2\n"}};
+  EXPECT_THAT(LoadWith({"-c", "a", "-t"}, files, facts).warnings,
+              ElementsAre("a:2:1: --listen: owner=www: there is no such user or group on this "
+                          "machine",
+                          "a:4:1: --cpu_affinity: CPU 2 is none that may be used on this machine; "
+                          "those are 0-1"));
+  EXPECT_THAT(LoadWith({"-c", "a"}, files, facts).warnings, IsEmpty());
+  EXPECT_THAT(LoadMore({"--backlog=129", "--backlog=127"}).warnings, IsEmpty());
 }
 
 TEST(LoadTest, ALoopByAnAddressOfThisMachineIsAnErrorAtStartOnly) {
