@@ -10,6 +10,7 @@
 #include "poller/check.h"
 #include "poller/dialer.h"
 #include "poller/kernel.h"
+#include "poller/pipe_pool.h"
 #include "poller/socket.h"
 #include "proxy/inbound/proxy_protocol.h"
 
@@ -20,13 +21,17 @@ namespace {
 // Between two tries of what no event will announce: a full backlog of a unix listener, a
 // descriptor that somebody may close.
 constexpr int64_t kRetryPauseNs = 5'000'000;
+constexpr int64_t kNoDescriptorPauseNs = 250'000'000;
 
 // Before the third attempt and those after it.
 constexpr int64_t kFirstBackoffNs = 50'000'000;
 constexpr int64_t kLongestBackoffNs = 5'000'000'000;
 constexpr int kMostDoublings = 16;
 
-bool WorthAPause(int error) { return error == EAGAIN; }
+bool OutOfDescriptors(int error) { return error == EMFILE || error == ENFILE; }
+
+// Nothing will tell when it has become otherwise.
+bool WorthAPause(int error) { return error == EAGAIN || OutOfDescriptors(error); }
 
 }  // namespace
 
@@ -116,12 +121,6 @@ SessionHost::Progress Connector::TryServers(Session& session, Tried& tried, Hear
     servers.Release(chosen, now);
     tried.Add(chosen);
     stats_.connect_failures.Add(1);
-    if (error == EMFILE || error == ENFILE) {
-      rlimit descriptors;
-      if (kernel::GetDescriptorLimit(&descriptors) == 0) {
-        limit_.FitToDescriptors(descriptors.rlim_cur);
-      }
-    }
   }
   if (!session.ended()) {
     session.FailConnect(error == 0 ? CloseCause::kNoServer : CauseOf(error));
@@ -147,13 +146,22 @@ int Connector::AttemptPatiently(Session& session, const ServerPlan& server, cons
   for (;;) {
     const int error = Attempt(session, server, heard, deadline);
     if (session.ended() || !WorthAPause(error)) return error;
+    if (OutOfDescriptors(error)) MakeRoom();
     if (!session.client().registered() && scheduler_.netpoll().Register(session.client()) != 0) {
       return ENOBUFS;
     }
-    static_cast<void>(scheduler_.SleepUntil(scheduler_.now().PlusNs(kRetryPauseNs)));
+    const int64_t pause = OutOfDescriptors(error) ? kNoDescriptorPauseNs : kRetryPauseNs;
+    static_cast<void>(scheduler_.SleepUntil(scheduler_.now().PlusNs(pause)));
     if (session.ended()) return ECANCELED;
-    if (scheduler_.now() >= deadline) return ETIMEDOUT;
+    if (scheduler_.now() >= deadline) return error == EAGAIN ? ETIMEDOUT : error;
   }
+}
+
+// Fewer connections than descriptors were there for, and no pipe that lies idle.
+void Connector::MakeRoom() {
+  rlimit descriptors;
+  if (kernel::GetDescriptorLimit(&descriptors) == 0) limit_.FitToDescriptors(descriptors.rlim_cur);
+  if (tools_.pipes != nullptr) tools_.pipes->DropIdle();
 }
 
 // From local addresses in turn; one that has no port left says nothing about the next.

@@ -86,6 +86,7 @@ class Connector {
   // Before attempt number `attempt`. 0, or the errno that ends it.
   int Pause(Session& session, int attempt);
   int AttemptPatiently(Session& session, const ServerPlan& server, const Heard& heard);
+  void MakeRoom();
   Dial DialFrom(Session& session, const ServerPlan& server, const Address& to);
   Balancer& balancer(const Session& session) { return *balancers_[session.upstream]; }
 

@@ -48,7 +48,9 @@ class ConnectionLimit {
   // The process ran out of descriptors though its limit is `soft`: fewer connections then.
   void FitToDescriptors(uint64_t soft) {
     const uint64_t reserve = other_descriptors_.load(std::memory_order_relaxed);
-    const uint64_t room = soft > reserve ? (soft - reserve) / 2 : 0;
+    // So few that the reserve of the start takes more than half: most of that is for what is not
+    // open now.
+    const uint64_t room = soft > 2 * reserve ? (soft - reserve) / 2 : soft / 4;
     limit_.store(static_cast<uint32_t>(std::clamp<uint64_t>(room, 1, most_)),
                  std::memory_order_relaxed);
   }

@@ -43,7 +43,10 @@ TEST(ConnectionLimitTest, FallsWithTheDescriptorsAndRisesAgainButNeverAboveItsSt
   limit.FitToDescriptors(64);
   EXPECT_EQ(limit.limit(), 22u);
   EXPECT_TRUE(limit.lowered());
-  limit.FitToDescriptors(10);
+  limit.set_other_descriptors(150);
+  limit.FitToDescriptors(64);
+  EXPECT_EQ(limit.limit(), 16u) << "the reserve was for a larger process";
+  limit.FitToDescriptors(3);
   EXPECT_EQ(limit.limit(), 1u) << "a proxy that serves nobody helps nobody";
   limit.FitToDescriptors(1 << 20);
   EXPECT_EQ(limit.limit(), 1000u);

@@ -901,8 +901,8 @@ TEST(SimulationTest, WithoutDescriptorsItWaitsWithoutSpinningAndRecovers) {
     small.stage().RunFor(2 * kSecond);
     const uint64_t turns = small.stage().turns();
     small.stage().RunFor(10 * kSecond);
-    // Ten looks a second at most, and what a look costs.
-    EXPECT_LE(small.stage().turns() - turns, 100u) << replay;
+    // Ten looks of the listener a second at most, and four of the one that waits to connect.
+    EXPECT_LE(small.stage().turns() - turns, 150u) << replay;
     EXPECT_GT(small.proxy().Sum(&WorkerStats::accept_pauses), 0u) << replay;
     EXPECT_LE(small.proxy().sessions(), 10u) << replay;
     small.stage().RunFor(60 * kSecond);

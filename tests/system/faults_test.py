@@ -64,7 +64,7 @@ class Servers(Faults):
     def test_many_clients_of_a_server_that_hangs_are_reset_in_time(self):
         hole = self.started(net.BlackHole())
         self.assertFalse(hole.answers())
-        parkway = self.parkway(hole.address, connect_timeout="3s")
+        parkway = self.parkway(hole.address, connect_timeout="3s", connect_attempts=1)
         clients, count = self.clients(), places.count("hanging_connects")
         start = time.monotonic()
         self.assertEqual(clients.ask("open", count), {"connected": count})
