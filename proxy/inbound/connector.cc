@@ -87,12 +87,12 @@ SessionHost::Progress Connector::TryServers(Session& session, Tried& tried, Hear
   if (upstream.balance == Balance::kSourceHash) source = HashOfSource(session.client_address());
   int error = 0;
   while (session.attempts < attempts) {
-    if (const int ended = Pause(session, session.attempts); ended != 0) {
-      if (session.ended()) break;
-      error = ended;
-      break;
-    }
+    // Who was granted one has waited already, and holds it.
     if (granted == kNoServer) {
+      if (const int ended = Pause(session, session.attempts); ended != 0) {
+        error = ended;
+        break;
+      }
       const Balancer::Choice choice = servers.Choose({scheduler_.now(), random_, source, &tried});
       if (choice.kind == Balancer::Choice::Kind::kWait) return JoinQueue(session, tried, heard);
       if (choice.kind == Balancer::Choice::Kind::kNone) break;

@@ -82,6 +82,7 @@ struct Profile {
   bool bulk = false;     // large queues and buffers
   bool stops = false;    // drains, and some time later aborts, in the middle of it
   bool chained = false;  // a second proxy between the first and the servers
+  bool queues = false;   // servers with little room, and a line before them without an end
   size_t sessions = 40;
   uint64_t most_bytes = 200'000;
 };
@@ -214,6 +215,13 @@ Plan Show::MakePlan(const Address& listen, const std::vector<ServerPlan>& server
   UpstreamPlan upstream;
   upstream.name = "back";
   upstream.servers = servers;
+  if (profile_.queues) {
+    for (ServerPlan& server : upstream.servers) {
+      server.max_conns = static_cast<uint32_t>(1 + dice_.Below(4));
+    }
+    upstream.queue_timeout = absl::ZeroDuration();
+    upstream.balance = static_cast<Balance>(dice_.Below(7));
+  }
   plan.upstreams.push_back(upstream);
   // A small limit makes the backlog queue.
   if (dice_.Chance(3000)) plan.max_connections = static_cast<uint32_t>(1 + dice_.Below(8));
@@ -519,6 +527,7 @@ void Show::VerifyStory(const Story& story) {
 
 // What happened in all worlds of a test: one that never splices proves nothing of splicing.
 struct Totals {
+  uint64_t queued = 0;
   uint64_t splices = 0;
   uint64_t false_ends = 0;
   uint64_t false_eagains = 0;
@@ -545,6 +554,7 @@ Totals PlayAll(const Profile& profile, int64_t sessions) {
     totals.stale_events += counts.stale_events;
     totals.resource_faults += counts.resource_faults;
     totals.turns += show.stage().turns();
+    totals.queued += show.stage().proxies().back()->Sum(&WorkerStats::queued);
     for (const LogRecord& record : show.stage().proxies().back()->records()) {
       if (record.kind != LogRecord::Kind::kClosed) continue;
       ++totals.causes[static_cast<size_t>(record.cause)];
@@ -607,6 +617,24 @@ TEST(SimulationTest, BadServersAreGoneAroundOrSaid) {
 TEST(SimulationTest, DrainsAndAbortsLeaveNothingAndResetNobodyWhoWasAccepted) {
   PlayAll({.faults = true, .breaks = true, .stops = true, .chained = true},
           scale::simulated_sessions / 4);
+}
+
+TEST(SimulationTest, WhoWaitsForAServerGetsOne) {
+  const Totals totals = PlayAll({.faults = true, .queues = true}, scale::simulated_sessions / 8);
+  if (only_seed.has_value()) return;
+  // It proves nothing if it never happened.
+  EXPECT_GT(totals.queued, 100u);
+}
+
+TEST(SimulationTest, ALineBeforeServersLosesNobodyThoughManyLeave) {
+  PlayAll({.faults = true,
+           .resources = true,
+           .breaks = true,
+           .bad_servers = true,
+           .stops = true,
+           .chained = true,
+           .queues = true},
+          scale::simulated_sessions / 8);
 }
 
 // One listener, one server, one worker, and no dice but the world's.

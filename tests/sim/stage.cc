@@ -110,6 +110,16 @@ std::string SimProxy::Leftovers() const {
   if (shared_.limit.in_use() != 0) {
     text += "the connection limit counts " + std::to_string(shared_.limit.in_use()) + "; ";
   }
+  for (const auto& balancer : shared_.balancers) {
+    if (balancer->waiting() != 0) {
+      text += std::to_string(balancer->waiting()) + " are in line for a server; ";
+    }
+    for (size_t i = 0; i < balancer->size(); ++i) {
+      if (balancer->server(i).connections() == 0) continue;
+      text += "server " + std::to_string(i) + " counts " +
+              std::to_string(balancer->server(i).connections()) + " connections; ";
+    }
+  }
   // epoll and eventfd, and the idle pipes.
   size_t expected = 0;
   for (const auto& worker : workers_) expected += 2 + 2 * worker->pipe_pool().idle();
