@@ -24,6 +24,13 @@ std::string ScalarValue(const std::string& value) {
   return quoted + "\"";
 }
 
+// Each piece for itself: a comma inside quotes does not separate.
+std::string QuotedList(std::string_view list) {
+  std::vector<std::string> pieces;
+  for (const std::string_view piece : Split(list, ',')) pieces.push_back(QuotedIfNeeded(piece));
+  return Join(pieces, ",");
+}
+
 // The settings of a line where they differ from those it inherits.
 std::string Settings(std::string_view flag, const Scalars& own, const Scalars& inherited) {
   std::string text;
@@ -32,7 +39,7 @@ std::string Settings(std::string_view flag, const Scalars& own, const Scalars& i
       if ((scalar.places & PlaceOf(flag)) == 0) continue;
       const std::string value = PrintScalar(scalar, own);
       if (value == PrintScalar(scalar, inherited)) continue;
-      Append(&text, " ", scalar.name, "=", scalar.list ? value : QuotedIfNeeded(value));
+      Append(&text, " ", scalar.name, "=", scalar.list ? QuotedList(value) : QuotedIfNeeded(value));
     }
   }
   return text;
@@ -58,7 +65,12 @@ std::string Dump(const Snapshot& snapshot) {
     for (std::string& address : addresses) address = QuotedIfNeeded(address);
     Append(&text, "--", kListen, "=", Join(addresses, ","));
     if (listener.name != listener.addresses[0].ToString()) Append(&text, " name=", listener.name);
-    if (!one) Append(&text, " upstream=", snapshot.upstreams[listener.upstream].name);
+    if (!one && listener.upstream != kNoUpstream) {
+      Append(&text, " upstream=", snapshot.upstreams[listener.upstream].name);
+    }
+    if (listener.max_connections > 0) {
+      Append(&text, " max_connections=", listener.max_connections);
+    }
     if (listener.mode != Listener().mode) Append(&text, " mode=", PrintMode(listener.mode));
     if (!listener.owner.empty()) Append(&text, " owner=", listener.owner);
     Append(&text, Settings(kListen, listener.settings, snapshot.scalars), "\n");
@@ -87,6 +99,23 @@ std::string Dump(const Snapshot& snapshot) {
     Append(&text, Settings(kUpstream, upstream.settings, snapshot.scalars), "\n");
   }
   for (const auto& [number, line] : server_lines) text += line;
+  for (const Route& route : snapshot.routes) {
+    std::vector<std::string> words;
+    if (snapshot.listeners.size() > 1) {
+      words.push_back(Cat("listen=", snapshot.listeners[route.listener].name));
+    }
+    if (!route.sni.empty()) words.push_back(Cat("sni=", Join(route.sni, ",")));
+    if (!route.alpn.empty()) {
+      std::vector<std::string> names;
+      for (const std::string& name : route.alpn) names.push_back(QuotedIfNeeded(name));
+      words.push_back(Cat("alpn=", Join(names, ",")));
+    }
+    if (route.protocol != RouteProtocol::kAny) {
+      words.push_back(Cat("protocol=", RouteProtocolName(route.protocol)));
+    }
+    if (!one) words.push_back(Cat("upstream=", snapshot.upstreams[route.upstream].name));
+    Append(&text, "--", kRoute, "=", Join(words, " "), "\n");
+  }
   return text;
 }
 

@@ -4,6 +4,7 @@
 #include <iterator>
 #include <unordered_map>
 
+#include "config/admission.h"
 #include "config/text.h"
 #include "config/value.h"
 
@@ -12,6 +13,9 @@ namespace {
 
 constexpr std::string_view kAccessLogWords[] = {"off", "stderr"};
 constexpr std::string_view kSpliceWords[] = {"auto", "on", "off"};
+constexpr std::string_view kAcceptProxyWords[] = {"off", "on", "optional"};
+constexpr std::string_view kSendProxyWords[] = {"off", "v1", "v2"};
+constexpr std::string_view kPolicyWords[] = {"queue", "reject"};
 constexpr std::string_view kAcceptBalanceWords[] = {"auto", "off"};
 constexpr std::string_view kBalanceWords[] = {"p2c",         "least_conn", "round_robin", "random",
                                               "source_hash", "first",      "least_time"};
@@ -213,6 +217,153 @@ const Flag kFlags[] = {
      .places = kOnUpstream,
      .reloadable = true,
      .help = "of an upstream's servers, how many may be ejected at a time"},
+    {.name = kRoute,
+     .short_forms = "",
+     .field = ListField{},
+     .default_text = "",
+     .value = "KEYS",
+     .group = Group::kUpstream,
+     .reloadable = true,
+     .help = "clients of a listener that ask for this go to another upstream: listen=NAME "
+             "sni=*.example.org alpn=h2 protocol=tls upstream=NAME"},
+    {.name = "send_proxy",
+     .short_forms = "",
+     .field = Word<&Scalars::send_proxy>(kSendProxyWords),
+     .default_text = "off",
+     .value = "off|v1|v2",
+     .group = Group::kUpstream,
+     .places = kOnServers,
+     .reloadable = true,
+     .help = "tell the server who the client is, by a PROXY header before its first byte"},
+    {.name = "proxy_tlv",
+     .short_forms = "",
+     .field = TextField{&Scalars::proxy_tlv, CanonicalTlvs, "crc32c,pass:0xEA,set:0xE0=text"},
+     .default_text = "off",
+     .value = "TLV[,TLV...]|off",
+     .group = Group::kUpstream,
+     .places = kOnServers,
+     .list = true,
+     .reloadable = true,
+     .help = "what else a header of version 2 tells: crc32c, unique_id, authority (the name that "
+             "the client asked for), pass:0xEA or pass (what came in), set:0xE0=TEXT"},
+    {.name = "accept_proxy",
+     .short_forms = "",
+     .field = Word<&Scalars::accept_proxy>(kAcceptProxyWords),
+     .default_text = "off",
+     .value = "off|on|optional",
+     .group = Group::kAdmission,
+     .places = kOnListen,
+     .reloadable = true,
+     .help = "on: each connection begins with a PROXY header, and who is not in proxy_trusted is "
+             "turned away; optional: those in proxy_trusted may send one, others cannot"},
+    {.name = "proxy_trusted",
+     .short_forms = "",
+     .field = TextField{&Scalars::proxy_trusted, CanonicalPrefixes, "10.0.0.0/8,2001:db8::/32"},
+     .default_text = "off",
+     .value = "PREFIX[,PREFIX...]|off",
+     .group = Group::kAdmission,
+     .places = kOnListen,
+     .list = true,
+     .reloadable = true,
+     .help = "whose PROXY headers are believed; 0.0.0.0/0,::/0: everybody's, and those of unix "
+             "sockets"},
+    {.name = "proxy_protocol_timeout",
+     .short_forms = "",
+     .field = DurationField{&Scalars::proxy_protocol_timeout},
+     .default_text = "5s",
+     .value = "DURATION",
+     .group = Group::kAdmission,
+     .places = kOnListen,
+     .reloadable = true,
+     .help = "how long a PROXY header may take to arrive"},
+    {.name = "allow",
+     .short_forms = "",
+     .field = TextField{&Scalars::allow, CanonicalPrefixes, "192.0.2.0/24,2001:db8::1/128"},
+     .default_text = "off",
+     .value = "PREFIX[,PREFIX...]|off",
+     .group = Group::kAdmission,
+     .places = kOnListen,
+     .list = true,
+     .reloadable = true,
+     .help = "only these clients are let in; of allow and deny the longest prefix that holds the "
+             "client counts; @FILE holds one prefix a line"},
+    {.name = "deny",
+     .short_forms = "",
+     .field = TextField{&Scalars::deny, CanonicalPrefixes, "192.0.2.7/32"},
+     .default_text = "off",
+     .value = "PREFIX[,PREFIX...]|off",
+     .group = Group::kAdmission,
+     .places = kOnListen,
+     .list = true,
+     .reloadable = true,
+     .help = "these clients are turned away with a reset"},
+    {.name = "dry_run",
+     .short_forms = "",
+     .field = BoolField{&Scalars::dry_run},
+     .default_text = "off",
+     .value = "on|off",
+     .group = Group::kAdmission,
+     .places = kOnListen,
+     .reloadable = true,
+     .help = "allow, deny and the limits of a source only write a line where they would turn a "
+             "client away"},
+    {.name = "policy",
+     .short_forms = "",
+     .field = Word<&Scalars::policy>(kPolicyWords),
+     .default_text = "queue",
+     .value = "queue|reject",
+     .group = Group::kAdmission,
+     .places = kOnListen,
+     .reloadable = true,
+     .help = "what becomes of clients beyond max_connections of a listener: they wait in the "
+             "backlog, or get a reset"},
+    {.name = "accept_rate",
+     .short_forms = "",
+     .field = TextField{&Scalars::accept_rate, CanonicalRate, "500/s"},
+     .default_text = "off",
+     .value = "N/s|off",
+     .group = Group::kAdmission,
+     .places = kOnListen,
+     .reloadable = true,
+     .help = "connections that a listener takes in a second, and at most so many at once after a "
+             "rest; others wait in the backlog"},
+    {.name = "accept_rate_per_source",
+     .short_forms = "",
+     .field = TextField{&Scalars::accept_rate_per_source, CanonicalRate, "20/s"},
+     .default_text = "off",
+     .value = "N/s|off",
+     .group = Group::kAdmission,
+     .places = kOnListen,
+     .reloadable = true,
+     .help = "the same for each peer, an IPv4 address or an IPv6 /64; those beyond it get a reset"},
+    {.name = "max_connections_per_source",
+     .short_forms = "",
+     .field = CountField{&Scalars::max_connections_per_source, 1, 10'000'000, true},
+     .default_text = "off",
+     .value = "N|off",
+     .group = Group::kAdmission,
+     .places = kOnListen,
+     .reloadable = true,
+     .help = "connections at a time of each client, an IPv4 address or an IPv6 /64; those beyond "
+             "it get a reset"},
+    {.name = "preread_timeout",
+     .short_forms = "",
+     .field = DurationField{&Scalars::preread_timeout},
+     .default_text = "3s",
+     .value = "DURATION",
+     .group = Group::kAdmission,
+     .places = kOnListen,
+     .reloadable = true,
+     .help = "on a listener with routes, how long a client may take to say what it wants"},
+    {.name = "preread_bytes",
+     .short_forms = "",
+     .field = SizeField{&Scalars::preread_bytes, kKiB, 64 * kKiB},
+     .default_text = "16KiB",
+     .value = "SIZE",
+     .group = Group::kAdmission,
+     .places = kOnListen,
+     .reloadable = true,
+     .help = "and in how many bytes"},
     {.name = "connect_timeout",
      .short_forms = "",
      .field = DurationField{&Scalars::connect_timeout},
@@ -586,12 +737,13 @@ Places PlaceOf(std::string_view name) {
   if (name == kListen) return kOnListen;
   if (name == kUpstream) return kOnUpstream;
   if (name == kServer) return kOnServer;
+  if (name == kRoute) return kOnRoute;
   return kNowhere;
 }
 
 std::string PlacesText(Places places) {
   std::vector<std::string> names;
-  for (const std::string_view name : {kListen, kUpstream, kServer}) {
+  for (const std::string_view name : {kListen, kUpstream, kServer, kRoute}) {
     if ((places & PlaceOf(name)) != 0) names.push_back(Cat("--", name));
   }
   if (names.size() < 2) return Join(names, "");
@@ -623,6 +775,8 @@ std::string_view GroupName(Group group) {
       return "Listening";
     case Group::kUpstream:
       return "Upstream";
+    case Group::kAdmission:
+      return "Admission";
     case Group::kTimeouts:
       return "Timeouts";
     case Group::kLimits:
@@ -677,6 +831,15 @@ absl::Status SetScalar(const Flag& flag, std::string_view text, Scalars& scalars
             const absl::StatusOr<std::string> name = ParseKernelName(text, field.most_bytes);
             if (name.ok()) scalars.*field.member = *name;
             return name.status();
+          },
+          [&](const TextField& field) {
+            if (text == "off" || text == "0") {
+              (scalars.*field.member).clear();
+              return absl::OkStatus();
+            }
+            absl::StatusOr<std::string> read = field.canonical(text);
+            if (read.ok()) scalars.*field.member = *std::move(read);
+            return read.status();
           },
           [&](const CpuField& field) { return SetCpus(text, scalars.*field.member); },
           [&](const BoolField& field) {
@@ -734,6 +897,10 @@ std::string PrintScalar(const Flag& flag, const Scalars& scalars) {
           [&](const KernelNameField& field) {
             const std::string& name = scalars.*field.member;
             return name.empty() ? std::string("default") : name;
+          },
+          [&](const TextField& field) {
+            const std::string& text = scalars.*field.member;
+            return text.empty() ? std::string("off") : text;
           },
           [&](const CpuField& field) { return PrintCpus(scalars.*field.member); },
           [&](const BoolField& field) { return std::string(PrintBool(scalars.*field.member)); },

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "config/value.h"
@@ -25,6 +26,9 @@ namespace parkway::config {
 
 enum class AccessLog : uint8_t { kOff, kStderr };
 enum class Splice : uint8_t { kAuto, kOn, kOff };
+enum class AcceptProxy : uint8_t { kOff, kOn, kOptional };
+enum class SendProxy : uint8_t { kOff, kV1, kV2 };
+enum class Policy : uint8_t { kQueue, kReject };
 enum class AcceptBalance : uint8_t { kAuto, kOff };
 enum class Balance : uint8_t {
   kP2c,
@@ -75,6 +79,21 @@ struct Scalars {
   uint64_t notsent_lowat = 0;
   absl::Duration busy_poll;
   std::string congestion;
+  // Who is let in, and how. Of the texts, which are canonical (admission.h), empty is off.
+  AcceptProxy accept_proxy = AcceptProxy::kOff;
+  std::string proxy_trusted;
+  absl::Duration proxy_protocol_timeout;
+  std::string allow;
+  std::string deny;
+  bool dry_run = false;
+  Policy policy = Policy::kQueue;
+  std::string accept_rate;
+  std::string accept_rate_per_source;
+  uint32_t max_connections_per_source = 0;
+  absl::Duration preread_timeout;
+  uint64_t preread_bytes = 0;
+  SendProxy send_proxy = SendProxy::kOff;
+  std::string proxy_tlv;
 
   // Which server, and how it is reached. Zero is off.
   Balance balance = Balance::kP2c;
@@ -105,6 +124,8 @@ inline constexpr Places kNowhere = 0;
 inline constexpr Places kOnListen = 1;
 inline constexpr Places kOnUpstream = 2;
 inline constexpr Places kOnServer = 4;
+// A --route has keys of its own, and no settings.
+inline constexpr Places kOnRoute = 8;
 inline constexpr Places kOnServers = kOnUpstream | kOnServer;
 // Options of sockets: of the client's on --listen, of the server's on the others, else of both.
 inline constexpr Places kOnAll = kOnListen | kOnServers;
@@ -112,6 +133,7 @@ inline constexpr Places kOnAll = kOnListen | kOnServers;
 enum class Group : uint8_t {
   kListening,
   kUpstream,
+  kAdmission,
   kTimeouts,
   kLimits,
   kSockets,
@@ -159,6 +181,12 @@ struct KernelNameField {
   std::string Scalars::*member;
   size_t most_bytes;
 };
+// "off", or text that `canonical` reads and prints; empty is off.
+struct TextField {
+  std::string Scalars::*member;
+  absl::StatusOr<std::string> (*canonical)(std::string_view text);
+  std::string_view example;
+};
 struct CpuField {
   CpuAffinity Scalars::*member;
 };
@@ -170,7 +198,7 @@ struct WordField {
   void (*set)(Scalars& scalars, size_t index);
   size_t (*get)(const Scalars& scalars);
 };
-// --listen, --upstream, --server: each line adds one; see grammar.h.
+// --listen, --upstream, --server, --route: each line adds one; see grammar.h.
 struct ListField {};
 // Directs the loading itself (--flagfile=FILES, --undefok=NAMES, --nofile=N): no value of the
 // configuration.
@@ -179,13 +207,14 @@ struct LoaderField {};
 struct ActionField {};
 
 using Field = std::variant<DurationField, SizeField, CountField, PercentField, IpsField,
-                           AutoCountField, KernelNameField, CpuField, BoolField, WordField,
-                           ListField, LoaderField, ActionField>;
+                           AutoCountField, KernelNameField, CpuField, TextField, BoolField,
+                           WordField, ListField, LoaderField, ActionField>;
 
 // The flags that are no scalar are known to the loader by their names.
 inline constexpr std::string_view kListen = "listen";
 inline constexpr std::string_view kUpstream = "upstream";
 inline constexpr std::string_view kServer = "server";
+inline constexpr std::string_view kRoute = "route";
 inline constexpr std::string_view kFlagfile = "flagfile";
 inline constexpr std::string_view kFromenv = "fromenv";
 inline constexpr std::string_view kTryfromenv = "tryfromenv";

@@ -18,6 +18,8 @@ constexpr KeySpec kKeys[] = {
      "the permissions of its unix sockets, whatever the umask"},
     {kListen, "owner", "USER[:GROUP]", false, false, "who runs it",
      "whom its unix sockets belong to"},
+    {kListen, "max_connections", "N|off", false, false, "off",
+     "connections of this listener at a time; policy says what becomes of more"},
     {kUpstream, "servers", "ADDR[,ADDR...]", true, true, "", "the servers"},
     {kUpstream, "name", "NAME", false, false, "default", "how listeners and logs call it"},
     {kServer, "addr", "ADDR", true, false, "", "where to connect"},
@@ -30,6 +32,14 @@ constexpr KeySpec kKeys[] = {
     {kServer, "backup", "on|off", false, false, "off", "the same as priority=1"},
     {kServer, "state", "ready|drain|down", false, false, "ready",
      "drain: no new connections; down: the same, and it is not checked"},
+    {kRoute, "listen", "NAME", false, false, "the only listener", "whose clients it is for"},
+    {kRoute, "sni", "NAME[,NAME...]", false, true, "",
+     "the name that a TLS client asks for; *.example.org is each name below it, * any name"},
+    {kRoute, "alpn", "NAME[,NAME...]", false, true, "",
+     "one of the protocols that a TLS client offers"},
+    {kRoute, "protocol", "tls|ssh|http|postgres", false, false, "any",
+     "what the client's first bytes are"},
+    {kRoute, "upstream", "NAME", false, false, "the only upstream", "where they go"},
 };
 
 const KeySpec* FindKey(std::string_view flag, std::string_view name) {
@@ -39,9 +49,11 @@ const KeySpec* FindKey(std::string_view flag, std::string_view name) {
   return key == std::end(kKeys) ? nullptr : key;
 }
 
-const KeySpec& FirstKey(std::string_view flag) {
-  return *std::find_if(std::begin(kKeys), std::end(kKeys),
-                       [&](const KeySpec& k) { return k.flag == flag && k.first; });
+// nullptr: the flag has none.
+const KeySpec* FirstKey(std::string_view flag) {
+  const KeySpec* key = std::find_if(std::begin(kKeys), std::end(kKeys),
+                                    [&](const KeySpec& k) { return k.flag == flag && k.first; });
+  return key == std::end(kKeys) ? nullptr : key;
 }
 
 // Of its own keys, then of the settings.
@@ -59,8 +71,9 @@ std::vector<std::string_view> KeyNames(std::string_view flag, bool settings) {
 
 std::string KeysText(std::string_view flag) {
   const char letter = static_cast<char>(flag[0] - 'a' + 'A');
-  return Cat("the keys are ", Join(KeyNames(flag, false), " "), ", and flags with [",
-             std::string(1, letter), "] in --help");
+  const std::string own = Cat("the keys are ", Join(KeyNames(flag, false), " "));
+  if (KeyNames(flag, true).size() == KeyNames(flag, false).size()) return own;
+  return Cat(own, ", and flags with [", std::string(1, letter), "] in --help");
 }
 
 // "name=" stands where a key may stand.
@@ -112,10 +125,11 @@ std::string BareWord(std::string_view flag, std::string_view word) {
   KeyValue known = {};
   const std::string none = Cat(Quoted(word), " is not KEY=VALUE; ");
   if (FindKeyOrSetting(flag, word, &known)) return Cat(none, "write ", word, "=", known.value());
-  return Cat(
-      none,
-      FirstKey(flag).list ? "several addresses are separated by commas without blanks, and " : "",
-      KeysText(flag), DidYouMean(word, KeyNames(flag, true)));
+  return Cat(none,
+             FirstKey(flag) != nullptr && FirstKey(flag)->list
+                 ? "several addresses are separated by commas without blanks, and "
+                 : "",
+             KeysText(flag), DidYouMean(word, KeyNames(flag, true)));
 }
 
 // The words as keys with values; what is none is told and left out. False if something was.
@@ -124,7 +138,9 @@ bool MatchKeys(std::string_view flag, const Place& place, const SourceText& text
   std::optional<std::vector<Word>> words = SplitWords(flag, text, problems);
   if (!words.has_value()) return false;
   if (words->empty()) {
-    problems->Add(place, flag, Cat("it has no value; write --", flag, "=", FirstKey(flag).value));
+    problems->Add(place, flag,
+                  Cat("it has no value; write --", flag, "=",
+                      FirstKey(flag) != nullptr ? FirstKey(flag)->value : "KEY=VALUE"));
     return false;
   }
   bool good = true;
@@ -141,8 +157,8 @@ bool MatchKeys(std::string_view flag, const Place& place, const SourceText& text
         wrong(word.place, UnknownKey(flag, *word.key));
         continue;
       }
-    } else if (i == 0) {
-      found.key = &FirstKey(flag);
+    } else if (i == 0 && FirstKey(flag) != nullptr) {
+      found.key = FirstKey(flag);
     } else {
       const std::string& bare = word.values[0].text;
       const bool known = word.values.size() == 1 && FindKeyOrSetting(flag, bare, &found);
@@ -239,6 +255,71 @@ bool ReadName(std::string_view flag, KeyValue& from, std::optional<Piece>* to, P
   return true;
 }
 
+bool ReadLimit(std::string_view flag, const KeyValue& from, uint32_t* to, Problems* problems) {
+  constexpr uint64_t kMost = 10'000'000;
+  const Piece& piece = from.values[0];
+  *to = 0;
+  if (piece.text == "off" || piece.text == "0") return true;
+  const absl::StatusOr<uint64_t> count = ParseCount(piece.text, 1, kMost);
+  if (count.ok()) {
+    *to = static_cast<uint32_t>(*count);
+  } else {
+    problems->Add(piece.place, flag, Cat(Message(count.status()), ", or off"));
+  }
+  return count.ok();
+}
+
+bool IsHostCharacter(char c) {
+  return IsLetter(c) || IsDigit(c) || c == '-' || c == '_' || c == '.';
+}
+
+bool ReadSni(const KeyValue& from, std::vector<std::string>* to, Problems* problems) {
+  constexpr size_t kMostBytes = 255;
+  bool good = true;
+  for (const Piece& piece : from.values) {
+    std::string_view name = piece.text;
+    if (name != "*") static_cast<void>(ConsumePrefix(&name, "*."));
+    const bool fine = name == "*" || (!name.empty() && name.size() <= kMostBytes &&
+                                      name.front() != '.' && name.back() != '.' &&
+                                      std::all_of(name.begin(), name.end(), IsHostCharacter));
+    if (!fine) {
+      problems->Add(
+          piece.place, kRoute,
+          Cat(Quoted(piece.text), " is no name of a host; write example.org, *.example.org or *"));
+      good = false;
+      continue;
+    }
+    std::string lower = piece.text;
+    std::transform(lower.begin(), lower.end(), lower.begin(), ToLower);
+    to->push_back(std::move(lower));
+  }
+  return good;
+}
+
+bool ReadAlpn(const KeyValue& from, std::vector<std::string>* to, Problems* problems) {
+  constexpr size_t kMostBytes = 255;
+  bool good = true;
+  for (const Piece& piece : from.values) {
+    if (piece.text.empty() || piece.text.size() > kMostBytes) {
+      problems->Add(piece.place, kRoute,
+                    Cat(Quoted(piece.text), " is no protocol; write one such as h2"));
+      good = false;
+    }
+    to->push_back(piece.text);
+  }
+  return good;
+}
+
+bool ReadProtocol(const KeyValue& from, RouteProtocol* to, Problems* problems) {
+  const absl::StatusOr<RouteProtocol> protocol = ParseRouteProtocol(from.values[0].text);
+  if (protocol.ok()) {
+    *to = *protocol;
+  } else {
+    problems->Add(from.values[0].place, kRoute, Message(protocol.status()));
+  }
+  return protocol.ok();
+}
+
 }  // namespace
 
 absl::Span<const KeySpec> AllKeys() { return kKeys; }
@@ -315,6 +396,8 @@ ListenLine ParseListen(const Place& place, const SourceText& text, Problems* pro
       good = ReadMode(key, &line.mode, problems);
     } else if (key.key->name == "owner") {
       good = ReadOwner(key, &line.owner, problems);
+    } else if (key.key->name == "max_connections") {
+      good = ReadLimit(kListen, key, &line.max_connections, problems);
     } else if (key.key->name == "name") {
       good = ReadName(kListen, key, &line.name, problems);
     } else {
@@ -381,6 +464,43 @@ ServerLine ParseServer(const Place& place, const SourceText& text, Problems* pro
   }
   if (line.complete && !has_address) {
     problems->Add(place, kServer, "addr= is missing; write addr=IP:PORT");
+    line.complete = false;
+  }
+  return line;
+}
+
+RouteLine ParseRoute(const Place& place, const SourceText& text, Problems* problems) {
+  RouteLine line;
+  line.place = place;
+  std::vector<KeyValue> keys;
+  line.complete = MatchKeys(kRoute, place, text, &keys, problems);
+  for (KeyValue& key : keys) {
+    bool good = true;
+    if (key.key->name == "listen") {
+      good = ReadName(kRoute, key, &line.listen, problems);
+    } else if (key.key->name == "upstream") {
+      good = ReadName(kRoute, key, &line.upstream, problems);
+    } else if (key.key->name == "sni") {
+      good = ReadSni(key, &line.sni, problems);
+    } else if (key.key->name == "alpn") {
+      good = ReadAlpn(key, &line.alpn, problems);
+    } else {
+      good = ReadProtocol(key, &line.protocol, problems);
+    }
+    line.complete = line.complete && good;
+  }
+  const bool any = line.sni.empty() && line.alpn.empty() && line.protocol == RouteProtocol::kAny;
+  if (line.complete && any) {
+    problems->Add(place, kRoute,
+                  "it is for every client; write sni=, alpn= or protocol=, or upstream= on "
+                  "--listen");
+    line.complete = false;
+  }
+  const bool tls = line.protocol == RouteProtocol::kAny || line.protocol == RouteProtocol::kTls;
+  if (line.complete && !tls && (!line.sni.empty() || !line.alpn.empty())) {
+    problems->Add(place, kRoute,
+                  Cat("sni= and alpn= are of TLS, and protocol=", RouteProtocolName(line.protocol),
+                      " is another; keep one of them"));
     line.complete = false;
   }
   return line;

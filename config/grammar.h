@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "config/admission.h"
 #include "config/flags.h"
 #include "config/source.h"
 #include "config/value.h"
@@ -68,6 +69,7 @@ struct ListLineBase {
 // --listen.
 struct ListenLine : ListLineBase {
   std::optional<Piece> upstream;
+  uint32_t max_connections = 0;  // of this listener; 0: only that of the process
   std::vector<PlacedAddress> addresses;
   std::optional<uint32_t> mode;
   std::optional<std::string> owner;
@@ -84,9 +86,19 @@ struct ServerLine : ListLineBase {
   std::optional<PlacedAddress> address;  // there if the line is complete
 };
 
+// --route.
+struct RouteLine : ListLineBase {
+  std::optional<Piece> listen;
+  std::optional<Piece> upstream;
+  std::vector<std::string> sni;  // lower case
+  std::vector<std::string> alpn;
+  RouteProtocol protocol = RouteProtocol::kAny;
+};
+
 ListenLine ParseListen(const Place& place, const SourceText& text, Problems* problems);
 UpstreamLine ParseUpstream(const Place& place, const SourceText& text, Problems* problems);
 ServerLine ParseServer(const Place& place, const SourceText& text, Problems* problems);
+RouteLine ParseRoute(const Place& place, const SourceText& text, Problems* problems);
 
 // `scalars` with the line's own on top.
 Scalars WithSettings(Scalars scalars, const std::vector<Setting>& settings);

@@ -2,13 +2,52 @@
 
 #include <utility>
 
+#include "config/admission.h"
 #include "config/explain.h"
 #include "config/flags.h"
 #include "config/gather.h"
 #include "config/grammar.h"
+#include "config/text.h"
 #include "config/validate.h"
 
 namespace parkway::config {
+
+namespace {
+
+// False if one of them was wrong, which was told.
+bool ReadPrefixFiles(FileReader& files, Snapshot* snapshot, Problems* problems) {
+  bool good = true;
+  const auto read = [&](std::string_view flag, const std::string& list) {
+    if (list.empty()) return;
+    const absl::StatusOr<Prefixes> prefixes = ParsePrefixes(list);
+    if (!prefixes.ok()) return;  // its reader has seen that it is right
+    for (const std::string& path : prefixes->files) {
+      if (snapshot->prefix_files.count(path) != 0) continue;
+      const absl::StatusOr<FileReader::File> file = files.Read(path);
+      if (!file.ok()) {
+        problems->Add({.source = path}, flag,
+                      Cat("it cannot be read: ", Message(file.status()), "; name another file"));
+        good = false;
+        continue;
+      }
+      absl::StatusOr<std::vector<Prefix>> lines = ParsePrefixFile(file->bytes);
+      if (!lines.ok()) {
+        problems->Add({.source = path}, flag, Message(lines.status()));
+        good = false;
+        continue;
+      }
+      snapshot->prefix_files.emplace(path, *std::move(lines));
+    }
+  };
+  for (const Listener& listener : snapshot->listeners) {
+    read("allow", listener.settings.allow);
+    read("deny", listener.settings.deny);
+    read("proxy_trusted", listener.settings.proxy_trusted);
+  }
+  return good;
+}
+
+}  // namespace
 
 LoadResult Load(absl::Span<const std::string> arguments, const SystemFacts& facts,
                 FileReader& files) {
@@ -28,6 +67,8 @@ LoadResult Load(absl::Span<const std::string> arguments, const SystemFacts& fact
   for (const ListLine& line : gathered.lists) {
     if (line.flag->name == kListen) {
       said.listens.push_back(ParseListen(line.place, line.value, &gathered.errors));
+    } else if (line.flag->name == kRoute) {
+      said.routes.push_back(ParseRoute(line.place, line.value, &gathered.errors));
     } else if (line.flag->name == kServer) {
       said.servers.push_back(ParseServer(line.place, line.value, &gathered.errors));
     } else {
@@ -42,6 +83,7 @@ LoadResult Load(absl::Span<const std::string> arguments, const SystemFacts& fact
   Problems found;
   std::optional<Snapshot> snapshot = Validate(
       said, facts, looks ? Strictness::kCheck : Strictness::kStart, &found, &gathered.warnings);
+  if (snapshot.has_value() && !ReadPrefixFiles(files, &*snapshot, &found)) snapshot.reset();
 
   result.errors = gathered.errors.Lines(gathered.may_be_unknown);
   for (std::string& line : found.Lines()) result.errors.push_back(std::move(line));

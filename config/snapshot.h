@@ -8,11 +8,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "config/admission.h"
 #include "config/flags.h"
 #include "config/value.h"
 
@@ -46,11 +48,12 @@ struct SystemFacts {
 struct Listener {
   std::string name;
   std::vector<Address> addresses;  // at least one
-  size_t upstream = 0;             // index in Snapshot::upstreams
+  size_t upstream = 0;             // index in Snapshot::upstreams; kNoUpstream: routes decide
   Scalars settings;
   // Of its unix sockets with a path.
   uint32_t mode = 0666;
-  std::string owner = {};  // empty: who runs the process
+  std::string owner = {};        // empty: who runs the process
+  uint32_t max_connections = 0;  // of its own; 0: none
 };
 
 struct Server {
@@ -66,10 +69,23 @@ struct Upstream {
   Scalars settings;
 };
 
+// In the order of their lines; names and protocols as in RouteLine.
+struct Route {
+  size_t listener = 0;  // index in Snapshot::listeners
+  size_t upstream = 0;  // index in Snapshot::upstreams
+  std::vector<std::string> sni;
+  std::vector<std::string> alpn;
+  RouteProtocol protocol = RouteProtocol::kAny;
+};
+
+inline constexpr size_t kNoUpstream = static_cast<size_t>(-1);
+
 struct Snapshot {
   Scalars scalars;  // of the process; as set: `threads` and `max_connections` may be automatic
   std::vector<Listener> listeners;
   std::vector<Upstream> upstreams;
+  std::vector<Route> routes;
+  std::map<std::string, std::vector<Prefix>> prefix_files;  // what @FILE stands for
 
   // Computed.
   uint64_t nofile = 0;  // the limit of open files that the rest is computed from

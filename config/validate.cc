@@ -91,6 +91,8 @@ class Validator {
     AddUpstreams();
     AddServers();
     AddListeners();
+    AddRoutes();
+    CheckTrust();
     CheckListenAddresses();
     CheckServers();
     CheckLoops();
@@ -227,8 +229,65 @@ class Validator {
       listener.settings = WithSettings(said_.scalars, line.settings);
       listener.mode = line.mode.value_or(listener.mode);
       listener.owner = line.owner.value_or("");
-      listener.upstream = UpstreamOf(line, kListen, line.upstream).value_or(0);
+      listener.max_connections = line.max_connections;
+      const bool may_have_none = !line.upstream.has_value() && snapshot_.upstreams.size() != 1;
+      listener.upstream = may_have_none && HasRoutes(line)
+                              ? kNoUpstream
+                              : UpstreamOf(line, kListen, line.upstream).value_or(0);
       snapshot_.listeners.push_back(std::move(listener));
+    }
+  }
+
+  bool HasRoutes(const ListenLine& line) const {
+    return std::any_of(said_.routes.begin(), said_.routes.end(), [&](const RouteLine& route) {
+      if (!route.listen.has_value()) return said_.listens.size() == 1;
+      return line.name.has_value() && line.name->text == route.listen->text;
+    });
+  }
+
+  // Index of the listener that a route names, or of the only one.
+  std::optional<size_t> ListenerOf(const RouteLine& line) {
+    const bool all_read = std::all_of(said_.listens.begin(), said_.listens.end(), Complete);
+    if (!line.listen.has_value()) {
+      if (snapshot_.listeners.size() == 1) return 0;
+      if (all_read && !snapshot_.listeners.empty()) {
+        errors_.Add(line.place, kRoute,
+                    Cat("listen= is missing and there are ", snapshot_.listeners.size(),
+                        " listeners; name one"));
+      }
+      return std::nullopt;
+    }
+    std::vector<std::string_view> names;
+    for (size_t i = 0; i < snapshot_.listeners.size(); ++i) {
+      if (snapshot_.listeners[i].name == line.listen->text) return i;
+      names.push_back(snapshot_.listeners[i].name);
+    }
+    if (all_read) {
+      errors_.Add(line.listen->place, kRoute,
+                  Cat("there is no listener ", Quoted(line.listen->text),
+                      "; write name=", line.listen->text, " on its --listen line",
+                      DidYouMean(line.listen->text, names)));
+    }
+    return std::nullopt;
+  }
+
+  void AddRoutes() {
+    for (const RouteLine& line : said_.routes) {
+      if (!line.complete) continue;
+      const std::optional<size_t> listener = ListenerOf(line);
+      const std::optional<size_t> upstream = UpstreamOf(line, kRoute, line.upstream);
+      if (!listener.has_value() || !upstream.has_value()) continue;
+      snapshot_.routes.push_back({*listener, *upstream, line.sni, line.alpn, line.protocol});
+    }
+  }
+
+  void CheckTrust() {
+    for (size_t i = 0; i < snapshot_.listeners.size(); ++i) {
+      const Scalars& settings = snapshot_.listeners[i].settings;
+      if (settings.accept_proxy == AcceptProxy::kOff || !settings.proxy_trusted.empty()) continue;
+      errors_.Add(said_.listens[i].place, kListen,
+                  "accept_proxy= needs proxy_trusted=, whose PROXY headers are to be believed; "
+                  "0.0.0.0/0,::/0 are everybody's");
     }
   }
 
@@ -304,11 +363,15 @@ class Validator {
     std::vector<std::vector<size_t>> users(snapshot_.upstreams.size());
     for (size_t i = 0; i < said_.listens.size(); ++i) {
       const Listener& listener = snapshot_.listeners[i];
-      if (!users.empty()) users[listener.upstream].push_back(i);
+      if (listener.upstream < users.size()) users[listener.upstream].push_back(i);
       for (const PlacedAddress& at : said_.listens[i].addresses) {
         listening[at.address.port].push_back({&at, listener.settings.v6only});
         ips.insert(IpKey(at.address));
       }
+    }
+    for (const Route& route : snapshot_.routes) {
+      std::vector<size_t>& of = users[route.upstream];
+      if (std::find(of.begin(), of.end(), route.listener) == of.end()) of.push_back(route.listener);
     }
     for (size_t i = 0; i < snapshot_.upstreams.size(); ++i) {
       for (size_t j = 0; j < snapshot_.upstreams[i].servers.size(); ++j) {

@@ -26,6 +26,7 @@ struct Declarations {
   std::vector<ListenLine> listens;
   std::vector<UpstreamLine> upstreams;
   std::vector<ServerLine> servers;
+  std::vector<RouteLine> routes;
   // The limit of open files that was given; what does not fit it is an error even when the
   // configuration is only checked.
   std::optional<uint64_t> nofile;

@@ -2,7 +2,19 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "config/admission.h"
+#include "proxy/core/proxy_out.h"
+#include "proxy/inbound/access_list.h"
+#include "proxy/inbound/client_hello.h"
+#include "proxy/inbound/front.h"
+#include "proxy/inbound/listener_limits.h"
+#include "proxy/inbound/routes.h"
 
 namespace parkway {
 
@@ -74,6 +86,161 @@ AllDown AllDownOf(config::AllDown all_down) {
   return AllDown::kTryAll;
 }
 
+AccessList::Prefix PrefixOf(const config::Prefix& prefix) {
+  return {.bytes = prefix.ip, .ipv4 = prefix.ipv4, .bits = prefix.bits};
+}
+
+// `list` is canonical; nothing if it is empty.
+std::vector<config::Prefix> PrefixesOf(const config::Snapshot& snapshot, const std::string& list) {
+  if (list.empty()) return {};
+  absl::StatusOr<config::Prefixes> read = config::ParsePrefixes(list);
+  if (!read.ok()) return {};
+  std::vector<config::Prefix> all = std::move(read->prefixes);
+  for (const std::string& path : read->files) {
+    const auto file = snapshot.prefix_files.find(path);
+    if (file != snapshot.prefix_files.end()) {
+      all.insert(all.end(), file->second.begin(), file->second.end());
+    }
+  }
+  return all;
+}
+
+void AddPrefixes(const std::vector<config::Prefix>& prefixes, AccessList::Verdict verdict,
+                 AccessList::Builder& builder) {
+  for (const config::Prefix& prefix : prefixes) builder.Add(PrefixOf(prefix), verdict);
+}
+
+AccessList TrustOf(const config::Snapshot& snapshot, const config::Scalars& settings) {
+  const std::vector<config::Prefix> trusted = PrefixesOf(snapshot, settings.proxy_trusted);
+  AccessList::Builder builder;
+  AddPrefixes(trusted, AccessList::kAllow, builder);
+  // Who trusts every address trusts those that have none.
+  const auto all = [&trusted](bool ipv4) {
+    return std::any_of(trusted.begin(), trusted.end(), [ipv4](const config::Prefix& prefix) {
+      return prefix.bits == 0 && prefix.ipv4 == ipv4;
+    });
+  };
+  if (all(true) && all(false)) builder.SetUnix(AccessList::kAllow);
+  return builder.Build();
+}
+
+ClientProtocol ProtocolOf(config::RouteProtocol protocol) {
+  switch (protocol) {
+    case config::RouteProtocol::kTls:
+      return ClientProtocol::kTls;
+    case config::RouteProtocol::kSsh:
+      return ClientProtocol::kSsh;
+    case config::RouteProtocol::kHttp:
+      return ClientProtocol::kHttp;
+    case config::RouteProtocol::kPostgres:
+      return ClientProtocol::kPostgres;
+    case config::RouteProtocol::kAny:
+      break;
+  }
+  return ClientProtocol::kUnknown;
+}
+
+Routes RoutesOf(const config::Snapshot& snapshot, size_t listener) {
+  Routes routes;
+  for (const config::Route& route : snapshot.routes) {
+    if (route.listener != listener) continue;
+    Route added{
+        .alpn = route.alpn, .protocol = ProtocolOf(route.protocol), .upstream = route.upstream};
+    if (route.sni.empty()) routes.Add(added);
+    for (const std::string& sni : route.sni) {
+      added.sni = sni;
+      routes.Add(added);
+    }
+  }
+  return routes;
+}
+
+AcceptProxy AcceptProxyOf(config::AcceptProxy accept) {
+  switch (accept) {
+    case config::AcceptProxy::kOn:
+      return AcceptProxy::kOn;
+    case config::AcceptProxy::kOptional:
+      return AcceptProxy::kOptional;
+    case config::AcceptProxy::kOff:
+      break;
+  }
+  return AcceptProxy::kOff;
+}
+
+// nullptr: the listener asks for none of it.
+std::shared_ptr<const FrontPlan> FrontOf(const config::Snapshot& snapshot, size_t listener) {
+  const config::Scalars& settings = snapshot.listeners[listener].settings;
+  auto front = std::make_shared<FrontPlan>();
+  front->accept_proxy = AcceptProxyOf(settings.accept_proxy);
+  if (front->accept_proxy != AcceptProxy::kOff) front->trusted = TrustOf(snapshot, settings);
+  front->proxy_timeout = settings.proxy_protocol_timeout;
+  AccessList::Builder access;
+  AddPrefixes(PrefixesOf(snapshot, settings.allow), AccessList::kAllow, access);
+  AddPrefixes(PrefixesOf(snapshot, settings.deny), AccessList::kDeny, access);
+  front->access = access.Build();
+  front->only_allowed = !settings.allow.empty();
+  front->dry_run = settings.dry_run;
+  front->routes = RoutesOf(snapshot, listener);
+  front->preread_timeout = settings.preread_timeout;
+  front->preread_bytes = settings.preread_bytes;
+  const bool asks = front->accept_proxy != AcceptProxy::kOff || !settings.allow.empty() ||
+                    !settings.deny.empty() || !front->routes.empty();
+  return asks ? front : nullptr;
+}
+
+uint32_t RateOf(const std::string& text) {
+  return text.empty() ? 0 : config::ParseRate(text).value_or(0);
+}
+
+// nullptr: the listener has none.
+std::shared_ptr<ListenerLimits> LimitsOf(const config::Listener& listener) {
+  const config::Scalars& settings = listener.settings;
+  const ListenerLimits::Numbers numbers = {
+      .max_connections = listener.max_connections,
+      .reject = settings.policy == config::Policy::kReject,
+      .accept_rate = RateOf(settings.accept_rate),
+      .max_connections_per_source = settings.max_connections_per_source,
+      .accept_rate_per_source = RateOf(settings.accept_rate_per_source),
+      .dry_run = settings.dry_run};
+  const bool none = numbers.max_connections == 0 && numbers.accept_rate == 0 &&
+                    numbers.max_connections_per_source == 0 && numbers.accept_rate_per_source == 0;
+  return none ? nullptr : std::make_shared<ListenerLimits>(numbers);
+}
+
+// nullptr: no header.
+std::shared_ptr<const ProxyOut> ProxyOutOf(const config::Scalars& settings) {
+  if (settings.send_proxy == config::SendProxy::kOff) return nullptr;
+  auto out = std::make_shared<ProxyOut>();
+  out->version =
+      settings.send_proxy == config::SendProxy::kV1 ? ProxyVersion::kV1 : ProxyVersion::kV2;
+  if (settings.proxy_tlv.empty()) return out;
+  const absl::StatusOr<std::vector<config::Tlv>> tlvs = config::ParseTlvs(settings.proxy_tlv);
+  if (!tlvs.ok()) return out;
+  for (const config::Tlv& tlv : *tlvs) {
+    switch (tlv.kind) {
+      case config::Tlv::Kind::kCrc32c:
+        out->tlvs.crc32c = true;
+        break;
+      case config::Tlv::Kind::kUniqueId:
+        out->tlvs.unique_id = true;
+        break;
+      case config::Tlv::Kind::kAuthority:
+        out->tlvs.authority = true;
+        break;
+      case config::Tlv::Kind::kPassAll:
+        out->tlvs.pass_all = true;
+        break;
+      case config::Tlv::Kind::kPass:
+        out->tlvs.pass.push_back(tlv.type);
+        break;
+      case config::Tlv::Kind::kSet:
+        out->tlvs.set.emplace_back(tlv.type, tlv.text);
+        break;
+    }
+  }
+  return out;
+}
+
 ServerPlan ServerOf(const config::Server& server, const config::SystemFacts& facts,
                     const PortRange& ephemeral) {
   ServerPlan plan;
@@ -97,6 +264,7 @@ ServerPlan ServerOf(const config::Server& server, const config::SystemFacts& fac
     if (from.family() == plan.address.family()) plan.sources.push_back(from);
   }
   plan.sockets = SocketsOf(server.settings);
+  plan.send_proxy = ProxyOutOf(server.settings);
   return plan;
 }
 
@@ -154,8 +322,11 @@ Plan PlanOf(const config::Snapshot& snapshot, const config::SystemFacts& facts,
       added.servers.push_back(ServerOf(server, facts, ephemeral));
     }
   }
-  for (const config::Listener& listener : snapshot.listeners) {
+  for (size_t i = 0; i < snapshot.listeners.size(); ++i) {
+    const config::Listener& listener = snapshot.listeners[i];
     const config::Scalars& settings = listener.settings;
+    const std::shared_ptr<const FrontPlan> front = FrontOf(snapshot, i);
+    const std::shared_ptr<ListenerLimits> limits = LimitsOf(listener);
     for (const config::Address& address : listener.addresses) {
       ListenerPlan& added = plan.listeners.emplace_back();
       added.name = listener.name;
@@ -164,7 +335,9 @@ Plan PlanOf(const config::Snapshot& snapshot, const config::SystemFacts& facts,
       added.mode = listener.mode;
       added.owner = listener.owner;
       added.backlog = static_cast<int>(settings.backlog);
-      added.upstream = listener.upstream;
+      added.upstream = listener.upstream == config::kNoUpstream ? kNoUpstream : listener.upstream;
+      added.front = front;
+      added.limits = limits;
       added.sockets = SocketsOf(settings);
       added.splice = SpliceOf(settings.splice);
       added.times.idle_ns = absl::ToInt64Nanoseconds(settings.idle_timeout);

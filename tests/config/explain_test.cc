@@ -80,7 +80,9 @@ class Generator {
   std::string File() {
     std::vector<std::string> lines;
     for (const Flag& flag : AllFlags()) {
-      if (!flag.is_scalar() || Draw(2) == 0) continue;
+      if (!flag.is_scalar()) continue;
+      // Without it accept_proxy is refused.
+      if (flag.name != "proxy_trusted" && Draw(2) == 0) continue;
       std::string value = Scalar(flag);
       if (Draw(3) == 0) value = Cat("\"", value, "\"");
       lines.push_back(Cat(Draw(3) == 0 ? "  " : "", "--", flag.name, "=", value));
@@ -139,9 +141,15 @@ class Generator {
       if (duration->most < absl::Hours(1)) return Draw(2) == 0 ? "50us" : "1ms500us";
       return Duration(duration->off);
     }
-    if (std::holds_alternative<SizeField>(flag.field)) {
+    if (const auto* size = std::get_if<SizeField>(&flag.field)) {
+      if (size->most < uint64_t{1} << 20) return Draw(2) == 0 ? "4096B" : "7KiB";
       return std::vector<std::string>{"off", "4096B", "4KiB", "1MiB", "3000KiB"}[Draw(5)];
     }
+    if (const auto* text = std::get_if<TextField>(&flag.field)) {
+      const bool off = flag.name != "proxy_trusted" && Draw(2) == 0;
+      return off ? "off" : std::string(text->example);
+    }
+    if (std::holds_alternative<BoolField>(flag.field)) return Draw(2) == 0 ? "on" : "false";
     if (std::holds_alternative<KernelNameField>(flag.field)) {
       return std::vector<std::string>{"default", "reno", "bbr"}[Draw(3)];
     }

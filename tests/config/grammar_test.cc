@@ -176,10 +176,10 @@ TEST(GrammarTest, AUnixSocketMayHaveAModeAndAnOwner) {
 }
 
 TEST(GrammarTest, AWrongKeyIsToldWhereItBelongs) {
-  EXPECT_THAT(
-      ListenErrors(":80 nmae=web"),
-      ElementsAre("f:1:5: --listen: nmae= is no key of --listen; the keys are addr name "
-                  "upstream mode owner, and flags with [L] in --help (did you mean name?)"));
+  EXPECT_THAT(ListenErrors(":80 nmae=web"),
+              ElementsAre("f:1:5: --listen: nmae= is no key of --listen; the keys are addr name "
+                          "upstream mode owner max_connections, and flags with [L] in --help (did "
+                          "you mean name?)"));
   EXPECT_THAT(ListenErrors(":80 servers=1.2.3.4:5"),
               ElementsAre("f:1:5: --listen: servers= is no key of --listen; it belongs on "
                           "--upstream"));
@@ -196,10 +196,12 @@ TEST(GrammarTest, AWrongKeyIsToldWhereItBelongs) {
   EXPECT_THAT(UpstreamErrors("1.2.3.4:5 idle_timout=8s"),
               ElementsAre("f:1:11: --upstream: idle_timout= is no key of --upstream; the keys are "
                           "servers name, and flags with [U] in --help"));
-  EXPECT_THAT(ListenErrors(":80 idle_timout=8s"),
-              ElementsAre("f:1:5: --listen: idle_timout= is no key of --listen; the keys are addr "
-                          "name upstream mode owner, and flags with [L] in --help (did you mean "
-                          "idle_timeout?)"));
+  EXPECT_THAT(
+      ListenErrors(":80 idle_timout=8s"),
+      ElementsAre(
+          "f:1:5: --listen: idle_timout= is no key of --listen; the keys are addr "
+          "name upstream mode owner max_connections, and flags with [L] in --help (did you mean "
+          "idle_timeout?)"));
 }
 
 TEST(GrammarTest, AKeyIsOnALineOnce) {
@@ -217,12 +219,12 @@ TEST(GrammarTest, ABareWordIsNoKey) {
   EXPECT_THAT(ListenErrors(":80 :81"),
               ElementsAre("f:1:5: --listen: \":81\" is not KEY=VALUE; several addresses are "
                           "separated by commas without blanks, and the keys are addr name "
-                          "upstream mode owner, and flags with [L] in --help"));
+                          "upstream mode owner max_connections, and flags with [L] in --help"));
   EXPECT_THAT(ListenErrors(":80 name web"),
               ElementsAre("f:1:5: --listen: \"name\" is not KEY=VALUE; write name=NAME",
                           "f:1:10: --listen: \"web\" is not KEY=VALUE; several addresses are "
                           "separated by commas without blanks, and the keys are addr name "
-                          "upstream mode owner, and flags with [L] in --help"));
+                          "upstream mode owner max_connections, and flags with [L] in --help"));
 }
 
 TEST(GrammarTest, WhatIsMissingIsTold) {
@@ -240,7 +242,7 @@ TEST(GrammarTest, WhatIsMissingIsTold) {
 TEST(GrammarTest, AllThatIsWrongWithALineIsTold) {
   EXPECT_THAT(ListenErrors("addr=:0,:80,::1 name=a/b color=red"),
               ElementsAre("f:1:26: --listen: color= is no key of --listen; the keys are addr name "
-                          "upstream mode owner, and flags with [L] in --help",
+                          "upstream mode owner max_connections, and flags with [L] in --help",
                           "f:1:6: --listen: \"0\" is not a port; a port is 1 to 65535",
                           "f:1:13: --listen: \"::1\" is IPv6 without brackets; write [::1]:80",
                           "f:1:22: --listen: \"a/b\" is not a name; a name is 1 to 64 of A-Z a-z "

@@ -659,5 +659,86 @@ TEST(LoadTest, AnAddressOfAMissingFamilyIsAWarning) {
   EXPECT_THAT(LoadWith({"--listen=:80", "--upstream=1.2.3.4:5"}, {}, facts).warnings, IsEmpty());
 }
 
+TEST(LoadTest, RoutesLeadFromListenersToUpstreams) {
+  const LoadResult result = LoadWith({"-f", "a"}, {{"a",
+                                                    "--route=sni=*.Example.org,a.b alpn=h2 "
+                                                    "listen=web upstream=two\n"
+                                                    "--route=listen=web protocol=ssh upstream=one\n"
+                                                    "--listen=:443 name=web\n"
+                                                    "--listen=:80 upstream=one max_connections=7\n"
+                                                    "--upstream=1.2.3.4:5 name=one\n"
+                                                    "--upstream=1.2.3.4:6 name=two\n"}});
+  ASSERT_THAT(result.errors, IsEmpty());
+  const Snapshot& snapshot = *result.snapshot;
+  EXPECT_EQ(snapshot.listeners[0].upstream, kNoUpstream);
+  EXPECT_EQ(snapshot.listeners[1].upstream, 0u);
+  EXPECT_EQ(snapshot.listeners[1].max_connections, 7u);
+  ASSERT_EQ(snapshot.routes.size(), 2u);
+  EXPECT_THAT(snapshot.routes[0].sni, ElementsAre("*.example.org", "a.b"));
+  EXPECT_THAT(snapshot.routes[0].alpn, ElementsAre("h2"));
+  EXPECT_EQ(snapshot.routes[0].upstream, 1u);
+  EXPECT_EQ(snapshot.routes[1].protocol, RouteProtocol::kSsh);
+  const std::string dump =
+      "--listen=:443 name=web\n"
+      "--listen=:80 upstream=one max_connections=7\n"
+      "--upstream=1.2.3.4:5 name=one\n"
+      "--upstream=1.2.3.4:6 name=two\n"
+      "--route=listen=web sni=*.example.org,a.b alpn=h2 upstream=two\n"
+      "--route=listen=web protocol=ssh upstream=one\n";
+  const LoadResult dumped = LoadWith({"-T", "-f", "a"}, {{"a", dump}});
+  EXPECT_THAT(dumped.errors, IsEmpty());
+  EXPECT_EQ(dumped.text, dump);
+}
+
+TEST(LoadTest, ARouteThatLeadsNowhereIsRefused) {
+  const auto errors = [](const std::string& route) {
+    return ErrorsOf(LoadWith({"--listen=:443 name=web upstream=one", "--listen=:80 upstream=one",
+                              "--upstream=1.2.3.4:5 name=one", "--upstream=1.2.3.4:6 name=two",
+                              "--route=" + route}));
+  };
+  EXPECT_THAT(errors("sni=a upstream=two"), ElementsAre(HasSubstr("listen= is missing")));
+  EXPECT_THAT(errors("listen=wbe sni=a upstream=two"),
+              ElementsAre(HasSubstr("there is no listener \"wbe\"; write name=wbe on its --listen "
+                                    "line (did you mean web?)")));
+  EXPECT_THAT(errors("listen=web sni=a"), ElementsAre(HasSubstr("upstream= is missing")));
+  EXPECT_THAT(errors("listen=web sni=a upstream=three"),
+              ElementsAre(HasSubstr("there is no upstream \"three\"")));
+  EXPECT_THAT(errors("listen=web upstream=two"), ElementsAre(HasSubstr("it is for every client")));
+  EXPECT_THAT(errors("listen=web protocol=ssh sni=a upstream=two"),
+              ElementsAre(HasSubstr("keep one of them")));
+  EXPECT_THAT(errors("listen=web sni=a..b/c upstream=two"),
+              ElementsAre(HasSubstr("no name of a host")));
+  EXPECT_THAT(errors("web sni=a upstream=two"), ElementsAre(HasSubstr("is not KEY=VALUE")));
+  EXPECT_THAT(errors("listen=web protocol=smtp upstream=two"), ElementsAre(HasSubstr("smtp")));
+  EXPECT_THAT(errors("listen=web idle_timeout=1s sni=a upstream=two"),
+              ElementsAre(HasSubstr("it belongs on --listen")));
+}
+
+TEST(LoadTest, AListenerWithoutAnUpstreamNeedsRoutesThatAreItsOwn) {
+  EXPECT_THAT(ErrorsOf(LoadWith({"--listen=:443 name=web", "--upstream=1.2.3.4:5 name=one",
+                                 "--upstream=1.2.3.4:6 name=two"})),
+              ElementsAre(HasSubstr("upstream= is missing")));
+  const LoadResult one =
+      LoadWith({"--listen=:443", "--upstream=1.2.3.4:5", "--route=protocol=ssh"});
+  ASSERT_THAT(one.errors, IsEmpty());
+  EXPECT_EQ(one.snapshot->listeners[0].upstream, 0u) << "the only upstream";
+}
+
+TEST(LoadTest, FilesOfPrefixesAreReadAtOnce) {
+  const Arguments arguments = {"--listen=:80 allow=10.0.0.0/8,@good", "--upstream=1.2.3.4:5"};
+  const LoadResult result = LoadWith(arguments, {{"good", "192.0.2.0/24\n::1\n"}});
+  ASSERT_THAT(result.errors, IsEmpty());
+  EXPECT_EQ(result.snapshot->prefix_files.at("good").size(), 2u);
+  EXPECT_THAT(ErrorsOf(LoadWith(arguments)), ElementsAre(HasSubstr("good: --allow: it cannot be")));
+  EXPECT_THAT(ErrorsOf(LoadWith(arguments, {{"good", "::1\nno\n"}})),
+              ElementsAre(HasSubstr("good: --allow: line 2: \"no\" is no prefix")));
+}
+
+TEST(LoadTest, WhoAcceptsProxyHeadersSaysFromWhom) {
+  EXPECT_THAT(ErrorsOf(LoadMore({"--accept_proxy=on"})),
+              ElementsAre(HasSubstr("accept_proxy= needs proxy_trusted=")));
+  EXPECT_THAT(LoadMore({"--accept_proxy=on", "--proxy_trusted=0.0.0.0/0,::/0"}).errors, IsEmpty());
+}
+
 }  // namespace
 }  // namespace parkway::config

@@ -43,6 +43,7 @@ std::string_view ExampleOf(const Flag& flag) {
   if (flag.name == kListen) return ":8080";
   if (flag.name == kUpstream) return "127.0.0.1:9000,127.0.0.1:9001";
   if (flag.name == kServer) return "127.0.0.1:9002 name=third connect_timeout=1s";
+  if (flag.name == kRoute) return "protocol=ssh";
   return flag.default_text;
 }
 
