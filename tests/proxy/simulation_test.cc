@@ -628,7 +628,6 @@ TEST(SimulationTest, WhoWaitsForAServerGetsOne) {
 
 TEST(SimulationTest, ALineBeforeServersLosesNobodyThoughManyLeave) {
   PlayAll({.faults = true,
-           .resources = true,
            .breaks = true,
            .bad_servers = true,
            .stops = true,
