@@ -226,6 +226,8 @@ SessionHost::Progress Connector::JoinQueue(Session& session, const Tried& tried,
     return SessionHost::Progress::kFailed;
   }
   stats_.queued.Add(1);
+  // Waiting in line takes the edges of what the client says meanwhile: a read must ask again.
+  session.up().set_source_drained(false);
   ArmQueued(session, waiting);
   return SessionHost::Progress::kQueued;
 }

@@ -105,7 +105,6 @@ Balancer::Choice Balancer::Choose(const Asker& asker) {
 }
 
 Balancer::Choice Balancer::Take(const Asker& asker) {
-  bool full = false;
   const bool again = asker.tried != nullptr && !asker.tried->empty();
   // All who are up and were not tried; then all who are up; then, if so configured, all.
   for (int pass = again ? 0 : 1; pass < 3; ++pass) {
@@ -114,18 +113,12 @@ Balancer::Choice Balancer::Take(const Asker& asker) {
       const uint32_t away = pass == 2 ? Server::kByOperator : AwayIn(*level, asker);
       const Choice choice = TakeIn(*level, {asker, pass == 0 ? asker.tried : nullptr, away});
       if (choice.kind == Choice::Kind::kServer) return choice;
-      // Full is not down: the next priority is for when these are gone.
-      if (choice.kind == Choice::Kind::kWait) {
-        full = true;
-        break;
-      }
+      // Full is not down: the next priority is for when these are gone. And a place in line is
+      // better than who has failed this client already.
+      if (choice.kind == Choice::Kind::kWait) return choice;
     }
-    // Who has failed this client already is better than a place in the line.
-    if (full && pass > 0) return {Choice::Kind::kWait};
   }
-  if (full || (plan_.all_down == AllDown::kHold && !levels_.empty())) {
-    return {Choice::Kind::kWait};
-  }
+  if (plan_.all_down == AllDown::kHold && !levels_.empty()) return {Choice::Kind::kWait};
   return {Choice::Kind::kNone};
 }
 

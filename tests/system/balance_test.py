@@ -7,6 +7,7 @@ Each story is told with one worker and with four: what decides is the process's,
 import collections
 import os
 import selectors
+import signal
 import socket
 import threading
 import time
@@ -383,6 +384,30 @@ class Balancing(story.Story):
             while data := second.sock.recv(100):
                 got += data
             self.assertEqual(got, b"s0\nearly words")
+
+    def test_what_it_said_before_and_in_line_is_delivered_though_its_first_server_refused(self):
+        for threads in self.with_workers():
+            origins = self.origins(2)
+            origins[0].stop()
+            parkway = self.parkway([origins[0].address, f"{origins[1].address} max_conns=1"],
+                                   threads, "balance=first passive_fails=off")
+            first = self.client()
+            self.assertEqual(first.greeting(), "s1")
+            # Both are there before it is accepted, so that its bytes are read for the server that
+            # refuses.
+            parkway.signal(signal.SIGSTOP)
+            second = self.client()
+            second.sock.sendall(b"early ")
+            parkway.signal(signal.SIGCONT)
+            self.assertTrue(second.waits())
+            second.sock.sendall(b"later")
+            self.assertTrue(second.waits())
+            first.close()
+            second.sock.settimeout(PATIENCE)
+            got = b""
+            while len(got) < len(b"s1\nearly later"):
+                got += second.sock.recv(100)
+            self.assertEqual(got, b"s1\nearly later")
 
     def test_waiting_holds_no_stack_and_a_client_that_leaves_is_dropped(self):
         for threads in self.with_workers():
