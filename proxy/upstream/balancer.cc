@@ -240,8 +240,10 @@ size_t Balancer::PickLowest(const Level& level, const Wanted& wanted, uint32_t* 
   uint64_t best_weight = 1;
   uint64_t equal_weight = 0;
   for (const uint16_t server : level.servers) {
+    // Read once: who is taken from this number must have had room by it.
     const uint32_t connections = servers_[server].connections();
-    if (!Fits(server, wanted)) continue;
+    const uint32_t most = plan_.servers[server].max_conns;
+    if ((most != 0 && connections >= most) || !Up(server, wanted)) continue;
     const uint64_t weight = WeightOf(server, wanted.asker.now);
     const uint64_t its_score = score(connections, server);
     if (best != kNobody) {
