@@ -484,6 +484,7 @@ class ConnectErrors(Closing):
             server.send(50)
             client.receive(50)
             client.leave()
+            self.assertEqual(server.ending(), FIN)
             server.leave()
             line = parkway.closing_line(client.address)
             self.assertEqual(line["cause"], "client_fin")
