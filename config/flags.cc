@@ -16,6 +16,9 @@ constexpr std::string_view kSpliceWords[] = {"auto", "on", "off"};
 constexpr std::string_view kAcceptProxyWords[] = {"off", "on", "optional"};
 constexpr std::string_view kSendProxyWords[] = {"off", "v1", "v2"};
 constexpr std::string_view kPolicyWords[] = {"queue", "reject"};
+constexpr std::string_view kHealthWords[] = {"off", "tcp", "send_expect"};
+constexpr std::string_view kHealthInitialWords[] = {"up", "down"};
+constexpr std::string_view kHealthCloseWords[] = {"fin", "rst"};
 constexpr std::string_view kAcceptBalanceWords[] = {"auto", "off"};
 constexpr std::string_view kBalanceWords[] = {"p2c",         "least_conn", "round_robin", "random",
                                               "source_hash", "first",      "least_time"};
@@ -24,6 +27,8 @@ constexpr std::string_view kServerStateWords[] = {"ready", "drain", "down"};
 
 constexpr uint64_t kKiB = 1024;
 constexpr uint64_t kGiB = kKiB * kKiB * kKiB;
+// What a health check says, or wants to hear.
+constexpr size_t kMostHealthBytes = 4096;
 // TCP_CA_NAME_MAX without its zero.
 constexpr size_t kMostCongestionBytes = 15;
 
@@ -364,6 +369,128 @@ const Flag kFlags[] = {
      .places = kOnListen,
      .reloadable = true,
      .help = "and in how many bytes"},
+    {.name = "health",
+     .short_forms = "",
+     .field = Word<&Scalars::health>(kHealthWords),
+     .default_text = "off",
+     .value = "off|tcp|send_expect",
+     .group = Group::kHealth,
+     .places = kOnServers,
+     .reloadable = true,
+     .help = "whether servers are asked if they are well: tcp: by a connect; send_expect: by "
+             "health_send and the answer too; a server that is not gets no new connections"},
+    {.name = "health_interval",
+     .short_forms = "",
+     .field = DurationField{&Scalars::health_interval},
+     .default_text = "5s",
+     .value = "DURATION",
+     .group = Group::kHealth,
+     .places = kOnServers,
+     .reloadable = true,
+     .help = "how often, give or take a tenth; every second while the state is changing; with "
+             "health=tcp not at all while clients get through"},
+    {.name = "health_timeout",
+     .short_forms = "",
+     .field = DurationField{&Scalars::health_timeout},
+     .default_text = "2s",
+     .value = "DURATION",
+     .group = Group::kHealth,
+     .places = kOnServers,
+     .reloadable = true,
+     .help = "how long one check may take"},
+    {.name = "rise",
+     .short_forms = "",
+     .field = CountField{&Scalars::rise, 1, 1000},
+     .default_text = "2",
+     .value = "N",
+     .group = Group::kHealth,
+     .places = kOnServers,
+     .reloadable = true,
+     .help = "checks in a row that bring a server up; the very first decides alone"},
+    {.name = "fall",
+     .short_forms = "",
+     .field = CountField{&Scalars::fall, 1, 1000},
+     .default_text = "3",
+     .value = "N",
+     .group = Group::kHealth,
+     .places = kOnServers,
+     .reloadable = true,
+     .help = "checks in a row that bring it down"},
+    {.name = "health_port",
+     .short_forms = "",
+     .field = CountField{&Scalars::health_port, 1, 65535, true},
+     .default_text = "off",
+     .value = "PORT|off",
+     .group = Group::kHealth,
+     .places = kOnServers,
+     .reloadable = true,
+     .help = "ask at this port; off: the server's own"},
+    {.name = "health_addr",
+     .short_forms = "",
+     .field = IpField{&Scalars::health_addr},
+     .default_text = "server",
+     .value = "IP|server",
+     .group = Group::kHealth,
+     .places = kOnServers,
+     .reloadable = true,
+     .help = "ask at this address; server: its own"},
+    {.name = "health_initial",
+     .short_forms = "",
+     .field = Word<&Scalars::health_initial>(kHealthInitialWords),
+     .default_text = "up",
+     .value = "up|down",
+     .group = Group::kHealth,
+     .places = kOnServers,
+     .reloadable = true,
+     .help = "what a server counts as before its first check"},
+    {.name = "health_close",
+     .short_forms = "",
+     .field = Word<&Scalars::health_close>(kHealthCloseWords),
+     .default_text = "fin",
+     .value = "fin|rst",
+     .group = Group::kHealth,
+     .places = kOnServers,
+     .reloadable = true,
+     .help = "how a check ends its connection: with a FIN, or with a reset, which leaves no "
+             "TIME_WAIT and annoys servers"},
+    {.name = "health_send",
+     .short_forms = "",
+     .field = BytesField{&Scalars::health_send, kMostHealthBytes},
+     .default_text = "",
+     .value = "BYTES",
+     .group = Group::kHealth,
+     .places = kOnServers,
+     .reloadable = true,
+     .help = "what a check says; \\r \\n \\t \\0 \\\\ \\xNN stand for bytes"},
+    {.name = "health_expect",
+     .short_forms = "",
+     .field = ExpectationField{&Scalars::health_expect, kMostHealthBytes},
+     .default_text = "",
+     .value = "[~]BYTES",
+     .group = Group::kHealth,
+     .places = kOnServers,
+     .reloadable = true,
+     .help =
+         "how the answer must begin, or after ~ what must be in it; nothing: any answer will do"},
+    {.name = "on_down",
+     .short_forms = "",
+     .field = PartingField{&Scalars::on_down},
+     .default_text = "keep",
+     .value = "keep|drain:DURATION|close",
+     .group = Group::kHealth,
+     .places = kOnServers,
+     .reloadable = true,
+     .help = "what becomes of the connections of a server that checks find down: drain ends those "
+             "that are left after a time"},
+    {.name = "on_up",
+     .short_forms = "",
+     .field = PartingField{&Scalars::on_up},
+     .default_text = "keep",
+     .value = "keep|drain:DURATION|close",
+     .group = Group::kHealth,
+     .places = kOnServers,
+     .reloadable = true,
+     .help = "what becomes of connections on backup servers when this one is up again"},
     {.name = "connect_timeout",
      .short_forms = "",
      .field = DurationField{&Scalars::connect_timeout},
@@ -777,6 +904,8 @@ std::string_view GroupName(Group group) {
       return "Upstream";
     case Group::kAdmission:
       return "Admission";
+    case Group::kHealth:
+      return "Health";
     case Group::kTimeouts:
       return "Timeouts";
     case Group::kLimits:
@@ -867,6 +996,30 @@ absl::Status SetScalar(const Flag& flag, std::string_view text, Scalars& scalars
             return absl::InvalidArgumentError(Cat(Message(percent.status()), ", or off"));
           },
           [&](const IpsField& field) { return SetIps(text, scalars.*field.member); },
+          [&](const BytesField& field) {
+            absl::StatusOr<std::string> bytes = ParseBytes(text, field.most_bytes);
+            if (bytes.ok()) scalars.*field.member = *bytes;
+            return bytes.status();
+          },
+          [&](const ExpectationField& field) {
+            absl::StatusOr<Expectation> wanted = ParseExpectation(text, field.most_bytes);
+            if (wanted.ok()) scalars.*field.member = *wanted;
+            return wanted.status();
+          },
+          [&](const PartingField& field) {
+            const absl::StatusOr<Parting> parting = ParseParting(text);
+            if (parting.ok()) scalars.*field.member = *parting;
+            return parting.status();
+          },
+          [&](const IpField& field) {
+            if (text == "server") {
+              scalars.*field.member = std::nullopt;
+              return absl::OkStatus();
+            }
+            const absl::StatusOr<Address> address = ParseIp(text);
+            if (address.ok()) scalars.*field.member = *address;
+            return address.status();
+          },
           [&](const AutoCountField& field) {
             if (text != "auto") {
               absl::Status status = set_count(field.member, field.least, field.most);
@@ -913,6 +1066,13 @@ std::string PrintScalar(const Flag& flag, const Scalars& scalars) {
             return field.off && percent == 0 ? std::string("off") : PrintPercent(percent);
           },
           [&](const IpsField& field) { return PrintIps(scalars.*field.member); },
+          [&](const BytesField& field) { return PrintBytes(scalars.*field.member); },
+          [&](const ExpectationField& field) { return PrintExpectation(scalars.*field.member); },
+          [&](const PartingField& field) { return PrintParting(scalars.*field.member); },
+          [&](const IpField& field) {
+            const std::optional<Address>& address = scalars.*field.member;
+            return address.has_value() ? PrintIp(*address) : std::string("server");
+          },
           [&](const AutoCountField& field) {
             const std::optional<uint32_t>& count = scalars.*field.member;
             return count.has_value() ? Cat(*count) : std::string("auto");

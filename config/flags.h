@@ -41,6 +41,9 @@ enum class Balance : uint8_t {
 };
 enum class AllDown : uint8_t { kAuto, kClose, kTryAll, kHold };
 enum class ServerState : uint8_t { kReady, kDrain, kDown };
+enum class Health : uint8_t { kOff, kTcp, kSendExpect };
+enum class HealthInitial : uint8_t { kUp, kDown };
+enum class HealthClose : uint8_t { kFin, kRst };
 
 // Which CPUs the workers run on.
 struct CpuAffinity {
@@ -73,6 +76,20 @@ struct Scalars {
   Splice splice = Splice::kAuto;
   AcceptBalance accept_balance = AcceptBalance::kAuto;
   CpuAffinity cpu_affinity;
+  // Active checks of servers.
+  Health health = Health::kOff;
+  absl::Duration health_interval;
+  absl::Duration health_timeout;
+  uint32_t rise = 0;
+  uint32_t fall = 0;
+  uint32_t health_port = 0;            // 0: the server's
+  std::optional<Address> health_addr;  // without a port; nullopt: the server's
+  HealthInitial health_initial = HealthInitial::kUp;
+  HealthClose health_close = HealthClose::kFin;
+  std::string health_send;  // bytes
+  Expectation health_expect;
+  Parting on_down;
+  Parting on_up;
   // Options of sockets, of both sides; zero and empty: the kernel's own.
   uint64_t rcvbuf = 0;
   uint64_t sndbuf = 0;
@@ -134,6 +151,7 @@ enum class Group : uint8_t {
   kListening,
   kUpstream,
   kAdmission,
+  kHealth,
   kTimeouts,
   kLimits,
   kSockets,
@@ -193,6 +211,22 @@ struct CpuField {
 struct BoolField {
   bool Scalars::*member;
 };
+// Bytes as text, with escapes.
+struct BytesField {
+  std::string Scalars::*member;
+  size_t most_bytes;
+};
+struct ExpectationField {
+  Expectation Scalars::*member;
+  size_t most_bytes;
+};
+struct PartingField {
+  Parting Scalars::*member;
+};
+// An IP address, or "server": that of the server.
+struct IpField {
+  std::optional<Address> Scalars::*member;
+};
 struct WordField {
   absl::Span<const std::string_view> words;
   void (*set)(Scalars& scalars, size_t index);
@@ -206,9 +240,10 @@ struct LoaderField {};
 // --check, --help: what to do instead of running. A boolean.
 struct ActionField {};
 
-using Field = std::variant<DurationField, SizeField, CountField, PercentField, IpsField,
-                           AutoCountField, KernelNameField, CpuField, TextField, BoolField,
-                           WordField, ListField, LoaderField, ActionField>;
+using Field =
+    std::variant<DurationField, SizeField, CountField, PercentField, IpsField, AutoCountField,
+                 KernelNameField, CpuField, TextField, BoolField, BytesField, ExpectationField,
+                 PartingField, IpField, WordField, ListField, LoaderField, ActionField>;
 
 // The flags that are no scalar are known to the loader by their names.
 inline constexpr std::string_view kListen = "listen";

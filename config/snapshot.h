@@ -100,6 +100,8 @@ struct Snapshot {
 inline constexpr uint64_t kProcessDescriptors = 16;
 // A worker: epoll and its wake-up.
 inline constexpr uint64_t kWorkerDescriptors = 2;
+// Health checks that one worker has under way at once, each with a descriptor.
+inline constexpr uint64_t kMostChecksPerWorker = 64;
 // Pipes hold what a bulk stream has in flight: at most so many for each worker, and together no
 // more than one descriptor in eight.
 inline constexpr uint64_t kMostPipesPerWorker = 32;

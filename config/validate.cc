@@ -341,6 +341,14 @@ class Validator {
           continue;
         }
         IsNewName(server.name, *place.name, place.flag, Cat("server of ", upstream.name), &names);
+        if (server.address.relative && server.settings.health != Health::kOff &&
+            server.settings.health_port == 0) {
+          errors_.Add(
+              *place.address, place.flag,
+              Cat("the port of ", server.address.ToString(),
+                  " is that of each client, so there is none to check; write health_port=N, "
+                  "or health=off"));
+        }
       }
       if (upstream.servers.size() > kMostServers) {
         errors_.Add(said_.upstreams[i].place, kUpstream,
@@ -504,6 +512,17 @@ class Validator {
     }
   }
 
+  // Of health checks that are under way at once.
+  uint64_t CheckDescriptors() const {
+    uint64_t checked = 0;
+    for (const Upstream& upstream : snapshot_.upstreams) {
+      for (const Server& server : upstream.servers) {
+        checked += server.settings.health != Health::kOff;
+      }
+    }
+    return std::min(checked, uint64_t{snapshot_.threads} * kMostChecksPerWorker);
+  }
+
   void ComputeLimits() {
     const Scalars& scalars = said_.scalars;
     const uint64_t nofile = said_.nofile.value_or(facts_.nofile_hard);
@@ -517,7 +536,8 @@ class Validator {
                     [](const Listener& l) { return l.settings.splice != Splice::kOff; });
     snapshot_.pipes_per_worker = splice ? PipesPerWorker(snapshot_.threads, nofile) : 0;
     const uint64_t reserved =
-        ReservedDescriptors(snapshot_.threads, addresses, snapshot_.pipes_per_worker);
+        ReservedDescriptors(snapshot_.threads, addresses, snapshot_.pipes_per_worker) +
+        CheckDescriptors();
     snapshot_.reserved_descriptors = reserved;
 
     const uint64_t left = nofile > reserved ? nofile - reserved : 0;

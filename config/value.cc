@@ -614,6 +614,115 @@ absl::StatusOr<bool> ParseBool(std::string_view text) {
 
 std::string_view PrintBool(bool value) { return value ? "on" : "off"; }
 
+namespace {
+
+int HexDigit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> ParseBytes(std::string_view text, size_t most_bytes) {
+  std::string bytes;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\\') {
+      bytes += text[i];
+      continue;
+    }
+    constexpr std::string_view kLetters = "rnt0\\";
+    constexpr std::string_view kMeanings{"\r\n\t\0\\", 5};
+    const char letter = i + 1 < text.size() ? text[i + 1] : '\0';
+    const size_t known = kLetters.find(letter);
+    if (i + 1 < text.size() && known != std::string_view::npos) {
+      bytes += kMeanings[known];
+      ++i;
+      continue;
+    }
+    const int high = letter == 'x' && i + 2 < text.size() ? HexDigit(text[i + 2]) : -1;
+    const int low = high >= 0 && i + 3 < text.size() ? HexDigit(text[i + 3]) : -1;
+    if (low < 0) {
+      return Wrong(Cat(Quoted(text.substr(i, 4)), " is no escape"),
+                   "write \\r \\n \\t \\0 \\\\ or \\xNN with two hexadecimal digits");
+    }
+    bytes += static_cast<char>(high << 4 | low);
+    i += 3;
+  }
+  if (bytes.size() > most_bytes) {
+    return Wrong(Cat(bytes.size(), " bytes are too many"), Cat("write at most ", most_bytes));
+  }
+  return bytes;
+}
+
+std::string PrintBytes(std::string_view bytes) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string text;
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    const char c = bytes[i];
+    const bool at_an_end = i == 0 || i + 1 == bytes.size();
+    if (c == '\r') {
+      text += "\\r";
+    } else if (c == '\n') {
+      text += "\\n";
+    } else if (c < ' ' || c > '}' || c == '"' || c == '\\' || (c == ' ' && at_an_end)) {
+      const auto byte = static_cast<uint8_t>(c);
+      Append(&text, "\\x", kDigits.substr(byte >> 4, 1), kDigits.substr(byte & 15, 1));
+    } else {
+      text += c;
+    }
+  }
+  return text;
+}
+
+absl::StatusOr<Expectation> ParseExpectation(std::string_view text, size_t most_bytes) {
+  Expectation expectation;
+  expectation.anywhere = !text.empty() && text[0] == '~';
+  if (expectation.anywhere) text.remove_prefix(1);
+  absl::StatusOr<std::string> bytes = ParseBytes(text, most_bytes);
+  if (!bytes.ok()) return bytes.status();
+  expectation.bytes = *std::move(bytes);
+  if (expectation.bytes.empty()) expectation.anywhere = false;
+  return expectation;
+}
+
+std::string PrintExpectation(const Expectation& expectation) {
+  return Cat(expectation.anywhere ? "~" : "", PrintBytes(expectation.bytes));
+}
+
+absl::StatusOr<Parting> ParseParting(std::string_view text) {
+  constexpr std::string_view kDrain = "drain:";
+  Parting parting;
+  if (text == "keep") return parting;
+  if (text == "close") {
+    parting.kind = Parting::Kind::kClose;
+    return parting;
+  }
+  if (text.substr(0, kDrain.size()) == kDrain) {
+    const absl::StatusOr<absl::Duration> after =
+        ParseDuration(text.substr(kDrain.size()), {.off = false, .least = absl::Milliseconds(1)});
+    if (!after.ok()) return after.status();
+    parting.kind = Parting::Kind::kDrain;
+    parting.after = *after;
+    return parting;
+  }
+  return Wrong(Cat(Quoted(text), " is not known here"),
+               "write keep, close, or drain and a time such as drain:30s");
+}
+
+std::string PrintParting(const Parting& parting) {
+  switch (parting.kind) {
+    case Parting::Kind::kKeep:
+      break;
+    case Parting::Kind::kDrain:
+      return Cat("drain:", PrintDuration(parting.after));
+    case Parting::Kind::kClose:
+      return "close";
+  }
+  return "keep";
+}
+
 absl::StatusOr<size_t> ParseWord(std::string_view text, absl::Span<const std::string_view> words) {
   for (size_t i = 0; i < words.size(); ++i) {
     if (words[i] == text) return i;

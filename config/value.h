@@ -107,6 +107,33 @@ std::string PrintCpuList(absl::Span<const uint32_t> cpus);
 absl::StatusOr<bool> ParseBool(std::string_view text);
 std::string_view PrintBool(bool value);
 
+// Bytes as text: \r \n \t \0 \\ and \xNN stand for what cannot be written as it is.
+absl::StatusOr<std::string> ParseBytes(std::string_view text, size_t most_bytes);
+// Without blanks at either end, quotes and backslashes of its own: it can stand anywhere.
+std::string PrintBytes(std::string_view bytes);
+
+// What an answer has to look like: bytes that it begins with, or after a "~" that are in it.
+struct Expectation {
+  std::string bytes;
+  bool anywhere = false;
+
+  bool operator==(const Expectation&) const = default;
+};
+absl::StatusOr<Expectation> ParseExpectation(std::string_view text, size_t most_bytes);
+std::string PrintExpectation(const Expectation& expectation);
+
+// What becomes of open connections: "keep", "close", or "drain:30s": those that are left then.
+struct Parting {
+  enum class Kind : uint8_t { kKeep, kDrain, kClose };
+
+  Kind kind = Kind::kKeep;
+  absl::Duration after;  // kDrain
+
+  bool operator==(const Parting&) const = default;
+};
+absl::StatusOr<Parting> ParseParting(std::string_view text);
+std::string PrintParting(const Parting& parting);
+
 // The index of `text` among `words`.
 absl::StatusOr<size_t> ParseWord(std::string_view text, absl::Span<const std::string_view> words);
 

@@ -73,17 +73,85 @@ Balance BalanceOf(config::Balance balance) {
   return Balance::kP2c;
 }
 
-AllDown AllDownOf(config::AllDown all_down) {
-  switch (all_down) {
+AllDown AllDownOf(const config::Upstream& upstream) {
+  switch (upstream.settings.all_down) {
     case config::AllDown::kClose:
       return AllDown::kClose;
     case config::AllDown::kHold:
       return AllDown::kHold;
-    case config::AllDown::kAuto:
     case config::AllDown::kTryAll:
+      return AllDown::kTryAll;
+    case config::AllDown::kAuto:
       break;
   }
-  return AllDown::kTryAll;
+  // Checks know better than a client's luck.
+  const bool checked = std::any_of(
+      upstream.servers.begin(), upstream.servers.end(),
+      [](const config::Server& server) { return server.settings.health != config::Health::kOff; });
+  return checked ? AllDown::kClose : AllDown::kTryAll;
+}
+
+SessionsRule RuleOf(const config::Parting& parting) {
+  switch (parting.kind) {
+    case config::Parting::Kind::kKeep:
+      break;
+    case config::Parting::Kind::kDrain:
+      return {SessionsRule::Kind::kDrain, parting.after};
+    case config::Parting::Kind::kClose:
+      return {SessionsRule::Kind::kClose, absl::ZeroDuration()};
+  }
+  return {};
+}
+
+HealthPlan HealthOf(const config::Server& server, const config::SystemFacts& facts) {
+  // While the state is changing there is no time to lose.
+  constexpr absl::Duration kFast = absl::Seconds(1);
+  const config::Scalars& settings = server.settings;
+  HealthPlan plan;
+  // Nobody asks after one that the operator has taken down.
+  if (settings.state != config::ServerState::kDown) {
+    plan.probe.kind = static_cast<HealthKind>(settings.health);
+  }
+  config::Address at = server.address;
+  if (!at.is_unix()) {
+    const uint16_t port =
+        settings.health_port != 0 ? static_cast<uint16_t>(settings.health_port) : at.port;
+    if (settings.health_addr.has_value()) at = *settings.health_addr;
+    at.port = port;
+    at.relative = false;
+  }
+  plan.probe.address = AddressOf(at, facts.ipv6);
+  if (plan.probe.kind == HealthKind::kSendExpect) {
+    plan.probe.send = settings.health_send;
+    plan.probe.expect = settings.health_expect.bytes;
+    plan.probe.expect_anywhere = settings.health_expect.anywhere;
+  }
+  plan.probe.reset = settings.health_close == config::HealthClose::kRst;
+  plan.probe.timeout = settings.health_timeout;
+  plan.interval = settings.health_interval;
+  plan.fast_interval = std::min(kFast, settings.health_interval);
+  plan.rise = settings.rise;
+  plan.fall = settings.fall;
+  plan.initially_up = settings.health_initial == config::HealthInitial::kUp;
+  // What a client gets through to says nothing of an answer, nor of another port.
+  plan.traffic_counts = plan.probe.kind == HealthKind::kTcp && at == server.address;
+  plan.on_down = RuleOf(settings.on_down);
+  plan.on_up = RuleOf(settings.on_up);
+  return plan;
+}
+
+// A server that waits for a PROXY header gets one from the checks too.
+void AddProxyHeader(ServerPlan& server) {
+  if (server.send_proxy == nullptr) return;
+  switch (server.send_proxy->version) {
+    case ProxyVersion::kNone:
+      return;
+    case ProxyVersion::kV1:
+      server.health.probe.proxy = ProbeProxyHeader::kV1;
+      return;
+    case ProxyVersion::kV2:
+      server.health.probe.proxy = ProbeProxyHeader::kV2;
+  }
 }
 
 AccessList::Prefix PrefixOf(const config::Prefix& prefix) {
@@ -263,6 +331,7 @@ ServerPlan ServerOf(const config::Server& server, const config::SystemFacts& fac
     Address from = AddressOf(source, facts.ipv6);
     if (from.family() == plan.address.family()) plan.sources.push_back(from);
   }
+  plan.health = HealthOf(server, facts);
   plan.sockets = SocketsOf(server.settings);
   plan.send_proxy = ProxyOutOf(server.settings);
   return plan;
@@ -312,7 +381,7 @@ Plan PlanOf(const config::Snapshot& snapshot, const config::SystemFacts& facts,
     const config::Scalars& settings = upstream.settings;
     added.connect_attempts = static_cast<int>(settings.connect_attempts);
     added.balance = BalanceOf(settings.balance);
-    added.all_down = AllDownOf(settings.all_down);
+    added.all_down = AllDownOf(upstream);
     added.hash_balance_percent = settings.hash_balance_factor;
     added.panic_percent = settings.panic_threshold;
     added.max_ejection_percent = settings.max_ejection_percent;
@@ -320,6 +389,7 @@ Plan PlanOf(const config::Snapshot& snapshot, const config::SystemFacts& facts,
     added.queue_timeout = settings.queue_timeout;
     for (const config::Server& server : upstream.servers) {
       added.servers.push_back(ServerOf(server, facts, ephemeral));
+      AddProxyHeader(added.servers.back());
     }
   }
   for (size_t i = 0; i < snapshot.listeners.size(); ++i) {

@@ -123,6 +123,7 @@ int Process::Run() {
   log_->Start();
   for (const auto& balancer : shared_.balancers) balancer->set_watcher(this);
   for (const auto& worker : workers_) {
+    worker->StartChecks();
     threads_.emplace_back([&worker] { worker->Run(); });
     if (!Pin(threads_.size() - 1)) {
       StopWorkers();
@@ -310,6 +311,14 @@ void Process::Drain() {
 }
 
 void Process::StopWorkers() {
+  // A worker ends with nobody waiting on its stacks. One that is stuck is not waited for for ever.
+  for (size_t i = 0; i < threads_.size(); ++i) workers_[i]->PostStopChecks();
+  const auto patience = SteadyClock::now() + kAbortPatience;
+  for (size_t i = 0; i < threads_.size(); ++i) {
+    while (!workers_[i]->checks_done() && SteadyClock::now() < patience) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
   for (const auto& worker : workers_) worker->Stop();
   for (std::thread& thread : threads_) thread.join();
 }

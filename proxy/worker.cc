@@ -66,7 +66,9 @@ Worker::Worker(const Options& options, WorkerShared& shared)
       random_(options.seed),
       reception_(scheduler_, tools, *this),
       connector_(scheduler_, shared.plan, shared.balancers, shared.limit, reception_, tools, stats_,
-                 random_) {
+                 random_),
+      health_(*this, scheduler_, shared.checks, shared.balancers, options.index,
+              shared.worker_count, options.seed) {
   SessionHost::scheduler = &scheduler_;
   SessionHost::stats = &stats_;
   tools.buffer = buffer_.get();
@@ -234,6 +236,36 @@ void Worker::PostStopAccepting() {
 
 void Worker::PostAbortAll(CloseCause cause) {
   PostCall(scheduler_, [this, cause] { AbortAll(cause); });
+}
+
+void Worker::PartEverywhere(uint16_t upstream, uint16_t server, bool up) {
+  for (Worker* worker : shared_.workers) {
+    PostCall(worker->scheduler_,
+             [worker, upstream, server, up] { worker->Part(upstream, server, up); });
+  }
+}
+
+void Worker::PostStopChecks() {
+  PostCall(scheduler_, [this] { health_.Stop(); });
+}
+
+void Worker::Part(uint16_t upstream, uint16_t server, bool up) {
+  const std::vector<ServerPlan>& servers = shared_.plan.upstreams[upstream].servers;
+  const uint32_t priority = servers[server].priority;
+  sessions_.ForEach([&](Session& session) {
+    // One that is not connected yet looks for itself.
+    if (session.upstream != upstream || session.server() == nullptr ||
+        session.phase() != Session::Phase::kRelaying) {
+      return;
+    }
+    if (up) {
+      if (servers[session.server_index].priority > priority) {
+        session.Abort(CloseCause::kPrimaryBack, false);
+      }
+    } else if (session.server_index == server) {
+      session.Abort(CloseCause::kServerDown, false);
+    }
+  });
 }
 
 void Worker::StopAccepting() {

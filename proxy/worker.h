@@ -25,6 +25,7 @@
 #include "poller/scheduler.h"
 #include "proxy/core/plan.h"
 #include "proxy/core/stats.h"
+#include "proxy/health_duty.h"
 #include "proxy/inbound/acceptor.h"
 #include "proxy/inbound/connector.h"
 #include "proxy/inbound/limits.h"
@@ -43,9 +44,19 @@ class Worker;
 // What the workers of one process share. Outlives them.
 struct WorkerShared {
   WorkerShared(const Plan& plan_in, size_t worker_count)
-      : plan(plan_in), limit(plan_in.max_connections), spread(worker_count) {
+      : plan(plan_in),
+        limit(plan_in.max_connections),
+        spread(worker_count),
+        checks(ChecksOf(plan_in)),
+        worker_count(worker_count) {
     for (size_t i = 0; i < plan.upstreams.size(); ++i) {
       balancers.push_back(std::make_unique<Balancer>(plan.upstreams[i], i));
+    }
+    for (const HealthCheck& check : checks) {
+      for (const HealthCheck::Member& member : check.members) {
+        if (member.plan->initially_up) continue;
+        balancers[member.ref.upstream]->Raise(member.ref.server, Server::kUnhealthy);
+      }
     }
   }
 
@@ -53,13 +64,16 @@ struct WorkerShared {
   ConnectionLimit limit;
   Spread spread;
   Connector::Balancers balancers;
+  const std::vector<HealthCheck> checks;
+  const size_t worker_count;
   std::vector<Worker*> workers;  // filled before any of them runs
 };
 
 class Worker final : public SessionHost,
                      public Scheduler::Delegate,
                      public Acceptor::Sink,
-                     public Reception::Witness {
+                     public Reception::Witness,
+                     public HealthDuty::Host {
  public:
   struct Options {
     uint32_t index = 0;
@@ -78,6 +92,8 @@ class Worker final : public SessionHost,
   // Before Run(), or on the worker's thread. Takes over `fd`, which listens. 0 or -errno, and then
   // the fd is closed.
   int AddListener(size_t listener, int fd, bool inherited);
+  // Before Run().
+  void StartChecks() { health_.Start(); }
   // Until Stop().
   void Run();
 
@@ -88,6 +104,9 @@ class Worker final : public SessionHost,
   void PostStopAccepting();
   // Ends all sessions now.
   void PostAbortAll(CloseCause cause);
+  void PostStopChecks();
+  // Whether no check runs here.
+  bool checks_done() const { return health_.done(); }
   // Whether all listening sockets are closed.
   bool accepting() const { return open_acceptors_.load(std::memory_order_acquire) > 0; }
   uint32_t sessions() const { return shared_.spread.load(options_.index); }
@@ -103,6 +122,7 @@ class Worker final : public SessionHost,
   void Adopt(size_t listener, int fd, const Address& peer);
   void StopAccepting();
   void AbortAll(CloseCause cause);
+  void Part(uint16_t upstream, uint16_t server, bool up);
   void SlotFreed();
   void RefreshGauges();
   const SessionPool& sessions_pool() const { return sessions_; }
@@ -121,10 +141,12 @@ class Worker final : public SessionHost,
   void OnRefused(size_t listener, int fd, const Address& peer) override;
   void WouldRefuse(const Session& session, CloseCause cause) override;
 
+  void PartEverywhere(uint16_t upstream, uint16_t server, bool up) override;
+  void Log(const LogRecord& record) override;
+
   void OutOfMemory(size_t listener, int fd, const Address& peer);
   void Refuse(size_t listener, int fd, const Address& peer, CloseCause cause);
   void ReleaseSlot(size_t listener);
-  void Log(const LogRecord& record);
   void WakeWaitingListeners();
 
   const Options options_;
@@ -141,6 +163,7 @@ class Worker final : public SessionHost,
   std::vector<std::unique_ptr<Acceptor>> acceptors_;
   std::atomic<uint32_t> open_acceptors_{0};
   LogRing log_;
+  HealthDuty health_;
   uint64_t next_session_ = 0;
 };
 

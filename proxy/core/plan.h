@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "poller/address.h"
 #include "poller/socket_options.h"
+#include "proxy/core/health_plan.h"
 #include "proxy/core/proxy_out.h"
 #include "proxy/session/session_times.h"
 
@@ -71,6 +72,7 @@ struct ServerPlan {
   absl::Duration connect_timeout = absl::Seconds(5);
   SocketOptions sockets = {};
   std::shared_ptr<const ProxyOut> send_proxy = nullptr;  // null: no header
+  HealthPlan health = {};
 };
 
 struct UpstreamPlan {

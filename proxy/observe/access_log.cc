@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "proxy/core/health_plan.h"
 
 namespace parkway {
 
@@ -118,7 +119,56 @@ void AccessLog::Run() {
   wake_.notify_all();
 }
 
+namespace {
+
+// Control characters would break the line.
+std::string Escaped(const std::string& text) {
+  std::string escaped;
+  for (const char c : text) {
+    if (c == '\r') {
+      escaped += "\\r";
+    } else if (c == '\n') {
+      escaped += "\\n";
+    } else if (c < ' ' || c > '~' || c == '"' || c == '\\') {
+      absl::StrAppendFormat(&escaped, "\\x%02x", static_cast<uint8_t>(c));
+    } else {
+      escaped += c;
+    }
+  }
+  return escaped;
+}
+
+std::string FormatHealth(const Plan& plan, const LogRecord& record) {
+  const bool up = record.kind == LogRecord::Kind::kServerUp;
+  const UpstreamPlan& upstream = plan.upstreams[record.upstream];
+  const ServerPlan& server = upstream.servers[record.server];
+  const std::string address = server.health.probe.address.ToString();
+  std::string line = absl::StrCat(up ? "NOTICE" : "WARNING", ": upstream ", upstream.name,
+                                  " server ", server.name, " is ", up ? "UP" : "DOWN", ": ",
+                                  HealthWordName(static_cast<HealthWord>(record.attempts)));
+  if (record.error != 0) absl::StrAppend(&line, " (", strerror(record.error), ")");
+  const std::string answer = record.text();
+  if (!answer.empty()) absl::StrAppend(&line, " \"", Escaped(answer), "\"");
+  if (address != server.name) absl::StrAppend(&line, " from ", address);
+  absl::StrAppendFormat(&line, " after %.3fms, %d in a row; was %s ",
+                        static_cast<double>(record.bytes_up) / 1e6, record.unsent_bytes,
+                        up ? "down" : "up");
+  if (record.started.ns() == 0) {
+    line += "by assumption";
+  } else {
+    absl::StrAppendFormat(&line, "for %.3fs",
+                          static_cast<double>(record.ended.ns() - record.started.ns()) / 1e9);
+  }
+  absl::StrAppend(&line, "; ", record.listener, " of ", upstream.servers.size(), " servers up");
+  return line;
+}
+
+}  // namespace
+
 std::string AccessLog::Format(const Plan& plan, const LogRecord& record) {
+  if (record.kind == LogRecord::Kind::kServerUp || record.kind == LogRecord::Kind::kServerDown) {
+    return FormatHealth(plan, record);
+  }
   const ListenerPlan& listener = plan.listeners[record.listener];
   if (record.kind == LogRecord::Kind::kAcceptTrouble) {
     return absl::StrFormat("listener %s: accept: %s; paused, the backlog queues", listener.name,

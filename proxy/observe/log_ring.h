@@ -11,9 +11,15 @@
 #ifndef PROXY_OBSERVE_LOG_RING_H_
 #define PROXY_OBSERVE_LOG_RING_H_
 
+#include <string.h>
+
+#include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <string_view>
 
 #include "poller/address.h"
 #include "poller/clock.h"
@@ -21,9 +27,20 @@
 
 namespace parkway {
 
-// One ended connection, trouble with a listener, or what dry_run let pass.
+// One ended connection, trouble with a listener, what dry_run let pass, or a server that went or
+// came.
 struct LogRecord {
-  enum class Kind : uint8_t { kClosed, kAcceptTrouble, kWouldRefuse };
+  enum class Kind : uint8_t {
+    kClosed,
+    kAcceptTrouble,
+    kWouldRefuse,
+    // A health check has changed a server's state. `attempts` is the HealthWord, `listener` how
+    // many servers of the upstream are up now, `unsent_bytes` the outcomes in a row that brought
+    // it, `bytes_up` how long the last check took in ns, and `started` when the state before this
+    // one began (zero: it was only assumed); text() is the answer.
+    kServerUp,
+    kServerDown,
+  };
 
   Kind kind = Kind::kClosed;
   CloseCause cause = CloseCause::kNone;
@@ -41,6 +58,23 @@ struct LogRecord {
   uint64_t bytes_down = 0;
   MonotonicTime started;
   MonotonicTime ended;
+
+  // The beginning of some text, where there is no connection to speak of.
+  static constexpr size_t kTextBytes = 16;
+  void set_text(std::string_view text) {
+    char bytes[kTextBytes] = {};
+    memcpy(bytes, text.data(), std::min(text.size(), kTextBytes));
+    memcpy(&id, bytes, sizeof(id));
+    memcpy(&bytes_down, bytes + sizeof(id), sizeof(bytes_down));
+  }
+  std::string text() const {
+    char bytes[kTextBytes];
+    memcpy(bytes, &id, sizeof(id));
+    memcpy(bytes + sizeof(id), &bytes_down, sizeof(bytes_down));
+    std::string text(bytes, kTextBytes);
+    text.erase(text.find_last_not_of('\0') + 1);
+    return text;
+  }
 };
 
 class LogRing {

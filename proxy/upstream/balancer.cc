@@ -375,6 +375,7 @@ void Balancer::Release(size_t server, MonotonicTime now) {
 
 void Balancer::Connected(size_t server, int64_t took_ns, MonotonicTime now) {
   servers_[server].ForgetFailures();
+  if (plan_.servers[server].health.traffic_counts) servers_[server].NoteConnect(now);
   if (plan_.balance == Balance::kLeastTime) servers_[server].NoteConnectTime(took_ns, now);
 }
 

@@ -87,6 +87,17 @@ class alignas(64) Server {
 
   uint32_t NextSource() { return sources_.fetch_add(1, std::memory_order_relaxed); }
 
+  // When a connection to it was made, give or take 10 ms; zero: never. Kept for whoever lets
+  // traffic stand for health checks.
+  MonotonicTime last_connect() const {
+    return MonotonicTime(last_connect_.load(std::memory_order_relaxed));
+  }
+  void NoteConnect(MonotonicTime now) {
+    if (now.ns() - last_connect_.load(std::memory_order_relaxed) > 10'000'000) {
+      last_connect_.store(now.ns(), std::memory_order_relaxed);
+    }
+  }
+
   // --- How long its connects take ---
 
   void NoteConnectTime(int64_t ns, MonotonicTime now);
@@ -105,6 +116,7 @@ class alignas(64) Server {
   std::atomic<int64_t> ejected_since_{0};
   std::atomic<int64_t> back_since_{0};
   std::atomic<int64_t> measured_at_{0};
+  std::atomic<int64_t> last_connect_{0};
   std::atomic<uint32_t> connect_us_{0};
   std::atomic<uint32_t> sources_{0};
 };

@@ -165,6 +165,19 @@ class Generator {
       return Cat(count->least + Draw(std::min(count->most, 1000u) - count->least + 1));
     }
     if (std::holds_alternative<BoolField>(flag.field)) return Draw(2) == 0 ? "on" : "off";
+    if (std::holds_alternative<BytesField>(flag.field)) {
+      return std::vector<std::string>{R"(PING\r\n)", R"(a\x20b,\\\0)", "=#",
+                                      R"(\x20\x22)"}[Draw(4)];
+    }
+    if (std::holds_alternative<ExpectationField>(flag.field)) {
+      return std::vector<std::string>{"+PONG", R"(~a\x20b,)", R"(\x7eb\xff)"}[Draw(3)];
+    }
+    if (std::holds_alternative<PartingField>(flag.field)) {
+      return std::vector<std::string>{"keep", "close", "drain:90s"}[Draw(3)];
+    }
+    if (std::holds_alternative<IpField>(flag.field)) {
+      return std::vector<std::string>{"server", "10.0.0.1", "2001:DB8::1"}[Draw(3)];
+    }
     if (std::holds_alternative<CpuField>(flag.field)) {
       return std::vector<std::string>{"auto", "off", "0,1,2", "8,0-3"}[Draw(4)];
     }

@@ -109,10 +109,29 @@ TEST(FlagsTest, DefaultsAreThoseThatWerePromised) {
   EXPECT_EQ(scalars.max_connections, std::nullopt);
   EXPECT_EQ(scalars.access_log, AccessLog::kStderr);
   EXPECT_EQ(scalars.splice, Splice::kAuto);
+  EXPECT_EQ(scalars.health, Health::kOff);
+  EXPECT_EQ(scalars.health_interval, absl::Seconds(5));
+  EXPECT_EQ(scalars.health_timeout, absl::Seconds(2));
+  EXPECT_EQ(scalars.rise, 2u);
+  EXPECT_EQ(scalars.fall, 3u);
+  EXPECT_EQ(scalars.health_close, HealthClose::kFin);
 }
 
 TEST(FlagsTest, EachScalarIsStoredInAPlaceOfItsOwn) {
   const std::vector<std::pair<const char*, const char*>> others = {
+      {"health", "tcp"},
+      {"health_interval", "19s"},
+      {"health_timeout", "20s"},
+      {"rise", "21"},
+      {"fall", "22"},
+      {"health_port", "23"},
+      {"health_addr", "::1"},
+      {"health_initial", "down"},
+      {"health_close", "rst"},
+      {"health_send", R"(a\r)"},
+      {"health_expect", "~b"},
+      {"on_down", "drain:24s"},
+      {"on_up", "close"},
       {"threads", "7"},
       {"max_connections", "8"},
       {"backlog", "9"},

@@ -173,6 +173,17 @@ TEST(ValidateTest, TheReserveCountsWhatEachWorkerOpens) {
   EXPECT_EQ(ReservedDescriptors(4, 3, 32), kProcessDescriptors + 4 * (3 + 2 + 64));
 }
 
+TEST(ValidateTest, ChecksOfServersThatAreUnderWayAtOnceHaveDescriptorsToo) {
+  const uint64_t plain = Of(":80", "1.2.3.4:5,1.2.3.5:5").snapshot->reserved_descriptors;
+  EXPECT_EQ(Of(":80", "1.2.3.4:5,1.2.3.5:5 health=tcp").snapshot->reserved_descriptors, plain + 2);
+}
+
+TEST(ValidateTest, AServerWithoutAPortOfItsOwnIsCheckedAtAnother) {
+  EXPECT_THAT(Of(":80", "1.2.3.4:+5 health=tcp health_port=8008").errors, IsEmpty());
+  EXPECT_THAT(Of(":80", "1.2.3.4:+5").errors, IsEmpty());
+  EXPECT_EQ(Of(":80", "1.2.3.4:+5 health=tcp").errors.size(), 1u);
+}
+
 TEST(ValidateTest, PipesTakeAtMostOneDescriptorInEight) {
   EXPECT_EQ(PipesPerWorker(1, uint64_t{1} << 20), kMostPipesPerWorker);
   EXPECT_EQ(PipesPerWorker(2, 256), 8u);

@@ -336,6 +336,50 @@ TEST(BoolTextTest, BooleansHaveSixWords) {
   EXPECT_EQ(PrintBool(false), "off");
 }
 
+TEST(BytesTextTest, EscapesStandForBytesAndPrintedBytesAreReadBack) {
+  EXPECT_EQ(*ParseBytes(R"(PING\r\n)", 99), "PING\r\n");
+  EXPECT_EQ(*ParseBytes(R"(\x00\0\t\\\xfF)", 99), std::string("\0\0\t\\\xff", 5));
+  for (const char* wrong : {"\\", "a\\q", "\\x1", "\\xg0", "\\x"}) {
+    EXPECT_NE(ErrorOf(ParseBytes(wrong, 99)).find("is no escape; write"), std::string::npos);
+  }
+  EXPECT_EQ(ErrorOf(ParseBytes("abc", 2)), "3 bytes are too many; write at most 2");
+  std::string all(" ");
+  for (int i = 0; i < 256; ++i) all += static_cast<char>(i);
+  all += ' ';
+  const std::string printed = PrintBytes(all);
+  EXPECT_EQ(*ParseBytes(printed, 999), all);
+  EXPECT_EQ(PrintBytes(*ParseBytes(printed, 999)), printed);
+  EXPECT_EQ(PrintBytes(" a b "), R"(\x20a b\x20)");
+}
+
+TEST(BytesTextTest, ATildeMeansAnywhere) {
+  EXPECT_EQ(*ParseExpectation("+OK", 9), (Expectation{"+OK", false}));
+  EXPECT_EQ(*ParseExpectation("~role", 9), (Expectation{"role", true}));
+  EXPECT_EQ(*ParseExpectation(R"(\x7erole)", 9), (Expectation{"~role", false}));
+  for (const char* text : {"", "+OK", "~role:master", R"(\x7erole)"}) {
+    EXPECT_EQ(PrintExpectation(*ParseExpectation(text, 99)), text);
+  }
+}
+
+TEST(PartingTextTest, ConnectionsAreKeptClosedOrGivenTime) {
+  for (const char* text : {"keep", "close", "drain:30s"}) {
+    EXPECT_EQ(PrintParting(*ParseParting(text)), text);
+  }
+  EXPECT_EQ(ParseParting("drain:1m")->after, absl::Minutes(1));
+  EXPECT_FALSE(ParseParting("drain:").ok());
+  EXPECT_FALSE(ParseParting("drain:0").ok());
+  EXPECT_EQ(ErrorOf(ParseParting("kill")),
+            "\"kill\" is not known here; write keep, close, or drain and a time such as drain:30s");
+}
+
+TEST(IpTextTest, AnAddressWithoutAPort) {
+  EXPECT_EQ(PrintIp(*ParseIp("10.0.0.1")), "10.0.0.1");
+  EXPECT_EQ(PrintIp(*ParseIp("2001:db8::1")), "2001:db8::1");
+  for (const char* wrong : {"", "10.0.0.1:80", "[::1]:80", "[::1]", "unix:/x", "host"}) {
+    EXPECT_FALSE(ParseIp(wrong).ok()) << wrong;
+  }
+}
+
 TEST(WordTextTest, AWordIsOneOfThose) {
   const std::string_view words[] = {"auto", "on", "off"};
   EXPECT_EQ(*ParseWord("off", words), 2u);

@@ -73,6 +73,42 @@ TEST_F(AccessLogTest, TroubleWithAListenerNamesItTheReasonAndWhatHappensNow) {
             "listener web: accept: Too many open files; paused, the backlog queues");
 }
 
+TEST_F(AccessLogTest, AServerThatGoesIsToldWithTheCauseAndHowLongItWasThere) {
+  Plan plan = APlan();
+  plan.upstreams[0].servers[0].name = "a";
+  plan.upstreams[0].servers[0].health.probe.address = Address::Ipv4({10, 0, 0, 1}, 8008);
+  LogRecord record;
+  record.kind = LogRecord::Kind::kServerDown;
+  record.attempts = static_cast<uint8_t>(HealthWord::kL4Con);
+  record.error = ECONNREFUSED;
+  record.unsent_bytes = 3;
+  record.bytes_up = 250'000;
+  record.started = MonotonicTime(5'000'000'000);
+  record.ended = MonotonicTime(17'345'000'000);
+  EXPECT_EQ(AccessLog::Format(plan, record),
+            "WARNING: upstream " + plan.upstreams[0].name +
+                " server a is DOWN: L4CON (Connection refused) from 10.0.0.1:8008 after 0.250ms, "
+                "3 in a row; was up for 12.345s; 0 of 1 servers up");
+  record.attempts = static_cast<uint8_t>(HealthWord::kL7Rsp);
+  record.error = 0;
+  record.started = MonotonicTime();
+  record.set_text("-LOADING\r\nand much more");
+  EXPECT_EQ(AccessLog::Format(plan, record),
+            "WARNING: upstream " + plan.upstreams[0].name +
+                " server a is DOWN: L7RSP \"-LOADING\\r\\nand mu\" from 10.0.0.1:8008 after "
+                "0.250ms, 3 in a row; was up by assumption; 0 of 1 servers up");
+  record.kind = LogRecord::Kind::kServerUp;
+  record.attempts = static_cast<uint8_t>(HealthWord::kL7Ok);
+  record.listener = 1;
+  record.unsent_bytes = 2;
+  record.set_text("");
+  record.started = MonotonicTime(17'345'000'000 - 3'500'000'000);
+  EXPECT_EQ(AccessLog::Format(plan, record),
+            "NOTICE: upstream " + plan.upstreams[0].name +
+                " server a is UP: L7OK from 10.0.0.1:8008 after 0.250ms, 2 in a row; "
+                "was down for 3.500s; 1 of 1 servers up");
+}
+
 TEST_F(AccessLogTest, WhatWasPushedBeforeStopIsWritten) {
   const Plan plan = APlan();
   LogRing ring;

@@ -196,5 +196,49 @@ TEST(FactsTest, ThisMachineHasACpuAndSomePorts) {
   EXPECT_GT(FindSystemFacts().nofile_hard, 0u);
 }
 
+TEST(PlanOfTest, AServerIsCheckedWhereItIsUnlessTheSettingsNameAnotherPlace) {
+  config::Snapshot snapshot = Simple(":80", "10.0.0.1:5432");
+  config::Scalars& settings = snapshot.upstreams[0].servers[0].settings;
+  const auto health = [&snapshot] {
+    return PlanOf(snapshot, {}, {}).upstreams[0].servers[0].health;
+  };
+  EXPECT_FALSE(health().on());
+  settings.health = config::Health::kTcp;
+  EXPECT_TRUE(health().on());
+  settings.state = config::ServerState::kDown;
+  EXPECT_FALSE(health().on()) << "the operator knows";
+  settings.state = config::ServerState::kReady;
+  EXPECT_TRUE(health().traffic_counts);
+  EXPECT_TRUE(health().initially_up);
+  EXPECT_EQ(health().probe.address.ToString(), "10.0.0.1:5432");
+  EXPECT_EQ(health().interval, absl::Seconds(5));
+  EXPECT_EQ(health().fast_interval, absl::Seconds(1));
+  settings.health_interval = absl::Milliseconds(100);
+  EXPECT_EQ(health().fast_interval, absl::Milliseconds(100));
+  settings.health_port = 8008;
+  EXPECT_EQ(health().probe.address.ToString(), "10.0.0.1:8008");
+  EXPECT_FALSE(health().traffic_counts);
+  settings.health_addr = *config::ParseIp("::1");
+  EXPECT_EQ(health().probe.address.ToString(), "[::1]:8008");
+  settings.health_send = "PING";
+  EXPECT_EQ(health().probe.send, "") << "a connect is enough for tcp";
+  settings.health = config::Health::kSendExpect;
+  settings.health_expect = {"+PONG", true};
+  EXPECT_EQ(health().probe.send, "PING");
+  EXPECT_TRUE(health().probe.expect_anywhere);
+  settings.on_down = {config::Parting::Kind::kDrain, absl::Seconds(7)};
+  EXPECT_EQ(health().on_down, (SessionsRule{SessionsRule::Kind::kDrain, absl::Seconds(7)}));
+  EXPECT_EQ(health().on_up, SessionsRule{});
+}
+
+TEST(PlanOfTest, AllDownAsIsMeansCloseWhereServersAreCheckedElseTryAll) {
+  config::Snapshot snapshot = Simple(":80", "10.0.0.1:5432");
+  EXPECT_EQ(PlanOf(snapshot, {}, {}).upstreams[0].all_down, AllDown::kTryAll);
+  snapshot.upstreams[0].servers[0].settings.health = config::Health::kTcp;
+  EXPECT_EQ(PlanOf(snapshot, {}, {}).upstreams[0].all_down, AllDown::kClose);
+  snapshot.upstreams[0].settings.all_down = config::AllDown::kTryAll;
+  EXPECT_EQ(PlanOf(snapshot, {}, {}).upstreams[0].all_down, AllDown::kTryAll);
+}
+
 }  // namespace
 }  // namespace parkway

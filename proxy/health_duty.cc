@@ -1,0 +1,113 @@
+#include "proxy/health_duty.h"
+
+#include <algorithm>
+
+#include "poller/task.h"
+
+namespace parkway {
+
+// Waits for a while, and ends who is still there then.
+class HealthDuty::Parting final : public Task {
+ public:
+  Parting(HealthDuty& duty, ServerRef ref, bool up, MonotonicTime when)
+      : duty_(duty), ref_(ref), up_(up), when_(when) {}
+
+  const char* name() const override { return "parting"; }
+
+  Next Run(Scheduler&, Wake wake) noexcept override {
+    if (wake == Wake::kStart) return Next::SleepUntil(timer_, when_);
+    if (wake == Wake::kTimer && duty_.IsUp(ref_) == up_)
+      duty_.host_.PartEverywhere(ref_.upstream, ref_.server, up_);
+    // This deletes it.
+    duty_.partings_.remove_if([this](const auto& parting) { return parting.get() == this; });
+    return Next::Done();
+  }
+
+ private:
+  HealthDuty& duty_;
+  const ServerRef ref_;
+  const bool up_;
+  const MonotonicTime when_;
+  SleepTimer timer_;
+};
+
+HealthDuty::HealthDuty(Host& host, Scheduler& scheduler, const std::vector<HealthCheck>& checks,
+                       Balancers& balancers, size_t index, size_t workers, uint64_t seed)
+    : host_(host),
+      scheduler_(scheduler),
+      balancers_(balancers),
+      checker_(scheduler, checks, index, workers, *this, seed) {}
+
+HealthDuty::~HealthDuty() = default;
+
+void HealthDuty::Start() {
+  if (checker_.checks() == 0) return;
+  done_.store(false, std::memory_order_relaxed);
+  checker_.Start();
+}
+
+void HealthDuty::Stop() {
+  checker_.Stop();
+  // One that is woken takes itself out of the list, in a later activation.
+  for (const auto& parting : partings_) scheduler_.Kick(*parting);
+}
+
+void HealthDuty::OnChecksEnded() { done_.store(true, std::memory_order_release); }
+
+MonotonicTime HealthDuty::LastConnect(ServerRef ref) {
+  return balancers_[ref.upstream]->server(ref.server).last_connect();
+}
+
+bool HealthDuty::IsUp(ServerRef ref) const {
+  return (balancers_[ref.upstream]->server(ref.server).flags() & Server::kUnhealthy) == 0;
+}
+
+size_t HealthDuty::CountUp(size_t upstream) const {
+  const Balancer& balancer = *balancers_[upstream];
+  size_t up = 0;
+  for (size_t i = 0; i < balancer.size(); ++i) up += balancer.server(i).flags() == 0;
+  return up;
+}
+
+void HealthDuty::OnHealthChange(const HealthChange& change) {
+  Balancer& balancer = *balancers_[change.ref.upstream];
+  if (change.up) {
+    balancer.Lower(change.ref.server, Server::kUnhealthy, change.now);
+  } else {
+    balancer.Raise(change.ref.server, Server::kUnhealthy);
+  }
+  Log(change);
+  Follow(change);
+}
+
+void HealthDuty::Log(const HealthChange& change) {
+  LogRecord record;
+  record.kind = change.up ? LogRecord::Kind::kServerUp : LogRecord::Kind::kServerDown;
+  record.upstream = change.ref.upstream;
+  record.server = change.ref.server;
+  record.listener = static_cast<uint16_t>(std::min<size_t>(CountUp(change.ref.upstream), 0xffff));
+  record.error = change.result->error;
+  record.attempts = static_cast<uint8_t>(change.result->word);
+  record.unsent_bytes = change.outcomes;
+  record.bytes_up = static_cast<uint64_t>(change.result->took_ns);
+  record.started = change.since;
+  record.ended = change.now;
+  record.set_text(change.result->answer);
+  host_.Log(record);
+}
+
+void HealthDuty::Follow(const HealthChange& change) {
+  const SessionsRule& rule = change.up ? change.plan->on_up : change.plan->on_down;
+  switch (rule.kind) {
+    case SessionsRule::Kind::kKeep:
+      return;
+    case SessionsRule::Kind::kClose:
+      return host_.PartEverywhere(change.ref.upstream, change.ref.server, change.up);
+    case SessionsRule::Kind::kDrain:
+      partings_.push_back(
+          std::make_unique<Parting>(*this, change.ref, change.up, change.now + rule.after));
+      scheduler_.Spawn(*partings_.back());
+  }
+}
+
+}  // namespace parkway

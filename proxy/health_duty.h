@@ -1,0 +1,73 @@
+// HealthDuty: a worker's part of the health checks, and what follows for everybody: the server's
+// flag, a line in the log, the end of connections.
+//
+//   duty.Start()      before the worker runs
+//   duty.Stop()       on its thread; done() once nothing of it waits any more
+//
+// Owner thread only, but for done().
+//
+// Invariants
+//   1. A drain that was begun by a change ends nobody if the state has changed again meanwhile.
+#ifndef PROXY_HEALTH_DUTY_H_
+#define PROXY_HEALTH_DUTY_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <vector>
+
+#include "poller/scheduler.h"
+#include "proxy/observe/log_ring.h"
+#include "proxy/upstream/balancer.h"
+#include "proxy/upstream/health.h"
+
+namespace parkway {
+
+class HealthDuty final : private HealthSink {
+ public:
+  // What it needs from the worker that it belongs to.
+  class Host {
+   public:
+    virtual void Log(const LogRecord& record) = 0;
+    // Ends the connections that a change of the server's state to `up` concerns, on all workers:
+    // its own if it went down, those of servers of a lower rank if it came back.
+    virtual void PartEverywhere(uint16_t upstream, uint16_t server, bool up) = 0;
+
+   protected:
+    ~Host() = default;
+  };
+  using Balancers = std::vector<std::unique_ptr<Balancer>>;
+
+  HealthDuty(Host& host, Scheduler& scheduler, const std::vector<HealthCheck>& checks,
+             Balancers& balancers, size_t index, size_t workers, uint64_t seed);
+  ~HealthDuty();
+
+  void Start();
+  void Stop();
+  bool done() const { return done_.load(std::memory_order_acquire); }
+
+ private:
+  class Parting;
+
+  void OnHealthChange(const HealthChange& change) override;
+  MonotonicTime LastConnect(ServerRef ref) override;
+  void OnChecksEnded() override;
+
+  void Log(const HealthChange& change);
+  void Follow(const HealthChange& change);
+  bool IsUp(ServerRef ref) const;
+  size_t CountUp(size_t upstream) const;
+
+  Host& host_;
+  Scheduler& scheduler_;
+  Balancers& balancers_;
+  HealthChecker checker_;
+  std::list<std::unique_ptr<Parting>> partings_;
+  std::atomic<bool> done_{true};
+};
+
+}  // namespace parkway
+
+#endif  // PROXY_HEALTH_DUTY_H_

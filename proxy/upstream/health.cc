@@ -1,0 +1,207 @@
+#include "proxy/upstream/health.h"
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "poller/check.h"
+
+namespace parkway {
+
+namespace {
+
+// Before the next look for a free place among those that are under way.
+constexpr int64_t kCrowdedPauseNs = 10'000'000;
+
+// Two checks with the same are one.
+std::string KeyOf(const ProbePlan& probe) {
+  std::string key = probe.address.ToString();
+  const auto add = [&key](const std::string& part) {
+    key += '\n';
+    key += std::to_string(part.size());
+    key += ':';
+    key += part;
+  };
+  add(probe.send);
+  add(probe.expect);
+  add(std::to_string(static_cast<int>(probe.kind)) + ' ' +
+      std::to_string(static_cast<int>(probe.proxy)) + ' ' + (probe.expect_anywhere ? "~" : "^") +
+      (probe.reset ? " rst " : " fin ") + std::to_string(absl::ToInt64Nanoseconds(probe.timeout)));
+  return key;
+}
+
+}  // namespace
+
+bool HealthTally::Count(bool ok, const HealthPlan& plan) {
+  if (ok == up_) {
+    known_ = true;
+    against_ = 0;
+    return false;
+  }
+  ++against_;
+  // Until something is known, one outcome is more than none.
+  if (known_ && against_ < (ok ? plan.rise : plan.fall)) return false;
+  known_ = true;
+  up_ = ok;
+  needed_ = std::exchange(against_, 0);
+  return true;
+}
+
+std::vector<HealthCheck> ChecksOf(const Plan& plan) {
+  std::vector<HealthCheck> checks;
+  std::map<std::string, size_t> by_key;
+  for (size_t u = 0; u < plan.upstreams.size(); ++u) {
+    const std::vector<ServerPlan>& servers = plan.upstreams[u].servers;
+    for (size_t s = 0; s < servers.size(); ++s) {
+      const HealthPlan& health = servers[s].health;
+      if (!health.on()) continue;
+      const auto [found, is_new] = by_key.try_emplace(KeyOf(health.probe), checks.size());
+      if (is_new) checks.push_back({&health.probe, {}});
+      checks[found->second].members.push_back(
+          {{static_cast<uint16_t>(u), static_cast<uint16_t>(s)}, &health});
+    }
+  }
+  return checks;
+}
+
+// One exchange, again and again.
+class HealthChecker::Check final : public Task {
+ public:
+  Check(HealthChecker& checker, const HealthCheck& check) : checker_(checker), plan_(*check.probe) {
+    for (const HealthCheck::Member& member : check.members) {
+      members_.push_back({member.ref, member.plan, HealthTally(member.plan->initially_up), {}});
+    }
+  }
+
+  const char* name() const override { return "health check"; }
+
+  Next Run(Scheduler& scheduler, Wake wake) noexcept override {
+    if (checker_.stopping()) return End();
+    if (wake == Wake::kStart) {
+      // Not all at once at the start.
+      const int64_t within = absl::ToInt64Nanoseconds(Interval()) / 2;
+      return SleepFor(scheduler, static_cast<int64_t>(checker_.random_() % (within + 1)));
+    }
+    if (TrafficTells(scheduler.now())) return SleepFor(scheduler, checker_.Jittered(Interval()));
+    if (checker_.under_way_ >= kMostAtOnce || !scheduler.StackAvailable()) {
+      return SleepFor(scheduler, kCrowdedPauseNs);
+    }
+    const MonotonicTime started = scheduler.now();
+    ++checker_.under_way_;
+    ++checker_.probes_;
+    const ProbeResult result = RunProbe(scheduler, plan_, &current_);
+    --checker_.under_way_;
+    if (checker_.stopping()) return End();
+    Conclude(result, scheduler.now());
+    const int64_t taken = scheduler.now().ns() - started.ns();
+    return SleepFor(scheduler, std::max<int64_t>(checker_.Jittered(Interval()) - taken, 0));
+  }
+
+  void Interrupt(Scheduler& scheduler) {
+    if (current_ != nullptr) {
+      scheduler.Evict(*current_);
+    } else {
+      scheduler.Kick(*this);
+    }
+  }
+
+ private:
+  struct Member {
+    ServerRef ref;
+    const HealthPlan* plan;
+    HealthTally tally;
+    MonotonicTime since;
+  };
+
+  Next End() {
+    if (--checker_.live_ == 0) checker_.sink_.OnChecksEnded();
+    return Next::Done();
+  }
+
+  Next SleepFor(Scheduler& scheduler, int64_t ns) {
+    return Next::SleepUntil(timer_, scheduler.now().PlusNs(std::max<int64_t>(ns, 1)));
+  }
+
+  // Until the one that is most in a hurry wants to know.
+  absl::Duration Interval() const {
+    absl::Duration least = absl::InfiniteDuration();
+    for (const Member& member : members_) {
+      least = std::min(least, member.tally.changing()
+                                  ? std::min(member.plan->fast_interval, member.plan->interval)
+                                  : member.plan->interval);
+    }
+    return least;
+  }
+
+  // All members are up, and clients have just found the server well.
+  bool TrafficTells(MonotonicTime now) {
+    MonotonicTime last;
+    for (const Member& member : members_) {
+      if (!member.plan->traffic_counts || !member.tally.up() || member.tally.changing()) {
+        return false;
+      }
+      last = std::max(last, checker_.sink_.LastConnect(member.ref));
+    }
+    return last.ns() != 0 && last + Interval() > now;
+  }
+
+  void Conclude(const ProbeResult& result, MonotonicTime now) {
+    if (!result.tells()) return;
+    for (Member& member : members_) {
+      const bool first = member.since.ns() == 0;
+      if (member.tally.Count(result.ok(), *member.plan)) {
+        HealthChange change;
+        change.ref = member.ref;
+        change.up = member.tally.up();
+        change.plan = member.plan;
+        change.result = &result;
+        change.outcomes = member.tally.needed();
+        change.now = now;
+        change.since = member.since;
+        member.since = now;
+        checker_.sink_.OnHealthChange(change);
+      } else if (first) {
+        member.since = now;
+      }
+    }
+  }
+
+  HealthChecker& checker_;
+  const ProbePlan& plan_;
+  std::vector<Member> members_;
+  SleepTimer timer_;
+  PollDesc* current_ = nullptr;
+};
+
+HealthChecker::HealthChecker(Scheduler& scheduler, const std::vector<HealthCheck>& checks,
+                             size_t index, size_t workers, HealthSink& sink, uint64_t seed)
+    : scheduler_(scheduler), sink_(sink), random_(seed) {
+  for (size_t i = index; i < checks.size(); i += workers) {
+    checks_.push_back(std::make_unique<Check>(*this, checks[i]));
+  }
+}
+
+HealthChecker::~HealthChecker() {
+  PARKWAY_CHECK(live_ == 0, "health checks are destroyed while they run");
+}
+
+void HealthChecker::Start() {
+  live_ = checks_.size();
+  for (const auto& check : checks_) scheduler_.Spawn(*check);
+}
+
+void HealthChecker::Stop() {
+  if (stopping_) return;
+  stopping_ = true;
+  for (const auto& check : checks_) check->Interrupt(scheduler_);
+}
+
+int64_t HealthChecker::Jittered(absl::Duration whole) {
+  const int64_t ns = absl::ToInt64Nanoseconds(whole);
+  const int64_t tenth = ns / 10;
+  if (tenth <= 0) return ns;
+  return ns - tenth + static_cast<int64_t>(random_() % static_cast<uint64_t>(2 * tenth + 1));
+}
+
+}  // namespace parkway
