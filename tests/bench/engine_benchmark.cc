@@ -2,20 +2,15 @@
 // and whether any of it grows with the number of descriptors that are open.
 //
 // A process may hold a few ten thousand sockets; the engine is asked about a million. So this
-// program is linked with a kernel of its own, whose epoll hands out events from a prepared list:
-// all of the engine's path is real (Netpoll::Poll, the words, the queues, the stacks, the wheel),
-// and no system call is counted in.
+// program is linked with script_kernel, whose epoll hands out events from a prepared list: all of
+// the engine's path is real (Netpoll::Poll, the words, the queues, the stacks, the wheel), and no
+// system call is counted in. bare_memory.h is the baseline.
 //
 // Per-operation figures come from turns of 256 events, a full batch.
 #include <sys/epoll.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
 
 #include <algorithm>
-#include <atomic>
-#include <cerrno>
 #include <cstdint>
-#include <ctime>
 #include <memory>
 #include <random>
 #include <utility>
@@ -23,67 +18,24 @@
 
 #include "benchmark/benchmark.h"
 #include "poller/clock.h"
-#include "poller/kernel.h"
 #include "poller/netpoll.h"
 #include "poller/poll_cache.h"
 #include "poller/poll_desc.h"
 #include "poller/scheduler.h"
 #include "poller/task.h"
 #include "poller/timer_wheel.h"
+#include "tests/bench/bare_memory.h"
+#include "tests/bench/script_kernel.h"
 
 namespace parkway {
 namespace {
 
-constexpr int kBatch = Netpoll::kEventsPerPoll;
+using bench::BareMemory;
+using bench::kBatch;
+using bench::RandomOrder;
+using bench::ScriptKernel;
+
 static_assert(kBatch == Scheduler::kActivationsPerTurn, "one turn handles one full batch");
-
-// The list that epoll hands out, round and round; empty: nothing is ready.
-std::vector<epoll_event> script;
-size_t script_at = 0;
-
-}  // namespace
-
-namespace kernel {
-
-int EpollCreate() { return 1 << 30; }
-int EventFd() { return 1 << 30; }
-int EventFdSignal(int) { return 0; }
-int EpollAdd(int, int, uint32_t, uint64_t) { return 0; }
-int EpollMod(int, int, uint32_t, uint64_t) { return 0; }
-int EpollDel(int, int) { return 0; }
-int Close(int) { return 0; }
-
-int EpollWait(int, epoll_event* events, int capacity, int64_t) {
-  if (script.empty()) return 0;
-  for (int i = 0; i < capacity; ++i) {
-    events[i] = script[script_at];
-    if (++script_at == script.size()) script_at = 0;
-  }
-  return capacity;
-}
-
-void* Map(size_t bytes) {
-  void* start = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  return start == MAP_FAILED ? nullptr : start;
-}
-int Unmap(void* start, size_t bytes) { return munmap(start, bytes) == 0 ? 0 : -errno; }
-int Advise(void* start, size_t bytes, int advice) {
-  return madvise(start, bytes, advice) == 0 ? 0 : -errno;
-}
-int ProtectNone(void* start, size_t bytes) {
-  return mprotect(start, bytes, PROT_NONE) == 0 ? 0 : -errno;
-}
-
-}  // namespace kernel
-
-MonotonicTime ReadMonotonicClock() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return MonotonicTime(now.tv_sec * 1'000'000'000LL + now.tv_nsec);
-}
-
-namespace {
 
 constexpr int64_t kHourNs = 3'600'000'000'000;
 
@@ -138,8 +90,7 @@ class World {
             Scheduler::Options{.max_stacks = static_cast<uint32_t>(std::max<size_t>(count, 4))},
             nullptr)),
         tasks_(count) {
-    script.clear();
-    script_at = 0;
+    ScriptKernel::Get().SetScript({});
     for (T& task : tasks_) {
       task.desc = scheduler_->netpoll().Allocate(1, nullptr);
       scheduler_->Spawn(task);
@@ -148,8 +99,7 @@ class World {
   }
 
   ~World() {
-    script.clear();
-    script_at = 0;
+    ScriptKernel::Get().SetScript({});
     for (T& task : tasks_) scheduler_->Evict(*task.desc);
     TurnAll();
     for (T& task : tasks_) scheduler_->Close(*task.desc);
@@ -168,9 +118,10 @@ class World {
 
   // From now on these become ready, in this order, round and round.
   void Script(const std::vector<uint32_t>& order) {
-    script.clear();
-    script_at = 0;
+    std::vector<epoll_event> script;
+    script.reserve(order.size());
     for (uint32_t i : order) script.push_back(Readable(*tasks_[i].desc));
+    ScriptKernel::Get().SetScript(std::move(script));
   }
 
   uint64_t Rounds() const {
@@ -189,16 +140,6 @@ class World {
   const std::unique_ptr<Scheduler> scheduler_;  // too large for the stack of a benchmark
   std::vector<T> tasks_;
 };
-
-// `active` of `open`, at random places, in random order.
-std::vector<uint32_t> RandomOrder(size_t open, size_t active) {
-  std::vector<uint32_t> order(open);
-  for (size_t i = 0; i < open; ++i) order[i] = static_cast<uint32_t>(i);
-  std::mt19937 random(20220623);
-  std::shuffle(order.begin(), order.end(), random);
-  order.resize(active);
-  return order;
-}
 
 // The engine did what was asked, each time.
 void CheckRounds(benchmark::State& state, uint64_t before, uint64_t after) {
@@ -339,76 +280,6 @@ void RunScripted(benchmark::State& state, size_t open, size_t active) {
 // 1,000 descriptors become ready in turn, N are open, all of them with a deadline.
 void AThousandActiveAmong(benchmark::State& state) { RunScripted(state, state.range(0), 1000); }
 BENCHMARK(AThousandActiveAmong)->Arg(1000)->Arg(10'000)->Arg(100'000)->Arg(1'000'000);
-
-// The least that any engine must do for the same events: fetch the event, swap the word of the
-// descriptor, queue, look at the task, swap the word back. It has a million descriptors in the
-// same slabs and a line for each task, visits them in the same order in the same batches, and
-// decides nothing. What it takes longer at a larger N is the memory's doing.
-class BareMemory {
- public:
-  explicit BareMemory(size_t count) : count_(count), slabs_((count + kPerSlab - 1) / kPerSlab) {
-    memory_ = static_cast<char*>(kernel::Map((slabs_ + 1) * kSlabBytes));
-    base_ = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(memory_) + kSlabBytes - 1) &
-                                    ~(kSlabBytes - 1));
-    static_cast<void>(kernel::Advise(memory_, (slabs_ + 1) * kSlabBytes, MADV_NOHUGEPAGE));
-    tasks_ = std::vector<Line>(count);
-    for (size_t i = 0; i < count; ++i) {
-      Twin& twin = At(i);
-      twin.word.store(reinterpret_cast<uintptr_t>(&tasks_[i]), std::memory_order_relaxed);
-      tasks_[i].desc = &twin;
-    }
-  }
-  ~BareMemory() { kernel::Unmap(memory_, (slabs_ + 1) * kSlabBytes); }
-
-  void Turn(const std::vector<epoll_event>& events, size_t& at) {
-    Line* batch[kBatch];
-    for (int i = 0; i < kBatch; ++i) {
-      Twin& twin = At(static_cast<uint32_t>(events[at].data.u64));
-      if (++at == events.size()) at = 0;
-      twin.bits |= twin.info == 0;
-      batch[i] = reinterpret_cast<Line*>(twin.word.exchange(1, std::memory_order_seq_cst));
-    }
-    for (Line* task : batch) {
-      ++task->rounds;
-      Twin& twin = *task->desc;
-      twin.deadline += 1;
-      twin.word.exchange(reinterpret_cast<uintptr_t>(task), std::memory_order_seq_cst);
-    }
-  }
-
-  size_t count() const { return count_; }
-
- private:
-  static constexpr uintptr_t kSlabBytes = 4096;
-  static constexpr size_t kPerSlab = 36;
-  // What an activation touches of a PollDesc, at the same distances.
-  struct Twin {
-    uint64_t link_and_user[2];
-    uint64_t info;
-    std::atomic<uintptr_t> word;
-    uint64_t other_word;
-    uint64_t deadline;
-    uint64_t fd_and_sequences[3];
-    uint64_t bits;
-    uint64_t timer[4];
-  };
-  static_assert(sizeof(Twin) == sizeof(PollDesc));
-  struct alignas(64) Line {
-    Twin* desc;
-    uint64_t rounds;
-  };
-
-  Twin& At(size_t place) {
-    char* slab = base_ + place / kPerSlab * kSlabBytes;
-    return reinterpret_cast<Twin*>(slab + 64)[place % kPerSlab];
-  }
-
-  const size_t count_;
-  const size_t slabs_;
-  char* memory_ = nullptr;
-  char* base_ = nullptr;
-  std::vector<Line> tasks_;
-};
 
 void RunBare(benchmark::State& state, size_t open, size_t active) {
   BareMemory memory(open);
