@@ -75,6 +75,12 @@ class Answerer {
     std::string ending;
     char bytes[512];
     for (;;) {
+      // Whoever ends this server may be the one who would have to end the connection first.
+      pollfd waiting = {fd, POLLIN, 0};
+      if (poll(&waiting, 1, 20) == 0) {
+        if (stop_) break;
+        continue;
+      }
       const ssize_t n = recv(fd, bytes, sizeof(bytes), 0);
       if (n < 0) ending = errno == ECONNRESET ? "RST" : "?";
       if (n == 0) ending = "FIN";
