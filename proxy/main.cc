@@ -3,7 +3,9 @@
 
 #include <cstdio>
 #include <string>
+#include <string_view>
 
+#include "config/convert/convert.h"
 #include "config/file_reader.h"
 #include "config/load.h"
 #include "proxy/plan_of.h"
@@ -25,6 +27,13 @@ void StartLog(const char* program) {
 int main(int argc, char** argv) {
   const parkway::config::SystemFacts facts = parkway::FindSystemFacts();
   parkway::config::DiskFileReader files;
+  if (argc > 1 && std::string_view(argv[1]) == "convert") {
+    const parkway::config::convert::Result converted =
+        parkway::config::convert::Convert({argv + 2, argv + argc}, facts, files);
+    if (!converted.error.empty()) fprintf(stderr, "parkway: %s\n", converted.error.c_str());
+    fputs(converted.text.c_str(), stdout);
+    return converted.exit_code;
+  }
   const parkway::config::LoadResult loaded = parkway::config::Load(argc, argv, facts, files);
   for (const std::string& line : loaded.warnings) {
     fprintf(stderr, "parkway: warning: %s\n", line.c_str());
