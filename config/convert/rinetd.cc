@@ -172,7 +172,8 @@ class Reader {
       // One of the allows must hold the client, and none of the denies; those for all count with
       // the forward's own.
       AccessRules rules;
-      bool right = true;
+      // Where both allow some, a client must be in both.
+      bool right = global_.allow.empty() || forward.rules.allow.empty();
       bool allows = false;
       for (const Rules* some : {&std::as_const(global_), &forward.rules}) {
         for (const std::string& prefix : some->deny) right = rules.Add(false, prefix) && right;
@@ -184,7 +185,9 @@ class Reader {
         }
       }
       if (allows) rules.Add(false, "all");
-      if (!right) model_->Note(forward.origin, "a rule that is no prefix");
+      if (!right)
+        model_->Note(forward.origin,
+                     "rules that are no prefixes, or allow for all and for it alone");
       // The line goes with a deny that cannot be read.
       if (!right) listen->Set("deny", "?");
       if (right) rules.SetOn(listen);

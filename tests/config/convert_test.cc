@@ -129,6 +129,12 @@ TEST(RinetdTest, ForwardsAreCarriedOver) {
   EXPECT_TRUE(Has(result, "--listen=addr=[::1]:81 upstream=10.0.0.1_8080\n")) << result.text;
 }
 
+TEST(RinetdTest, AForwardWithTwoListsOfAllowIsLeftOut) {
+  const Result result = Converted("rinetd", "allow 10.*\n0.0.0.0 80 10.0.0.1 80\nallow 10.1.*\n");
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_FALSE(Has(result, "\n--listen")) << result.text;
+}
+
 TEST(RinetdTest, UdpAndPatternsWithinAnAddressAreNoted) {
   const Result result = Converted(
       "rinetd", "0.0.0.0 53/udp 10.0.0.1 53/udp\n0.0.0.0 80 10.0.0.1 80\nallow 1?.2.3.4\n");
