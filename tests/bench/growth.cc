@@ -19,14 +19,10 @@ constexpr size_t kActive = 1000;
 // Of one measurement, and not fewer than once round.
 constexpr uint64_t kRequests = 500'000;
 
-double Median(std::vector<double>& values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 void Print(const char* name, std::vector<double>& ns) {
-  std::printf(", \"%s\": {\"median\": %.1f, \"low\": %.1f, \"high\": %.1f}", name, Median(ns),
-              ns.front(), ns.back());
+  std::sort(ns.begin(), ns.end());
+  std::printf(", \"%s\": {\"median\": %.1f, \"low\": %.1f, \"high\": %.1f}", name,
+              ns[ns.size() / 2], ns.front(), ns.back());
 }
 
 int Run(int rounds, const std::vector<size_t>& counts) {

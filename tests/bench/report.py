@@ -26,6 +26,7 @@ METRICS = {
              ("kernel_bytes_each", "kernel slab bytes per connection (load included)", 0, "low"),
              ("descriptors_each", "descriptors per connection", 1, "low"),
              ("held", "connections held", 0, "high")],
+    "growth": [],
 }
 
 COLOURS = {"parkway": "#c0392b", "haproxy": "#2c6fbb", "haproxy-splice": "#7fb3e6",
@@ -46,6 +47,7 @@ class Figures:
         self.values = {}
         self.histograms = {}
         self.points = {}
+        self.growth = None
         for entry in results["measured"]:
             key = (entry["threads"], entry["load"], entry["peer"])
             for metric, value in entry["figures"].items():
@@ -55,6 +57,8 @@ class Figures:
                         pooled[latency] = pooled.get(latency, 0) + count
                 elif metric == "points":
                     self.points[key] = value
+                elif metric == "growth":
+                    self.growth = value
                 else:
                     self.values.setdefault(key, {}).setdefault(metric, []).append(value)
 
@@ -92,6 +96,10 @@ def markdown(results, pictures):
     for threads in threads_used:
         lines += ["", f"## {threads} thread{'s' if threads > 1 else ''}"]
         for load, about in results["loads"].items():
+            if about["kind"] == "growth":
+                if threads == 1 and figures.growth:
+                    lines += ["", f"### {about['title']}", "", *growth_table(figures.growth)]
+                continue
             rows = table(figures, threads, load, about, peers, results["references"])
             if rows:
                 lines += ["", f"### {about['title']}", "", *rows]
@@ -124,6 +132,33 @@ def table(figures, threads, load, about, peers, references):
         cells = [figures.cell(threads, load, peer, metric, digits, best.get(metric) == peer)
                  for metric, _, digits, _ in metrics]
         rows.append(f"| {peer} | " + " | ".join(cells) + " |")
+    return rows
+
+
+GROWTH_ROWS = (("few_ns", "{active} active among N"), ("bare_few_ns", "the same visits in bare memory"),
+               ("all_ns", "all N active"), ("bare_all_ns", "the same visits in bare memory"))
+
+
+def growth_slope(growth):
+    """Bytes that one more session takes."""
+    first, last = growth["points"][0], growth["points"][-1]
+    return (last["bytes"] - first["bytes"]) / max(1, last["sessions"] - first["sessions"])
+
+
+def growth_table(growth):
+    points = growth["points"]
+    rows = ["| sessions | " + " | ".join(number(p["sessions"], 0) for p in points) + " |",
+            "|---|" + "--:|" * len(points)]
+    for metric, title in GROWTH_ROWS:
+        cells = [f"{number(p[metric]['median'], 0)} ({number(p[metric]['low'], 0)}.."
+                 f"{number(p[metric]['high'], 0)})" for p in points]
+        title = title.format(active=number(growth["active"], 0))
+        rows.append(f"| CPU ns per request, {title} | " + " | ".join(cells) + " |")
+    rows.append("| memory, MB | " +
+                " | ".join(number(p["bytes"] / 1e6, 2) for p in points) + " |")
+    ratio = points[-1]["few_ns"]["median"] / points[0]["few_ns"]["median"]
+    rows += ["", f"{growth['active']:,} active: {ratio:.2f} times the first at the last. Each "
+             f"session more takes {growth_slope(growth):.0f} bytes."]
     return rows
 
 
@@ -309,9 +344,58 @@ def memory_picture(figures, peers, path):
     return True
 
 
+def growth_picture(growth, path):
+    """CPU of a request and memory against sessions, side by side."""
+    if not growth or len(growth["points"]) < 2:
+        return False
+    points = growth["points"]
+    svg = Svg(900, 480, "growth: what a session costs among N")
+    few = f"{growth['active']:,} active"
+    curves = (("few_ns", few, "#c0392b", 3), ("bare_few_ns", f"{few}, bare memory", "#e6a79f", 1.6),
+              ("all_ns", "all N active", "#2c6fbb", 3),
+              ("bare_all_ns", "all N active, bare memory", "#7fb3e6", 1.6))
+    x = 60.0
+    for _, name, colour, _ in curves:
+        svg.box(x, 41, 12, 10, colour)
+        svg.text(x + 16, 50, name)
+        x += 40 + 6.6 * len(name)
+    top, bottom = 90, 430
+    first, last = points[0]["sessions"], points[-1]["sessions"]
+
+    def axes(left, right, title, low, high, unit):
+        def place(sessions, value):
+            along = math.log(sessions / first) / math.log(last / first)
+            above = math.log(value / low) / math.log(high / low)
+            return left + (right - left) * along, bottom - (bottom - top) * above
+
+        svg.text((left + right) / 2, 78, title, anchor="middle", colour="#666")
+        for value in ticks_log(low, high):
+            _, y = place(first, value)
+            svg.line(left, y, right, y)
+            svg.text(left - 6, y + 4, f"{value:,.10g} {unit}", size=11, anchor="end")
+        for point in points:
+            x, _ = place(point["sessions"], low)
+            svg.line(x, top, x, bottom)
+            svg.text(x, bottom + 18, f"{point['sessions']:,}", size=11, anchor="middle")
+        return place
+
+    values = [point[metric]["median"] for point in points for metric, *_ in curves]
+    place = axes(80, 430, "CPU of a request", min(values) * 0.8, max(values) * 1.2, "ns")
+    for metric, _, colour, width in curves:
+        svg.path([place(p["sessions"], p[metric]["median"]) for p in points], colour, width)
+    megabytes = [point["bytes"] / 1e6 for point in points]
+    place = axes(540, 870, f"memory: {growth_slope(growth):.0f} bytes for each session more",
+                 megabytes[0] * 0.8, megabytes[-1] * 1.2, "MB")
+    svg.path([place(p["sessions"], p["bytes"] / 1e6) for p in points], COLOURS["parkway"], 3)
+    svg.save(path)
+    return True
+
+
 def ratio_picture(figures, results, path):
     groups = []
     for load, about in results["loads"].items():
+        if about["kind"] == "growth":
+            continue
         metric = METRICS[about["kind"]][0][0]
         base = figures.median(1, load, "haproxy", metric)
         if not base:
@@ -370,6 +454,8 @@ def write(results, output):
              lambda path: latency_picture(figures, results["peers"], path)),
             ("memory.svg", "Memory of idle connections",
              lambda path: memory_picture(figures, results["peers"], path)),
+            ("growth.svg", "Growth with the number of sessions",
+             lambda path: growth_picture(figures.growth, path)),
             ("threads.svg", "Throughput against threads",
              lambda path: threads_picture(figures, results, path))):
         path = os.path.join(output, name)
