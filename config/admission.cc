@@ -15,8 +15,6 @@ namespace {
 constexpr std::string_view kProtocolWords[] = {"tls", "ssh", "http", "postgres"};
 
 constexpr uint32_t kMostRate = 1'000'000;
-constexpr uint64_t kMostBandwidth = uint64_t{1} << 40;
-constexpr uint64_t kLeastBandwidth = 1024;
 constexpr size_t kMostTlvBytes = 1024;
 
 absl::Status Wrong(std::string_view what, std::string_view right) {
@@ -200,41 +198,6 @@ absl::StatusOr<std::string> CanonicalRate(std::string_view text) {
   const absl::StatusOr<uint32_t> rate = ParseRate(text);
   if (!rate.ok()) return rate.status();
   return Cat(*rate, "/s");
-}
-
-absl::StatusOr<uint64_t> ParseBandwidth(std::string_view text) {
-  struct Unit {
-    std::string_view name;
-    uint64_t bits;
-  };
-  constexpr Unit kUnits[] = {
-      {"kbit", 1000}, {"Mbit", 1000 * 1000}, {"Gbit", uint64_t{1000} * 1000 * 1000}};
-  constexpr std::string_view kForms = "write one such as 10MiB/s or 80Mbit/s";
-  std::string_view rest = text;
-  if (rest.size() < 2 || rest.substr(rest.size() - 2) != "/s") {
-    return Wrong(Cat(Quoted(text), " is not a bandwidth"), kForms);
-  }
-  rest.remove_suffix(2);
-  for (const Unit& unit : kUnits) {
-    if (rest.size() <= unit.name.size()) continue;
-    const size_t digits = rest.size() - unit.name.size();
-    if (rest.substr(digits) != unit.name) continue;
-    uint64_t count = 0;
-    if (!ParseNumber(rest.substr(0, digits), &count) || count > kMostBandwidth * 8 / unit.bits ||
-        count * unit.bits / 8 < kLeastBandwidth) {
-      return Wrong(Cat(Quoted(text), " is no bandwidth of ", PrintSize(kLeastBandwidth), "/s to ",
-                       PrintSize(kMostBandwidth), "/s"),
-                   kForms);
-    }
-    return count * unit.bits / 8;
-  }
-  return ParseSize(rest, kLeastBandwidth, kMostBandwidth);
-}
-
-absl::StatusOr<std::string> CanonicalBandwidth(std::string_view text) {
-  const absl::StatusOr<uint64_t> bandwidth = ParseBandwidth(text);
-  if (!bandwidth.ok()) return bandwidth.status();
-  return Cat(PrintSize(*bandwidth), "/s");
 }
 
 absl::StatusOr<std::vector<Tlv>> ParseTlvs(std::string_view text) {

@@ -1,6 +1,6 @@
 // Values that say who is let in, how fast, and what is told about them: prefixes, rates, TLVs.
 //
-//   ParsePrefix("10.0.0.0/8")       ParseRate("500/s")       ParseBandwidth("80Mbit/s")
+//   ParsePrefix("10.0.0.0/8")       ParseRate("500/s")
 //
 // Each list has a Canonical...() that reads it and prints it as it is shown; what that returned,
 // the parsers here accept. Pure functions: any thread.
@@ -44,10 +44,6 @@ absl::StatusOr<std::vector<Prefix>> ParsePrefixFile(std::string_view bytes);
 // "500/s", at most a million.
 absl::StatusOr<uint32_t> ParseRate(std::string_view text);
 absl::StatusOr<std::string> CanonicalRate(std::string_view text);
-
-// "10MiB/s", "80Mbit/s": in bytes per second.
-absl::StatusOr<uint64_t> ParseBandwidth(std::string_view text);
-absl::StatusOr<std::string> CanonicalBandwidth(std::string_view text);
 
 // What goes into a PROXY header of version 2.
 struct Tlv {
