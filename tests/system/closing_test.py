@@ -39,19 +39,22 @@ class Closing(story.Story):
         cls.server.close()
 
     def link(self, warm=16, **options):
+        # A port may have been another connection's before: its line is not this one's.
+        since = len(self.parkway.lines)
         link = Link(self.listen, self.server, warm=warm, **options)
+        link.since = since
         self.addCleanup(link.close)
         return link
 
     def assert_logged(self, link, *causes, seconds=10):
         """Exactly one line for this connection, with one of `causes`; returns it."""
-        line = self.parkway.closing_line(link.client.address, seconds)
+        line = self.parkway.closing_line(link.client.address, seconds, link.since)
         self.assertIn(line["cause"], causes, line)
         return line
 
     def assert_session_over(self, link, *causes):
         line = self.assert_logged(link, *causes)
-        same = [l for l in self.parkway.closing_lines() if link.client.address in l.values()]
+        same = [l for l in self.parkway.closing_lines(link.since) if link.client.address in l.values()]
         self.assertEqual(len(same), 1, "one line per connection")
         return line
 

@@ -47,18 +47,19 @@ class Parkway(Process):
 
         until(ready, PATIENCE, f"{self} listens on {listen} and has written its start line")
 
-    def closing_line(self, client=None, seconds=PATIENCE):
+    def closing_line(self, client=None, seconds=PATIENCE, since=0):
         """The fields of the line about the closed connection of `client` ("127.0.0.1:4711")."""
 
         def matches(line):
             return logline.is_closing(line) and (
                 client is None or client in logline.fields(line).values())
 
-        line = self.wait_line(matches, seconds, f"a closing line for client {client}")
+        line = self.wait_line(matches, seconds, f"a closing line for client {client}", since)
         return logline.fields(line)
 
-    def closing_lines(self):
-        return [logline.fields(line) for line in list(self.lines) if logline.is_closing(line)]
+    def closing_lines(self, since=0):
+        lines = list(self.lines)[since:]
+        return [logline.fields(line) for line in lines if logline.is_closing(line)]
 
     def statistics(self, seconds=PATIENCE):
         """The numbers of the next --stats_interval line that is written from now on."""

@@ -60,10 +60,10 @@ class Process:
                     self.lines.append(raw.decode("utf-8", "replace").rstrip("\n"))
                     self._new_line.notify_all()
 
-    def wait_line(self, matches, seconds, what):
-        """The first line of stderr, old or new, for which `matches(line)` holds."""
+    def wait_line(self, matches, seconds, what, since=0):
+        """The first line of stderr, from number `since` on, for which `matches(line)` holds."""
         left = deadline(seconds)
-        seen = 0
+        seen = since
         with self._new_line:
             while True:
                 for line in self.lines[seen:]:
