@@ -43,7 +43,11 @@ class Parkway(Process):
             if not self.running():
                 raise AssertionError(f"{self} ended with {self.child.returncode} at start:\n"
                                      f"{self.stderr()}")
-            return wanted in procfs.listens(self.pid) and (self.lines or not self._reader)
+            try:
+                listening = wanted in procfs.listens(self.pid)
+            except FileNotFoundError:  # it has just ended: the next look says what it wrote
+                return False
+            return listening and (self.lines or not self._reader)
 
         until(ready, PATIENCE, f"{self} listens on {listen} and has written its start line")
 
