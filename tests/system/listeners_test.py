@@ -192,11 +192,11 @@ class Listeners:
         self.fail(f"no socket of {source or destination} in\n{out}")
 
     def test_a_range_of_ports_goes_to_the_same_port_or_one_beside(self):
+        fixed = self.server("fixed")
         first = free_ports(12)
         for port in (first, first + 2):
             self.server(f"same{port}", f"127.0.0.2:{port}")
         self.server("beside", f"127.0.0.2:{first + 7}")
-        fixed = self.server("fixed")
         parkway = self.start([f"--listen=127.0.0.1:{first}-{first + 2} upstream=same name=range",
                               f"--listen=127.0.0.1:{first + 4}-{first + 5} upstream=beside",
                               f"--listen=127.0.0.1:{first + 8}-{first + 11} upstream=fixed",
@@ -240,8 +240,9 @@ class Listeners:
         self.assertEqual(stat.S_IMODE(os.stat(os.path.join(self.own, "y")).st_mode), 0o666)
 
     def test_many_listeners_and_upstreams_start_at_once(self):
-        first = free_ports(100)
+        # The servers first: one of them could else take a port of the hundred.
         servers = [self.server(f"s{i}") for i in range(4)]
+        first = free_ports(100)
         lines = [f"--listen=127.0.0.1:{first + i} upstream=u{i}" for i in range(100)]
         lines += [f"--upstream={servers[i % 4]} name=u{i}" for i in range(100)]
         parkway = self.start(lines, f"127.0.0.1:{first + 99}")
