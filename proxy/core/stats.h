@@ -9,25 +9,12 @@
 #define PROXY_CORE_STATS_H_
 
 #include <array>
-#include <atomic>
 #include <cstdint>
 
 #include "proxy/core/close_cause.h"
+#include "proxy/core/counter.h"
 
 namespace parkway {
-
-// A number with one writer.
-class Counter {
- public:
-  void Add(uint64_t n) {
-    value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
-  }
-  void Set(uint64_t n) { value_.store(n, std::memory_order_relaxed); }
-  uint64_t value() const { return value_.load(std::memory_order_relaxed); }
-
- private:
-  std::atomic<uint64_t> value_{0};
-};
 
 struct alignas(64) WorkerStats {
   Counter accepted;      // connections taken from a listener by this worker
