@@ -70,7 +70,6 @@ Worker::Worker(const Options& options, WorkerShared& shared)
       health_(*this, scheduler_, shared.checks, shared.balancers, options.index,
               shared.worker_count, options.seed) {
   SessionHost::scheduler = &scheduler_;
-  SessionHost::stats = &stats_;
   tools.buffer = buffer_.get();
   tools.chunks = &chunks_;
   if (options.max_pipes > 0) tools.pipes = &pipes_;
@@ -116,8 +115,10 @@ void Worker::Adopt(size_t listener, int fd, const Address& peer) {
   if (client == nullptr) return OutOfMemory(listener, fd, peer);
   if (peer.is_unix()) client->add_edge_bits(PollDesc::kStopsShort);
   const uint64_t id = static_cast<uint64_t>(options_.index) << 48 | ++next_session_;
-  Session* session = sessions_.New(id, *client, PackedAddress(peer), plan.times, scheduler_.now());
+  const uint16_t times = SessionHost::times.Hold(plan.times);
+  Session* session = sessions_.New(id, *client, PackedAddress(peer), times, scheduler_.now());
   if (session == nullptr) {
+    SessionHost::times.Release(times);
     scheduler_.Evict(*client);
     scheduler_.Close(*client);
     return OutOfMemory(listener, fd, peer);
@@ -173,7 +174,18 @@ SessionHost::Progress Worker::Connect(Session& session, Wake wake) {
 
 void Worker::LeaveQueue(Session& session) { connector_.LeaveQueue(session); }
 
+void Worker::CountMoved(Session& session) {
+  const Session::Moved moved = session.TakeMoved();
+  stats_.bytes_up.Add(moved.up);
+  stats_.bytes_down.Add(moved.down);
+}
+
+void Worker::Sweep() {
+  sessions_.ForEach([this](Session& session) { CountMoved(session); });
+}
+
 void Worker::Finished(Session& session) {
+  CountMoved(session);
   stats_.sessions_out.Add(1);
   stats_.bytes_unsent.Add(session.unsent_bytes());
   stats_.closed[static_cast<size_t>(session.cause())].Add(1);
@@ -313,6 +325,7 @@ void Worker::PostRefreshGauges() {
 }
 
 void Worker::RefreshGauges() {
+  Sweep();
   stats_.descriptors.Set(scheduler_.netpoll().cache().in_use());
   stats_.stacks.Set(scheduler_.parked());
   stats_.stacks_peak.Set(scheduler_.parked_high_water());

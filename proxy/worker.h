@@ -125,6 +125,8 @@ class Worker final : public SessionHost,
   void Part(uint16_t upstream, uint16_t server, bool up);
   void SlotFreed();
   void RefreshGauges();
+  // Adds what the open sessions have moved to the totals.
+  void Sweep();
   const SessionPool& sessions_pool() const { return sessions_; }
   const ChunkPool& chunk_pool() const { return chunks_; }
   const PipePool& pipe_pool() const { return pipes_; }
@@ -133,6 +135,7 @@ class Worker final : public SessionHost,
   Progress Connect(Session& session, Wake wake) override;
   void LeaveQueue(Session& session) override;
   void Finished(Session& session) override;
+  void CountMoved(Session& session) override;
   void OnHangup(PollDesc& desc) override;
   void OnTimer(TimerWheel::Node& node) override;
   void OnAccepted(size_t listener, int fd, const Address& peer) override;

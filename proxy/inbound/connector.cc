@@ -343,7 +343,6 @@ int Connector::SendEarlyBytes(Session& session, PollDesc& server) {
   if (got.bytes == 0) return EAGAIN;
   const IoResult sent = TryWrite(server, tools_.buffer, got.bytes);
   up.CountSent(sent.bytes);
-  stats_.bytes_up.Add(sent.bytes);
   if (sent.bytes < got.bytes) {
     const bool held = up.Hold(tools_.buffer + sent.bytes, got.bytes - sent.bytes, tools_);
     PARKWAY_CHECK(held, "a chunk that was there before the read is gone");
@@ -423,7 +422,6 @@ int Connector::TryOpen(Session& session, PollDesc& server, Opening& opening) {
   opening.sent += of_header;
   if (of_client > 0) {
     up.HeldSent(of_client, tools_);
-    stats_.bytes_up.Add(of_client);
   }
   return opening.sent == opening.header.size() ? 0 : EAGAIN;
 }

@@ -6,22 +6,23 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <limits>
 
 #include "poller/check.h"
 #include "poller/kernel.h"
 #include "poller/socket.h"
-#include "proxy/core/stats.h"
 
 namespace parkway {
 
 namespace {
 
+constexpr int64_t kMicrosecond = 1'000;
 constexpr int64_t kMillisecond = 1'000'000;
 // The first look of a session's timer: a connection that lives so long gets keepalive.
 constexpr int64_t kFirstLookNs = 10'000 * kMillisecond;
 // Between two looks at a send queue that is to become empty.
-constexpr uint32_t kFirstLingerMs = 1;
-constexpr uint32_t kMostLingerMs = 50;
+constexpr uint8_t kFirstLingerMs = 1;
+constexpr uint8_t kMostLingerMs = 50;
 
 // A sink that takes nothing for so long keeps no pipe, if a chunk holds the rest.
 constexpr int64_t kPipePatienceNs = 1'000 * kMillisecond;
@@ -61,10 +62,10 @@ bool IsReset(int error) { return error == ECONNRESET || error == EPIPE || error 
 
 }  // namespace
 
-Session::Session(uint64_t id, PollDesc& client, const PackedAddress& client_address,
-                 const SessionTimes& times, MonotonicTime now)
-    : client_(&client),
-      times_(&times),
+Session::Session(uint64_t id, PollDesc& client, const PackedAddress& client_address, uint16_t times,
+                 MonotonicTime now)
+    : times_(times),
+      client_(&client),
       started_(now),
       last_activity_(now),
       id_(id),
@@ -86,6 +87,16 @@ Session& Session::OfTimer(TimerWheel::Node& node) {
 }
 
 SessionHost& Session::host() const { return *static_cast<SessionHost*>(scheduler().context()); }
+
+SessionExtras& Session::extras() {
+  if (extras_ == nullptr) extras_ = host().extras.Borrow();
+  return *extras_;
+}
+
+uint32_t Session::WordOfNow() const {
+  const int64_t us = (scheduler().now().ns() - started_.ns()) / kMicrosecond;
+  return static_cast<uint32_t>(std::min<int64_t>(us + 1, std::numeric_limits<uint32_t>::max()));
+}
 
 void Session::Start(Scheduler& scheduler) {
   up_.live = true;
@@ -118,6 +129,7 @@ Next Session::RunFlow(Flow& flow, Scheduler& scheduler, Wake wake) {
       return Leave(flow);
     }
     phase_ = Phase::kRelaying;
+    timer_.rseq = WordOfNow();
     down_.live = true;
     scheduler.SpawnAwaiting(down_, *server_, Direction::kRead);
     last_activity_ = scheduler.now();
@@ -139,7 +151,10 @@ Next Session::RunFlow(Flow& flow, Scheduler& scheduler, Wake wake) {
   const Relay::Step step = flow.relay.Run(source, sink, worker.tools, budget);
   if (step.moved > 0) {
     last_activity_ = scheduler.now();
-    (flow.up ? worker.stats->bytes_up : worker.stats->bytes_down).Add(step.moved);
+    if (Unmarked(flow.relay, flow.up ? counted_up_ : counted_down_) >= kMostUncounted) {
+      worker.CountMoved(*this);
+    }
+    if (!flow.up && timer_.wseq == 0) timer_.wseq = WordOfNow();
     scheduler.Charge(flow, step.moved);
     flow.set_background(flow.relay.bulk());
   }
@@ -245,7 +260,7 @@ void Session::OnSideError(Side side, int error) {
   scheduler().Evict(desc(side));
   Scheduler& s = scheduler();
   s.wheel().Cancel(timer_);
-  s.wheel().Arm(timer_, s.now().PlusNs(times_->delayed_close_ns));
+  s.wheel().Arm(timer_, s.now().PlusNs(times().delayed_close_ns));
   last_activity_ = s.now();
   Flow& survivor = flow_from(side);
   if (!survivor.live) Finish();
@@ -281,14 +296,14 @@ void Session::Linger() {
   const PollDesc& survivor = desc(Other(failed_));
   const int64_t waited = s.now().ns() - last_activity_.ns();
   const int queued = kernel::SendQueueBytes(survivor.fd());
-  if (queued <= 0 || waited >= times_->delayed_close_ns) {
+  if (queued <= 0 || waited >= times().delayed_close_ns) {
     if (queued > 0) unsent_ += static_cast<uint32_t>(queued);
     Close();
     return;
   }
   s.wheel().Cancel(timer_);
   s.wheel().Arm(timer_, s.now().PlusNs(linger_ms_ * kMillisecond));
-  linger_ms_ = std::min(linger_ms_ * 2, kMostLingerMs);
+  linger_ms_ = static_cast<uint8_t>(std::min<int>(linger_ms_ * 2, kMostLingerMs));
 }
 
 // Frees the session.
@@ -313,7 +328,10 @@ void Session::Close() {
     fds[count++] = fd;
   }
   CloseBoth(fds, count);
+  worker.times.Release(times_);
+  SessionExtras* const extras = extras_;
   worker.Finished(*this);
+  if (extras != nullptr) worker.extras.Return(*extras);
 }
 
 void Session::FailConnect(CloseCause cause) {
@@ -374,8 +392,8 @@ void Session::Abort(CloseCause cause, bool reset) {
 
 void Session::ArmTimer() {
   Scheduler& s = scheduler();
-  int64_t wait = times_->idle_ns;
-  if (half_closed() && times_->half_close_ns > 0) wait = times_->half_close_ns;
+  int64_t wait = times().idle_ns;
+  if (half_closed() && times().half_close_ns > 0) wait = times().half_close_ns;
   int64_t when = wait > 0 ? last_activity_.PlusNs(wait).ns() : 0;
   if (!server_tuned_) {
     const int64_t look = started_.PlusNs(kFirstLookNs).ns();
@@ -427,8 +445,8 @@ void Session::LookAtTimes() {
       if (flow->relay.could_unpipe()) static_cast<void>(flow->relay.Unpipe(host().tools));
     }
   }
-  const bool half = half_closed() && times_->half_close_ns > 0;
-  const int64_t wait = half ? times_->half_close_ns : times_->idle_ns;
+  const bool half = half_closed() && times().half_close_ns > 0;
+  const int64_t wait = half ? times().half_close_ns : times().idle_ns;
   if (wait > 0 && now >= last_activity_.PlusNs(wait).ns()) {
     Abort(half ? CloseCause::kHalfCloseTimeout : CloseCause::kIdle, false);
     return;

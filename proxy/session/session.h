@@ -34,12 +34,13 @@
 #include "poller/timer_wheel.h"
 #include "proxy/core/close_cause.h"
 #include "proxy/session/relay.h"
+#include "proxy/session/session_extras.h"
 #include "proxy/session/session_times.h"
+#include "proxy/session/times_table.h"
 
 namespace parkway {
 
 class Session;
-struct WorkerStats;
 
 // What a session needs from the worker that it lives on. The scheduler's context() points here.
 class SessionHost {
@@ -55,10 +56,13 @@ class SessionHost {
   virtual void LeaveQueue(Session& session) = 0;
   // The session has ended, its sockets are closed: account for it and free it.
   virtual void Finished(Session& session) = 0;
+  // Much has moved since the last TakeMoved: it is to be called.
+  virtual void CountMoved(Session& session) = 0;
 
   Scheduler* scheduler = nullptr;
   RelayTools tools;
-  WorkerStats* stats = nullptr;
+  TimesTable times;
+  ExtrasPool extras;
 
  protected:
   ~SessionHost() = default;
@@ -69,9 +73,10 @@ class Session {
   enum class Side : uint8_t { kClient = 0, kServer = 1 };
   enum class Phase : uint8_t { kConnecting, kQueued, kRelaying, kResetting, kLingering, kEnding };
 
-  // `client` is an open descriptor whose user becomes this session.
-  Session(uint64_t id, PollDesc& client, const PackedAddress& client_address,
-          const SessionTimes& times, MonotonicTime now);
+  // `client` is an open descriptor whose user becomes this session. `times`: held in the host's
+  // table; given back when the session ends.
+  Session(uint64_t id, PollDesc& client, const PackedAddress& client_address, uint16_t times,
+          MonotonicTime now);
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
@@ -89,6 +94,8 @@ class Session {
   bool ended() const { return phase_ == Phase::kEnding; }
   // The client's socket speaks for another: a PROXY header says so.
   void set_client_address(const PackedAddress& address) { client_address_ = address; }
+  // What most sessions lack: there from the first call on.
+  SessionExtras& extras();
   // Every attempt has failed: the client will get a reset.
   void FailConnect(CloseCause cause);
   // The client's socket has failed with `error` while connecting.
@@ -111,14 +118,33 @@ class Session {
   uint64_t bytes_up() const { return up_.relay.bytes(); }
   uint64_t bytes_down() const { return down_.relay.bytes(); }
   uint32_t unsent_bytes() const { return unsent_; }
+  // When the server's side stood, and when the server's first byte went to the client, after
+  // started(); negative: it did not.
+  int64_t connected_after_us() const { return UsOf(timer_.rseq); }
+  int64_t first_byte_after_us() const { return UsOf(timer_.wseq); }
+  // Null: it has none.
+  const SessionExtras* extras_if_any() const { return extras_; }
 
-  // Indices into the snapshot and counts that the layers around fill in.
+  // What has moved since the last call: totals are made of these while a session lives, whenever
+  // somebody looks, and at no cost per message. To be called each 4 GiB (CountMoved sees to that).
+  struct Moved {
+    uint32_t up;    // client to server
+    uint32_t down;  // server to client
+  };
+  Moved TakeMoved() {
+    const Moved moved = {Unmarked(up_.relay, counted_up_), Unmarked(down_.relay, counted_down_)};
+    counted_up_ += moved.up;
+    counted_down_ += moved.down;
+    return moved;
+  }
+
+  // Slots of the plan, and counts, that the layers around fill in.
   uint16_t listener = 0;
   uint16_t upstream = 0;
   uint16_t server_index = 0;
   uint8_t attempts = 0;
-  bool counted = false;         // as a connection of the server: to be given back
-  bool counted_source = false;  // the same for max_connections_per_source
+  bool counted : 1 = false;         // as a connection of the server: to be given back
+  bool counted_source : 1 = false;  // the same for max_connections_per_source
 
   static Session& OfTimer(TimerWheel::Node& node);
   static constexpr TimerKind kTimerKind = TimerKind::kOwner0;
@@ -156,29 +182,46 @@ class Session {
   void ArmTimer();
   void LookAtTimes();
 
+  static uint32_t Unmarked(const Relay& relay, uint32_t mark) {
+    return static_cast<uint32_t>(relay.bytes()) - mark;
+  }
+  // 0 in the timer's words: it has not happened.
+  static int64_t UsOf(uint32_t word) { return static_cast<int64_t>(word) - 1; }
+  uint32_t WordOfNow() const;
+  const SessionTimes& times() const { return host().times[times_]; }
+
   SessionHost& host() const;
   Scheduler& scheduler() const { return Scheduler::Of(*client_); }
   PollDesc& desc(Side side) { return side == Side::kClient ? *client_ : *server_; }
   Flow& flow_from(Side side) { return side == Side::kClient ? up_ : down_; }
 
+  // So much moved is counted, though nobody has asked.
+  static constexpr uint32_t kMostUncounted = uint32_t{1} << 30;
+
+  Phase phase_ = Phase::kConnecting;
+  CloseCause cause_ = CloseCause::kNone;
+  uint16_t times_;
+  uint8_t linger_ms_ = 0;
+  Side failed_ : 1 = Side::kClient;  // kResetting, kLingering: the side that failed
+  bool reset_client_ : 1 = false;    // close with RST
+  bool reset_server_ : 1 = false;
+  bool server_tuned_ : 1 = false;  // keepalive was set
   Flow up_;
   Flow down_;
   PollDesc* client_;
   PollDesc* server_ = nullptr;
+  // The wheel carries two words for its owner: when the server's side stood, and when the first
+  // byte came from it, in microseconds after started_, plus one.
   TimerWheel::Node timer_{kTimerKind};
-  const SessionTimes* times_;
   MonotonicTime started_;
   MonotonicTime last_activity_;
   uint64_t id_;
+  SessionExtras* extras_ = nullptr;
   PackedAddress client_address_;
   uint32_t unsent_ = 0;
-  uint32_t linger_ms_ = 0;
-  Phase phase_ = Phase::kConnecting;
-  CloseCause cause_ = CloseCause::kNone;
-  Side failed_ = Side::kClient;    // kResetting, kLingering: the side that failed
-  bool reset_client_ : 1 = false;  // close with RST
-  bool reset_server_ : 1 = false;
-  bool server_tuned_ : 1 = false;  // keepalive was set
+  // The lower halves of the bytes of either direction that the totals have.
+  uint32_t counted_up_ = 0;
+  uint32_t counted_down_ = 0;
 };
 
 static_assert(sizeof(Session) <= 256, "an idle proxied pair stays under 512 bytes");

@@ -1,4 +1,7 @@
-// SessionTimes: how long a session may do nothing, shared by all sessions of one listener.
+// SessionTimes: how long a session may do nothing and how long it may live, and how fast its bytes
+// may go: shared by all sessions that began under one configuration of a listener.
+//
+// Values: any thread.
 #ifndef PROXY_SESSION_SESSION_TIMES_H_
 #define PROXY_SESSION_SESSION_TIMES_H_
 
@@ -8,8 +11,10 @@ namespace parkway {
 
 struct SessionTimes {
   int64_t idle_ns = 0;           // 0: off
-  int64_t half_close_ns = 0;     // while one side has ended; 0: only idle
+  int64_t half_close_ns = 0;     // while one side has ended; 0: as if none had
   int64_t delayed_close_ns = 0;  // how long what was read may take to be delivered after a reset
+
+  bool operator==(const SessionTimes&) const = default;
 };
 
 }  // namespace parkway

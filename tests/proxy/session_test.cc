@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "poller/inbox.h"
@@ -22,7 +23,6 @@
 #include "poller/remote.h"
 #include "poller/scheduler.h"
 #include "poller/test_point.h"
-#include "proxy/core/stats.h"
 
 namespace parkway {
 namespace {
@@ -98,9 +98,8 @@ class SessionTest : public testing::Test, public SessionHost, public Scheduler::
     scheduler_ = std::make_unique<Scheduler>(options, this);
     SessionHost::scheduler = scheduler_.get();
     tools = {buffer_.get(), &chunks_, nullptr};
-    stats = &stats_;
     PollDesc* desc = scheduler_->netpoll().Allocate(client.near, nullptr);
-    session_ = new Session(1, *desc, PackedAddress(), times_, scheduler_->now());
+    session_ = new Session(1, *desc, PackedAddress(), times.Hold(times_), scheduler_->now());
     session_->Start(*scheduler_);
     for (int i = 0; i < 3; ++i) Turn();
     ASSERT_NE(session_, nullptr);
@@ -113,6 +112,7 @@ class SessionTest : public testing::Test, public SessionHost, public Scheduler::
     return Progress::kConnected;
   }
   void LeaveQueue(Session&) override {}
+  void CountMoved(Session& session) override { counted_.push_back(session.TakeMoved()); }
   void Finished(Session& session) override {
     cause_ = session.cause();
     unsent_ = session.unsent_bytes();
@@ -177,13 +177,13 @@ class SessionTest : public testing::Test, public SessionHost, public Scheduler::
 
   const std::unique_ptr<char[]> buffer_{new char[RelayTools::kBufferBytes]};
   ChunkPool chunks_{size_t{1} << 20};
-  WorkerStats stats_;
   SessionTimes times_{.idle_ns = 0, .half_close_ns = 0, .delayed_close_ns = 10 * kSecond};
   std::unique_ptr<Scheduler> scheduler_;
   Pair client_, server_;
   Session* session_ = nullptr;
   CloseCause cause_ = CloseCause::kNone;
   uint32_t unsent_ = 0;
+  std::vector<Session::Moved> counted_;
   int error_ = -1;
 };
 
@@ -204,6 +204,32 @@ TEST_F(SessionTest, TwoFinsEndItInOrderAndNobodySeesAReset) {
   EXPECT_EQ(got, "answer");
   EXPECT_EQ(error_, 0);
   EXPECT_EQ(cause_, CloseCause::kClientFin);
+}
+
+TEST_F(SessionTest, WhatMovedIsTakenOncePerDirectionWhileItLives) {
+  Begin(TcpPair(), TcpPair());
+  const auto send_and_turn = [&](int from, int to, const std::string& what, std::string& got) {
+    ASSERT_EQ(send(from, what.data(), what.size(), 0), static_cast<ssize_t>(what.size()));
+    ASSERT_TRUE(TurnUntil([&] { return Receive(to, got) && got.size() >= what.size(); }));
+  };
+  std::string at_server, at_client;
+  send_and_turn(client_.far, server_.far, "question", at_server);
+  Session::Moved moved = session_->TakeMoved();
+  EXPECT_EQ(moved.up, 8u);
+  EXPECT_EQ(moved.down, 0u);
+  EXPECT_LT(session_->first_byte_after_us(), 0) << "the server has said nothing yet";
+  EXPECT_GE(session_->connected_after_us(), 0);
+  send_and_turn(server_.far, client_.far, "answer", at_client);
+  send_and_turn(client_.far, server_.far, "question, question", at_server);
+  moved = session_->TakeMoved();
+  EXPECT_EQ(moved.up, 18u);
+  EXPECT_EQ(moved.down, 6u);
+  EXPECT_GE(session_->first_byte_after_us(), session_->connected_after_us());
+  moved = session_->TakeMoved();
+  EXPECT_EQ(moved.up, 0u);
+  EXPECT_EQ(moved.down, 0u);
+  EXPECT_EQ(session_->bytes_up(), 26u);
+  EXPECT_TRUE(counted_.empty()) << "far from 4 GiB";
 }
 
 TEST_F(SessionTest, AnEvictionByHandleFromOutsideKillsIt) {

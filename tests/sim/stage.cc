@@ -69,7 +69,10 @@ uint64_t SimProxy::turns() const {
 
 uint64_t SimProxy::Sum(Counter WorkerStats::*counter) const {
   uint64_t sum = 0;
-  for (const auto& worker : workers_) sum += (worker->worker_stats().*counter).value();
+  for (const auto& worker : workers_) {
+    worker->Sweep();
+    sum += (worker->worker_stats().*counter).value();
+  }
   return sum;
 }
 
@@ -105,6 +108,7 @@ std::string SimProxy::Leftovers() const {
     say(i, "timers armed", scheduler.wheel().count());
     say(i, "sessions", worker.sessions_pool().size());
     say(i, "sessions counted", worker.sessions());
+    say(i, "extras in use", worker.extras.in_use());
     say(i, "tasks ready", scheduler.HasReady());
   }
   if (shared_.limit.in_use() != 0) {

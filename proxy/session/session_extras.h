@@ -1,0 +1,62 @@
+// SessionExtras: what most sessions lack, so that those pay for it that have it: one block that
+// hangs off a session by a pointer.
+//
+// ExtrasPool lends the blocks of one worker. They are cut from larger stretches and not given back
+// to the allocator: the memory of a burst is the memory of the next one.
+//
+// Owner thread only.
+#ifndef PROXY_SESSION_SESSION_EXTRAS_H_
+#define PROXY_SESSION_SESSION_EXTRAS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "poller/clock.h"
+
+namespace parkway {
+
+struct SessionExtras {
+  // How long it stood in line for a server.
+  int64_t queued_ns = 0;
+};
+
+class ExtrasPool {
+ public:
+  ExtrasPool() = default;
+  ExtrasPool(const ExtrasPool&) = delete;
+  ExtrasPool& operator=(const ExtrasPool&) = delete;
+
+  SessionExtras* Borrow() {
+    if (free_.empty()) AddStretch();
+    SessionExtras* extras = free_.back();
+    free_.pop_back();
+    *extras = SessionExtras();
+    ++in_use_;
+    return extras;
+  }
+  // REQUIRES: lent by this pool.
+  void Return(SessionExtras& extras) {
+    free_.push_back(&extras);
+    --in_use_;
+  }
+
+  size_t in_use() const { return in_use_; }
+
+ private:
+  static constexpr size_t kPerStretch = 64;
+
+  void AddStretch() {
+    stretches_.push_back(std::make_unique<SessionExtras[]>(kPerStretch));
+    for (size_t i = 0; i < kPerStretch; ++i) free_.push_back(&stretches_.back()[i]);
+  }
+
+  std::vector<std::unique_ptr<SessionExtras[]>> stretches_;
+  std::vector<SessionExtras*> free_;
+  size_t in_use_ = 0;
+};
+
+}  // namespace parkway
+
+#endif  // PROXY_SESSION_SESSION_EXTRAS_H_
