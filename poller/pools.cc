@@ -86,6 +86,7 @@ Chunk* ChunkPool::Borrow(size_t bytes) {
     }
     if (chunk == nullptr) return nullptr;
   }
+  of.borrowed = true;
   chunk->next_ = nullptr;
   chunk->lent_ = true;
   Allow(chunk->data_, chunk->capacity_);
@@ -112,6 +113,18 @@ void ChunkPool::Return(Chunk& chunk) {
   chunk.next_ = of.warm;
   of.warm = &chunk;
   ++of.warm_count;
+}
+
+void ChunkPool::Trim() {
+  for (Class& of : classes_) {
+    if (std::exchange(of.borrowed, false)) continue;
+    while (Chunk* chunk = of.warm) {
+      of.warm = chunk->next_;
+      --of.warm_count;
+      kernel::Advise(chunk->data_, chunk->capacity_, MADV_DONTNEED);
+      PutCold(*chunk);
+    }
+  }
 }
 
 Chunk* ChunkPool::TakeCold(size_t size_class) {

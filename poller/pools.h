@@ -10,8 +10,8 @@
 // Three sizes, each carved from slabs of 1 MiB of address space. Every chunk is whole pages, so
 // what is given back beyond a few warm ones returns to the kernel at once and alone
 // (MADV_DONTNEED), whatever its neighbours do: a burst of blocked receivers leaves neither its
-// memory nor mappings behind. A slab of which nothing is lent or warm is unmapped, but for one of
-// each size.
+// memory nor mappings behind. Trim does the same for warm ones of a size that is no longer asked
+// for. A slab of which nothing is lent or warm is unmapped, but for one of each size.
 //
 // Owner thread only.
 //
@@ -67,6 +67,9 @@ class ChunkPool {
   Chunk* Borrow(size_t bytes);
   // REQUIRES: lent by this pool.
   void Return(Chunk& chunk);
+  // Warm chunks of a size that nobody has borrowed since the last Trim give their memory back. To
+  // be called now and then.
+  void Trim();
 
   size_t in_use() const { return in_use_; }
   size_t in_use_bytes() const { return in_use_bytes_; }
@@ -79,6 +82,7 @@ class ChunkPool {
   struct Class {
     Chunk* warm = nullptr;
     size_t warm_count = 0;
+    bool borrowed = false;  // since the last Trim
     // Slabs with a free chunk; a full one is in no list, its lent chunks know it.
     Chunk::Slab* partial = nullptr;
   };

@@ -117,14 +117,15 @@ void Scheduler::Turn() {
     delegate_->OnHangup(*desc);
   }
   polled_.hangup_count = 0;
-  if (next_trim_ <= now_) TrimStacks();
+  if (next_trim_ <= now_) Trim();
   RunReady();
 }
 
-void Scheduler::TrimStacks() {
+void Scheduler::Trim() {
   stacks_.Trim(static_cast<uint32_t>(std::max(parked_lately_, kLeastWarmStacks)));
   parked_lately_ = parked_;
   next_trim_ = now_.PlusNs(kTrimIntervalNs);
+  if (delegate_ != nullptr) delegate_->OnTrim();
 }
 
 void Scheduler::FireTimers() {

@@ -64,6 +64,9 @@ class Scheduler {
     virtual void OnHangup(PollDesc& desc) = 0;
     // A timer of kind kOwner0 or above has fired.
     virtual void OnTimer(TimerWheel::Node& node) = 0;
+    // At most once a second, in a turn that there was anyway: what is kept warm and was not needed
+    // lately may give its memory back, as idle stacks do.
+    virtual void OnTrim() {}
 
    protected:
     ~Delegate() = default;
@@ -185,8 +188,8 @@ class Scheduler {
   void Ready(Task& task);
   void Ready(const WokenTasks& woken);
   void FireTimers();
-  // Idle stacks that the last second did not need give their memory back.
-  void TrimStacks();
+  // Idle stacks that the last second did not need give their memory back; the delegate's turn.
+  void Trim();
   void RunReady();
 
   void Activate(Task& task);

@@ -138,6 +138,7 @@ class Worker final : public SessionHost,
   void CountMoved(Session& session) override;
   void OnHangup(PollDesc& desc) override;
   void OnTimer(TimerWheel::Node& node) override;
+  void OnTrim() override { chunks_.Trim(); }
   void OnAccepted(size_t listener, int fd, const Address& peer) override;
   void OnAcceptorClosed(Acceptor& acceptor) override;
   void OnAcceptTrouble(size_t listener, int error) override;

@@ -145,6 +145,35 @@ TEST(ChunkPoolTest, AfterABurstOnlyTheWarmOnesHoldMemory) {
   }
 }
 
+TEST(ChunkPoolTest, WarmOnesOfASizeThatNobodyAsksForAnyMoreGiveTheirMemoryBack) {
+  ChunkPool pool(kNoCap);
+  std::vector<Chunk*> chunks;
+  for (const size_t size : {4 * kKiB, 64 * kKiB}) {
+    for (int i = 0; i < 10; ++i) {
+      chunks.push_back(pool.Borrow(size));
+      Fill(*chunks.back(), 1);
+    }
+  }
+  const auto resident = [&chunks] {
+    size_t sum = 0;
+    for (Chunk* chunk : chunks) sum += ResidentBytes(*chunk);
+    return sum;
+  };
+  for (Chunk* chunk : chunks) pool.Return(*chunk);
+  pool.Trim();  // both sizes were borrowed
+  EXPECT_EQ(resident(), ChunkPool::kWarm * (4 + 64) * kKiB);
+  Chunk* again = pool.Borrow(4 * kKiB);
+  pool.Trim();
+  EXPECT_EQ(resident(), ChunkPool::kWarm * 4 * kKiB);
+  pool.Return(*again);
+  pool.Trim();
+  EXPECT_EQ(resident(), 0u);
+  // And can be had again.
+  again = pool.Borrow(64 * kKiB);
+  Fill(*again, 2);
+  pool.Return(*again);
+}
+
 TEST(ChunkPoolTest, OneChunkThatStaysLentKeepsNoOthersMemory) {
   ChunkPool pool(kNoCap);
   std::vector<Chunk*> chunks;

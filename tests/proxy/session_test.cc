@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -291,6 +292,25 @@ TEST_F(SessionTest, BytesThatAreDroppedMakeTheEndAReset) {
   Begin(TcpPair(/*far_receives=*/4096), TcpPair());
   Fill(server_.far);
   ASSERT_NE(session_, nullptr);
+  session_->Abort(CloseCause::kIdle, /*reset=*/false);
+  ASSERT_TRUE(TurnUntil([&] { return session_ == nullptr; }));
+  EXPECT_GT(unsent_, 0u);
+  std::string got;
+  ReceiveAll(client_.far, got);
+  EXPECT_EQ(error_, ECONNRESET) << "a FIN would say that this was all";
+}
+
+TEST_F(SessionTest, BytesInHandThatAreDroppedMakeTheEndAResetThoughTheKernelHasNone) {
+  Begin(TcpPair(/*far_receives=*/4096), TcpPair());
+  const std::string some(2048, 'x');
+  ASSERT_TRUE(TurnUntil([&] {
+    EXPECT_EQ(send(server_.far, some.data(), some.size(), 0), static_cast<ssize_t>(some.size()));
+    for (int i = 0; i < 3; ++i) Turn();
+    return session_->down().held() > 0;
+  })) << "the client takes no more, and the relay holds a rest";
+  int unread = -1;
+  ASSERT_EQ(ioctl(server_.near, FIONREAD, &unread), 0);
+  ASSERT_EQ(unread, 0) << "all that the server said was read";
   session_->Abort(CloseCause::kIdle, /*reset=*/false);
   ASSERT_TRUE(TurnUntil([&] { return session_ == nullptr; }));
   EXPECT_GT(unsent_, 0u);

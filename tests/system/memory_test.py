@@ -82,27 +82,24 @@ class Memory(story.Story):
         self.quiet(parkway)
         first = procfs.private_bytes(parkway.pid)
         self.assertLessEqual(first - start, PER_PAIR * pairs + WARM_STACKS)
-        # A fiftieth is less than the few buffers that stay warm: a burst that happened to fill more
-        # of them than the one before may be followed by one more, which must find them all there.
-        after = [first]
-        while len(after) < 2 or (after[-1] > after[-2] * 1.02 and len(after) < 3):
-            burst()
-            self.quiet(parkway)
-            after.append(procfs.private_bytes(parkway.pid))
-        print(f"\n  start {start >> 10} KiB, after each burst "
-              f"{', '.join(str(size >> 10) for size in after)} KiB", end="")
-        self.assertLessEqual(after[-1], after[-2] * 1.02)
+        burst()
+        self.quiet(parkway)
+        second = procfs.private_bytes(parkway.pid)
+        print(f"\n  start {start >> 10} KiB, after each burst {first >> 10}, {second >> 10} KiB",
+              end="")
+        self.assertLessEqual(second, first * 1.02)
         self.assertEqual(procfs.descriptors(parkway.pid), fds)
 
     def test_nine_thousand_connects_into_a_black_hole_leave_nothing(self):
         hole = self.started(net.BlackHole())
         self.assertFalse(hole.answers())
-        parkway = self.parkway(hole.address, connect_timeout="4s")
+        # Long enough for all to wait at once however busy the machine is: both bursts are the same.
+        parkway = self.parkway(hole.address, connect_timeout="10s")
 
         def burst():
             self.assertEqual(self.clients.ask("open", PAIRS), {"connected": PAIRS})
-            numbers = parkway.settled(lambda n: n["connections"] > PAIRS * 0.9,
-                                      "nearly all of them wait at once")
+            numbers = parkway.settled(lambda n: n["connections"] == PAIRS,
+                                      "all of them wait at once")
             print(f"\n  {numbers['connections']} wait: {numbers['stacks']} stacks, "
                   f"{procfs.private_bytes(parkway.pid) >> 10} KiB", end="")
             self.assertEqual(self.clients.ask("endings"), {"FIN": 0, "RST": PAIRS, "open": 0})
