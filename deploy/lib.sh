@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What deploy/run and tests/run share: packages, Bazel, ports. Sourced; defines functions only.
+# What deploy/run, deploy/install, deploy/package and tests/run share: packages, Bazel, ports. Sourced; defines functions only.
 
 PARKWAY_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 
@@ -85,16 +85,22 @@ find_bazel() {
   fi
 }
 
-# build_daemon CONFIG: builds //proxy:parkway and sets DAEMON to its path, which no build of another
-# configuration changes.
-build_daemon() {
-  local folder
+# build CONFIG TARGET...: builds, and sets BUILT to the folder that the results are in, which no
+# build of another configuration changes.
+build() {
+  local config=$1
+  shift
   find_bazel
-  say "building parkway ($1)"
-  (cd "$PARKWAY_ROOT" && "${BAZEL[@]}" build "--config=$1" //proxy:parkway >&2) ||
+  say "building parkway ($config)"
+  (cd "$PARKWAY_ROOT" && "${BAZEL[@]}" build "--config=$config" "$@" >&2) ||
     die "parkway does not build"
-  folder=$(cd "$PARKWAY_ROOT" && "${BAZEL[@]}" info "--config=$1" bazel-bin 2>/dev/null)
-  DAEMON=$folder/proxy/parkway
+  BUILT=$(cd "$PARKWAY_ROOT" && "${BAZEL[@]}" info "--config=$config" bazel-bin 2>/dev/null)
+}
+
+# build_daemon CONFIG: builds the daemon alone and sets DAEMON to its path.
+build_daemon() {
+  build "$1" //proxy:parkway
+  DAEMON=$BUILT/proxy/parkway
   [[ -x $DAEMON ]] || die "built, but there is no $DAEMON"
 }
 
