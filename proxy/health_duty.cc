@@ -6,6 +6,12 @@
 
 namespace parkway {
 
+namespace {
+
+constexpr uint64_t kNsPerUs = 1'000;
+
+}  // namespace
+
 // Waits for a while, and ends who is still there then.
 class HealthDuty::Parting final : public Task {
  public:
@@ -32,10 +38,12 @@ class HealthDuty::Parting final : public Task {
 };
 
 HealthDuty::HealthDuty(Host& host, Scheduler& scheduler, const std::vector<HealthCheck>& checks,
-                       Balancers& balancers, size_t index, size_t workers, uint64_t seed)
+                       Balancers& balancers, WorkerStats& stats, size_t index, size_t workers,
+                       uint64_t seed)
     : host_(host),
       scheduler_(scheduler),
       balancers_(balancers),
+      stats_(stats),
       checker_(scheduler, checks, index, workers, *this, seed) {}
 
 HealthDuty::~HealthDuty() = default;
@@ -69,7 +77,18 @@ size_t HealthDuty::CountUp(size_t upstream) const {
   return up;
 }
 
+void HealthDuty::OnHealthOutcome(ServerRef ref, const ProbeResult& result, MonotonicTime now) {
+  ServerStats& server = stats_.server(ref.upstream, ref.server);
+  (result.ok() ? server.checks_passed : server.checks_failed).Add(1);
+  server.last_check.Set(static_cast<uint64_t>(result.word));
+  server.last_check_us.Set(static_cast<uint64_t>(result.took_ns) / kNsPerUs);
+  server.last_check_at_ns.Set(static_cast<uint64_t>(now.ns()));
+}
+
 void HealthDuty::OnHealthChange(const HealthChange& change) {
+  ServerStats& server = stats_.server(change.ref.upstream, change.ref.server);
+  server.transitions.Add(1);
+  server.last_transition_at_ns.Set(static_cast<uint64_t>(change.now.ns()));
   Balancer& balancer = *balancers_[change.ref.upstream];
   if (change.up) {
     balancer.Lower(change.ref.server, Server::kUnhealthy, change.now);

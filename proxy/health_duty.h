@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "poller/scheduler.h"
+#include "proxy/core/stats.h"
 #include "proxy/observe/log_ring.h"
 #include "proxy/upstream/balancer.h"
 #include "proxy/upstream/health.h"
@@ -41,7 +42,7 @@ class HealthDuty final : private HealthSink {
   using Balancers = std::vector<std::unique_ptr<Balancer>>;
 
   HealthDuty(Host& host, Scheduler& scheduler, const std::vector<HealthCheck>& checks,
-             Balancers& balancers, size_t index, size_t workers, uint64_t seed);
+             Balancers& balancers, WorkerStats& stats, size_t index, size_t workers, uint64_t seed);
   ~HealthDuty();
 
   void Start();
@@ -51,6 +52,7 @@ class HealthDuty final : private HealthSink {
  private:
   class Parting;
 
+  void OnHealthOutcome(ServerRef ref, const ProbeResult& result, MonotonicTime now) override;
   void OnHealthChange(const HealthChange& change) override;
   MonotonicTime LastConnect(ServerRef ref) override;
   void OnChecksEnded() override;
@@ -63,6 +65,7 @@ class HealthDuty final : private HealthSink {
   Host& host_;
   Scheduler& scheduler_;
   Balancers& balancers_;
+  WorkerStats& stats_;
   HealthChecker checker_;
   std::list<std::unique_ptr<Parting>> partings_;
   std::atomic<bool> done_{true};

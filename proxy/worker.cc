@@ -35,6 +35,8 @@ class AdoptMessage : public Message {
   const Address peer_;
 };
 
+constexpr uint64_t kNsPerUs = 1'000;
+
 // Calls a method of a worker on its thread.
 template <typename Call>
 class CallMessage : public Message {
@@ -67,7 +69,7 @@ Worker::Worker(const Options& options, WorkerShared& shared)
       reception_(scheduler_, tools, *this),
       connector_(scheduler_, shared.plan, shared.balancers, shared.limit, reception_, tools, stats_,
                  random_),
-      health_(*this, scheduler_, shared.checks, shared.balancers, options.index,
+      health_(*this, scheduler_, shared.checks, shared.balancers, stats_, options.index,
               shared.worker_count, options.seed) {
   SessionHost::scheduler = &scheduler_;
   tools.buffer = buffer_.get();
@@ -97,6 +99,7 @@ int Worker::AddListener(size_t listener, int fd, bool inherited) {
 // A connection's way
 
 void Worker::OnAccepted(size_t listener, int fd, const Address& peer) {
+  stats_.listeners.At(listener).accepted.Add(1);
   const size_t chosen = shared_.plan.accept_balance
                             ? shared_.spread.Choose(options_.index, random_())
                             : shared_.spread.Keep(options_.index);
@@ -131,6 +134,7 @@ void Worker::Adopt(size_t listener, int fd, const Address& peer) {
     }
   }
   stats_.sessions_in.Add(1);
+  stats_.listeners.At(listener).begun.Add(1);
   session->Start(scheduler_);
 }
 
@@ -142,6 +146,7 @@ void Worker::OutOfMemory(size_t listener, int fd, const Address& peer) {
 
 // Beyond the limit of its listener: no slot is held for it.
 void Worker::OnRefused(size_t listener, int fd, const Address& peer) {
+  stats_.listeners.At(listener).accepted.Add(1);
   Refuse(listener, fd, peer, CloseCause::kLimitListener);
 }
 
@@ -150,6 +155,7 @@ void Worker::Refuse(size_t listener, int fd, const Address& peer, CloseCause cau
   ResetOnClose(fd);
   kernel::Close(fd);
   stats_.closed[static_cast<size_t>(cause)].Add(1);
+  stats_.listeners.At(listener).closed.Add(ClosedStats::kNoUpstream, cause);
   if (!options_.log_connections) return;
   LogRecord record;
   record.cause = cause;
@@ -178,6 +184,13 @@ void Worker::CountMoved(Session& session) {
   const Session::Moved moved = session.TakeMoved();
   stats_.bytes_up.Add(moved.up);
   stats_.bytes_down.Add(moved.down);
+  ListenerStats& listener = stats_.listeners.At(session.listener);
+  listener.bytes_received.Add(moved.up);
+  listener.bytes_sent.Add(moved.down);
+  if (session.server() == nullptr) return;
+  ServerStats& server = stats_.server(session.upstream, session.server_index);
+  server.bytes_sent.Add(moved.up);
+  server.bytes_received.Add(moved.down);
 }
 
 void Worker::Sweep() {
@@ -185,10 +198,7 @@ void Worker::Sweep() {
 }
 
 void Worker::Finished(Session& session) {
-  CountMoved(session);
-  stats_.sessions_out.Add(1);
-  stats_.bytes_unsent.Add(session.unsent_bytes());
-  stats_.closed[static_cast<size_t>(session.cause())].Add(1);
+  CountEnd(session);
   if (options_.log_connections) {
     LogRecord record;
     record.cause = session.cause();
@@ -215,6 +225,18 @@ void Worker::Finished(Session& session) {
   }
   sessions_.Free(session);
   ReleaseSlot(listener);
+}
+
+void Worker::CountEnd(Session& session) {
+  CountMoved(session);
+  stats_.sessions_out.Add(1);
+  stats_.bytes_unsent.Add(session.unsent_bytes());
+  stats_.closed[static_cast<size_t>(session.cause())].Add(1);
+  ListenerStats& listener = stats_.listeners.At(session.listener);
+  listener.ended.Add(1);
+  listener.closed.Add(session.upstream, session.cause());
+  listener.duration.Add(static_cast<uint64_t>(scheduler_.now().ns() - session.started().ns()) /
+                        kNsPerUs);
 }
 
 void Worker::OnHangup(PollDesc& desc) {

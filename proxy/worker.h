@@ -150,6 +150,7 @@ class Worker final : public SessionHost,
 
   void OutOfMemory(size_t listener, int fd, const Address& peer);
   void Refuse(size_t listener, int fd, const Address& peer, CloseCause cause);
+  void CountEnd(Session& session);
   void ReleaseSlot(size_t listener);
   void WakeWaitingListeners();
 

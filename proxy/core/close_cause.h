@@ -7,6 +7,8 @@
 #ifndef PROXY_CORE_CLOSE_CAUSE_H_
 #define PROXY_CORE_CLOSE_CAUSE_H_
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 
 namespace parkway {
@@ -42,6 +44,20 @@ enum class CloseCause : uint8_t {
   kInternal,            // none of the above: a mistake of ours
   kCount,
 };
+
+// Why connects to a server fail.
+inline constexpr std::array kConnectErrors = {
+    CloseCause::kConnectRefused,     CloseCause::kConnectTimeout, CloseCause::kConnectUnreachable,
+    CloseCause::kLocalPortExhausted, CloseCause::kLocalResources,
+};
+
+// Where `cause` stands among them; what is none of them is unreachable.
+constexpr size_t ConnectErrorIndex(CloseCause cause) {
+  for (size_t i = 0; i < kConnectErrors.size(); ++i) {
+    if (kConnectErrors[i] == cause) return i;
+  }
+  return 2;
+}
 
 constexpr const char* CloseCauseName(CloseCause cause) {
   switch (cause) {

@@ -3,20 +3,125 @@
 // Counters of ins and outs rather than gauges, so that a connection may enter one worker and
 // leave another; what is open now is the difference. Totals advance while a connection lives.
 //
+// What concerns one listener, upstream or server is counted by its slot in the plan: an entry
+// keeps its slot for life, so these go on from one generation to the next. Bytes are not counted
+// here as they move: a session knows what it moved, and what of it has been counted; the difference
+// is added when it ends, and when somebody wants to know (observe/sweep.h).
+//
 // The owner writes with plain relaxed stores (no locked instruction, no sharing of lines with
 // other writers); readers sum over the workers.
 #ifndef PROXY_CORE_STATS_H_
 #define PROXY_CORE_STATS_H_
 
+#include <algorithm>
 #include <array>
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
 
 #include "proxy/core/close_cause.h"
 #include "proxy/core/counter.h"
+#include "proxy/core/histogram.h"
+#include "proxy/core/slots.h"
 
 namespace parkway {
 
+using CauseCounters = std::array<Counter, static_cast<size_t>(CloseCause::kCount)>;
+
+// What the kernel said of connections of one side, as they ended.
+struct TcpStats {
+  Histogram<kShortTimes> rtt;
+  Counter retransmits;
+  Counter rwnd_limited_us;
+};
+
+// Connections of one listener that ended, by cause, for each upstream: a list, for there is seldom
+// more than one. The owner adds, anybody reads.
+class ClosedStats {
+ public:
+  static constexpr uint16_t kNoUpstream = UINT16_MAX;
+
+  struct Cell {
+    explicit Cell(uint16_t of) : upstream(of) {}
+    const uint16_t upstream;  // slot, or kNoUpstream
+    CauseCounters causes;
+    std::atomic<Cell*> next{nullptr};
+  };
+
+  ClosedStats() = default;
+  ~ClosedStats() {
+    for (Cell* cell = first_.load(std::memory_order_relaxed); cell != nullptr;) {
+      Cell* next = cell->next.load(std::memory_order_relaxed);
+      delete cell;
+      cell = next;
+    }
+  }
+  ClosedStats(const ClosedStats&) = delete;
+  ClosedStats& operator=(const ClosedStats&) = delete;
+
+  void Add(uint16_t upstream, CloseCause cause) {
+    std::atomic<Cell*>* link = &first_;
+    Cell* cell = link->load(std::memory_order_relaxed);
+    while (cell != nullptr && cell->upstream != upstream) {
+      link = &cell->next;
+      cell = link->load(std::memory_order_relaxed);
+    }
+    if (cell == nullptr) {
+      cell = new Cell(upstream);
+      link->store(cell, std::memory_order_release);
+    }
+    cell->causes[static_cast<size_t>(cause)].Add(1);
+  }
+
+  // Any thread.
+  const Cell* first() const { return first_.load(std::memory_order_acquire); }
+  static const Cell* After(const Cell& cell) { return cell.next.load(std::memory_order_acquire); }
+
+ private:
+  std::atomic<Cell*> first_{nullptr};
+};
+
+struct ListenerStats {
+  Counter accepted;  // by this worker, given to another or not
+  Counter begun;     // sessions
+  Counter ended;
+  Counter bytes_received;  // from clients
+  Counter bytes_sent;      // to clients
+  ClosedStats closed;      // including those for which no session was made
+  Histogram<kLongTimes> duration;
+  TcpStats tcp;
+};
+
+struct ServerStats {
+  Counter connected;
+  Counter attempts;
+  std::array<Counter, kConnectErrors.size()> errors;
+  Histogram<kShortTimes> connect_time;
+  Counter bytes_received;  // from the server
+  Counter bytes_sent;      // to the server
+  TcpStats tcp;
+  Counter ejections;
+  // Of the worker that checks it; the others have zeros.
+  Counter checks_passed;
+  Counter checks_failed;
+  Counter last_check;        // HealthWord
+  Counter last_check_us;     // that it took
+  Counter last_check_at_ns;  // MonotonicTime
+  Counter transitions;
+  Counter last_transition_at_ns;
+};
+
+struct UpstreamStats {
+  Counter queued;  // connections that had to wait for a server to have room
+  Histogram<kShortTimes> queue_time;
+  Counter retries;       // attempts after a failed one
+  Counter redispatches;  // of them: on another server
+  Slots<ServerStats> servers;
+};
+
 struct alignas(64) WorkerStats {
+  static constexpr size_t kErrnos = 134;
+
   Counter accepted;      // connections taken from a listener by this worker
   Counter sessions_in;   // sessions begun or received
   Counter sessions_out;  // sessions ended or handed on
@@ -30,7 +135,13 @@ struct alignas(64) WorkerStats {
   Counter accept_pauses;  // out of descriptors or at a limit
   Counter accept_errors;
   Counter log_dropped;  // log lines that did not fit the ring
-  std::array<Counter, static_cast<size_t>(CloseCause::kCount)> closed;
+  CauseCounters closed;
+
+  Slots<ListenerStats> listeners;
+  Slots<UpstreamStats> upstreams;
+  std::array<Counter, kErrnos> accept_errors_by_errno;  // those above the last count in it
+  // From the moment a message was posted to this worker until it was taken up.
+  Histogram<kShortTimes> loop_lag;
 
   // Gauges, refreshed by the worker once a turn at most.
   Counter descriptors;
@@ -40,6 +151,15 @@ struct alignas(64) WorkerStats {
   Counter buffer_bytes;
   Counter pipes;
   Counter timers;
+
+  void CountAcceptError(int error) {
+    accept_errors.Add(1);
+    const auto place = std::min(static_cast<size_t>(error), kErrnos - 1);
+    accept_errors_by_errno[place].Add(1);
+  }
+  ServerStats& server(uint16_t upstream, uint16_t server) {
+    return upstreams.At(upstream).servers.At(server);
+  }
 };
 
 }  // namespace parkway

@@ -94,7 +94,7 @@ Next Acceptor::Accept(Scheduler& scheduler) {
       batch_ = 1;
       return Next::AwaitReadable(*desc_);
     }
-    stats_.accept_errors.Add(1);
+    stats_.CountAcceptError(accepted.error);
     if (!AcceptMustPause(accepted.error)) continue;  // that one connection has gone
     if (accepted.error == EMFILE || accepted.error == ENFILE) {
       rlimit descriptors;

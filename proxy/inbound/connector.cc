@@ -28,6 +28,8 @@ constexpr int64_t kFirstBackoffNs = 50'000'000;
 constexpr int64_t kLongestBackoffNs = 5'000'000'000;
 constexpr int kMostDoublings = 16;
 
+constexpr uint64_t kNsPerUs = 1'000;
+
 bool OutOfDescriptors(int error) { return error == EMFILE || error == ENFILE; }
 
 // Nothing will tell when it has become otherwise.
@@ -107,16 +109,19 @@ SessionHost::Progress Connector::TryServers(Session& session, Tried& tried, Hear
     session.server_index = static_cast<uint16_t>(chosen);
     session.counted = true;
     ++session.attempts;
-    stats_.connect_attempts.Add(1);
+    ServerStats& counts = CountAttempt(session, tried.Contains(chosen));
     const MonotonicTime began = scheduler_.now();
     error = AttemptPatiently(session, upstream.servers[chosen], heard);
     if (session.ended()) return SessionHost::Progress::kFailed;
     const MonotonicTime now = scheduler_.now();
     if (error == 0) {
+      counts.connected.Add(1);
+      counts.connect_time.Add(static_cast<uint64_t>(now.ns() - began.ns()) / kNsPerUs);
       servers.Connected(chosen, now.ns() - began.ns(), now);
       return SessionHost::Progress::kConnected;
     }
-    servers.Failed(chosen, error, now);
+    if (servers.Failed(chosen, error, now)) counts.ejections.Add(1);
+    counts.errors[ConnectErrorIndex(CauseOf(error))].Add(1);
     session.counted = false;
     servers.Release(chosen, now);
     tried.Add(chosen);
@@ -126,6 +131,18 @@ SessionHost::Progress Connector::TryServers(Session& session, Tried& tried, Hear
     session.FailConnect(error == 0 ? CloseCause::kNoServer : CauseOf(error));
   }
   return SessionHost::Progress::kFailed;
+}
+
+ServerStats& Connector::CountAttempt(const Session& session, bool again) {
+  stats_.connect_attempts.Add(1);
+  UpstreamStats& upstream = stats_.upstreams.At(session.upstream);
+  if (session.attempts > 1) {
+    upstream.retries.Add(1);
+    if (!again) upstream.redispatches.Add(1);
+  }
+  ServerStats& server = upstream.servers.At(session.server_index);
+  server.attempts.Add(1);
+  return server;
 }
 
 int Connector::Pause(Session& session, int attempt) {
@@ -216,6 +233,7 @@ SessionHost::Progress Connector::JoinQueue(Session& session, const Tried& tried,
   waiting.place = place.get();
   waiting.tried = tried;
   waiting.heard = std::move(heard);
+  waiting.since = scheduler_.now();
   if (upstream.queue_timeout > absl::ZeroDuration()) {
     waiting.deadline = scheduler_.now() + upstream.queue_timeout;
   }
@@ -226,6 +244,7 @@ SessionHost::Progress Connector::JoinQueue(Session& session, const Tried& tried,
     return SessionHost::Progress::kFailed;
   }
   stats_.queued.Add(1);
+  stats_.upstreams.At(session.upstream).queued.Add(1);
   // Waiting in line takes the edges of what the client says meanwhile: a read must ask again.
   session.up().set_source_drained(false);
   ArmQueued(session, waiting);
@@ -264,6 +283,8 @@ SessionHost::Progress Connector::StillQueued(Session& session, Wake wake) {
   Tried tried = waiting.tried;
   Heard heard = std::move(waiting.heard);
   const size_t server = waiting.server;
+  stats_.upstreams.At(session.upstream)
+      .queue_time.Add(static_cast<uint64_t>(scheduler_.now().ns() - waiting.since.ns()) / kNsPerUs);
   queued_.erase(found);
   scheduler_.SetDeadline(session.client(), Directions::kRead, MonotonicTime());
   return TryServers(session, tried, heard, server);

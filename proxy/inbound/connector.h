@@ -67,6 +67,7 @@ class Connector {
     size_t server = 0;       // granted
     Tried tried;
     Heard heard;
+    MonotonicTime since;
     MonotonicTime deadline;
   };
   // The PROXY header that goes before the client's first byte.
@@ -83,6 +84,8 @@ class Connector {
   void ArmQueued(Session& session, const Waiting& waiting);
   // False: the client has left, and the session has a cause.
   bool StillThere(Session& session);
+  // `again`: at a server that this client has tried.
+  ServerStats& CountAttempt(const Session& session, bool again);
   // Before attempt number `attempt`. 0, or the errno that ends it.
   int Pause(Session& session, int attempt);
   int AttemptPatiently(Session& session, const ServerPlan& server, const Heard& heard);

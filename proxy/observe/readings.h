@@ -158,12 +158,6 @@ constexpr const char* ListenerStateName(ListenerReading::State state) {
   return "accepting";
 }
 
-// Why connects fail, in the words of CloseCause.
-inline constexpr std::array kConnectErrors = {
-    CloseCause::kConnectRefused,     CloseCause::kConnectTimeout, CloseCause::kConnectUnreachable,
-    CloseCause::kLocalPortExhausted, CloseCause::kLocalResources,
-};
-
 struct ServerReading {
   // The first that applies.
   enum class State : uint8_t {

@@ -379,20 +379,20 @@ void Balancer::Connected(size_t server, int64_t took_ns, MonotonicTime now) {
   if (plan_.balance == Balance::kLeastTime) servers_[server].NoteConnectTime(took_ns, now);
 }
 
-void Balancer::Failed(size_t server, int error, MonotonicTime now) {
-  if (IsOurOwn(error)) return;
+bool Balancer::Failed(size_t server, int error, MonotonicTime now) {
+  if (IsOurOwn(error)) return false;
   Server& failed = servers_[server];
   const ServerPlan& plan = plan_.servers[server];
   const uint32_t failures = failed.CountFailure();
   // Each so many, one of those who count them has the say.
-  if (plan.passive_fails == 0 || failures % plan.passive_fails != 0) return;
-  if ((failed.flags() & Server::kEjected) != 0) return;
+  if (plan.passive_fails == 0 || failures % plan.passive_fails != 0) return false;
+  if ((failed.flags() & Server::kEjected) != 0) return false;
   // A place among those who may be away at once.
   const auto most =
       static_cast<uint32_t>(std::min(size_ * plan_.max_ejection_percent / 100, size_ - 1));
   uint32_t ejected = ejected_.load(std::memory_order_relaxed);
   do {
-    if (ejected >= most) return;
+    if (ejected >= most) return false;
   } while (!ejected_.compare_exchange_weak(ejected, ejected + 1, std::memory_order_relaxed));
   // First until when: who sees the flag looks there.
   const int64_t before = failed.ejected_until();
@@ -404,10 +404,11 @@ void Balancer::Failed(size_t server, int error, MonotonicTime now) {
   if (!OthersUp(server)) {
     failed.set_ejected_until(before);
     if (failed.Lower(Server::kEjected)) ejected_.fetch_sub(1, std::memory_order_relaxed);
-    return;
+    return false;
   }
   failed.ForgetFailures();
   Tell({ServerChange::What::kEjected, upstream_, server, failures, error, absl::Nanoseconds(time)});
+  return true;
 }
 
 bool Balancer::OthersUp(size_t server) const {

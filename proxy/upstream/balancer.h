@@ -92,9 +92,10 @@ class Balancer {
   // Counts the attempts at `server`, for what is to be used in turn.
   uint32_t NextSource(size_t server) { return servers_[server].NextSource(); }
 
-  // How an attempt went. Only what says something about the server counts.
+  // How an attempt went. Only what says something about the server counts. Failed: true if this
+  // one has ejected it.
   void Connected(size_t server, int64_t took_ns, MonotonicTime now);
-  void Failed(size_t server, int error, MonotonicTime now);
+  bool Failed(size_t server, int error, MonotonicTime now);
 
   // --- The line ---
 

@@ -149,6 +149,7 @@ class HealthChecker::Check final : public Task {
   void Conclude(const ProbeResult& result, MonotonicTime now) {
     if (!result.tells()) return;
     for (Member& member : members_) {
+      checker_.sink_.OnHealthOutcome(member.ref, result, now);
       const bool first = member.since.ns() == 0;
       if (member.tally.Count(result.ok(), *member.plan)) {
         HealthChange change;

@@ -88,6 +88,8 @@ struct HealthChange {
 
 class HealthSink {
  public:
+  // Every outcome that says something, before what follows from it.
+  virtual void OnHealthOutcome(ServerRef ref, const ProbeResult& result, MonotonicTime now) = 0;
   virtual void OnHealthChange(const HealthChange& change) = 0;
   // When the last connection to the server was made; zero: never.
   virtual MonotonicTime LastConnect(ServerRef ref) = 0;

@@ -367,6 +367,9 @@ class HealthCheckerTest : public testing::Test, public HealthSink {
     told_.push_back((change.up ? "up "s : "down "s) + std::to_string(change.ref.upstream) + "/" +
                     std::to_string(change.ref.server) + " " + HealthWordName(change.result->word));
   }
+  void OnHealthOutcome(ServerRef, const ProbeResult& result, MonotonicTime) override {
+    ++(result.ok() ? passed_ : failed_);
+  }
   MonotonicTime LastConnect(ServerRef) override { return last_connect_; }
   void OnChecksEnded() override { ended_ = true; }
 
@@ -390,6 +393,8 @@ class HealthCheckerTest : public testing::Test, public HealthSink {
   Plan plan_;
   std::vector<std::string> told_;
   MonotonicTime last_connect_;
+  uint64_t passed_ = 0;
+  uint64_t failed_ = 0;
   bool ended_ = false;
   Scheduler scheduler_{{.max_stacks = 256}, nullptr};
   std::unique_ptr<HealthChecker> checker_;
@@ -405,10 +410,13 @@ TEST_F(HealthCheckerTest, AServerThatGoesAndComesIsToldOfOnceEachTimeForEveryPoo
   Start();
   TurnUntil([&] { return checker_->probes() >= 3; });
   EXPECT_TRUE(told_.empty()) << "up as assumed: nothing has changed";
+  EXPECT_GE(passed_, 4u) << "each outcome is told for each of the two, changed or not";
+  EXPECT_EQ(failed_, 0u);
   server.reset();
   TurnUntil([&] { return told_.size() == 2; });
   EXPECT_EQ(told_[0], "down 0/0 L4CON");
   EXPECT_EQ(told_[1], "down 1/0 L4CON");
+  EXPECT_GE(failed_, 10u) << "five in a row, for two";
   const uint64_t seen = checker_->probes();
   TurnUntil([&] { return checker_->probes() >= seen + 3; });
   EXPECT_EQ(told_.size(), 2u);

@@ -124,6 +124,7 @@ std::string SimProxy::Leftovers() const {
               std::to_string(balancer->server(i).connections()) + " connections; ";
     }
   }
+  text += Miscounts();
   // epoll and eventfd, and the idle pipes.
   size_t expected = 0;
   for (const auto& worker : workers_) expected += 2 + 2 * worker->pipe_pool().idle();
@@ -132,6 +133,58 @@ std::string SimProxy::Leftovers() const {
     text += std::to_string(open) + " descriptors are open and not " + std::to_string(expected) +
             ": " + world_.DescribeDescriptors(process_);
   }
+  return text;
+}
+
+// What was counted by slot adds up, now that all is over.
+std::string SimProxy::Miscounts() const {
+  std::string text;
+  const auto equal = [&](const std::string& what, uint64_t one, uint64_t other) {
+    if (one == other) return;
+    text += what + ": " + std::to_string(one) + " and " + std::to_string(other) + "; ";
+  };
+  uint64_t received = 0, sent = 0, to_servers = 0, from_servers = 0;
+  for (size_t i = 0; i < plan_.listeners.size(); ++i) {
+    uint64_t accepted = 0, begun = 0, ended = 0, closed = 0;
+    for (const auto& worker : workers_) {
+      const ListenerStats* stats = worker->worker_stats().listeners.Find(i);
+      if (stats == nullptr) continue;
+      accepted += stats->accepted.value();
+      begun += stats->begun.value();
+      ended += stats->ended.value();
+      received += stats->bytes_received.value();
+      sent += stats->bytes_sent.value();
+      const ClosedStats::Cell* cell = stats->closed.first();
+      for (; cell != nullptr; cell = ClosedStats::After(*cell)) {
+        for (const Counter& cause : cell->causes) closed += cause.value();
+      }
+    }
+    equal("accepted and closed by listener " + std::to_string(i), accepted, closed);
+    equal("begun and ended by listener " + std::to_string(i), begun, ended);
+  }
+  uint64_t attempts = 0, connected = 0, failed = 0;
+  for (size_t i = 0; i < plan_.upstreams.size(); ++i) {
+    for (const auto& worker : workers_) {
+      const UpstreamStats* upstream = worker->worker_stats().upstreams.Find(i);
+      for (size_t j = 0; upstream != nullptr && j < plan_.upstreams[i].servers.size(); ++j) {
+        const ServerStats* server = upstream->servers.Find(j);
+        if (server == nullptr) continue;
+        attempts += server->attempts.value();
+        connected += server->connected.value();
+        for (const Counter& error : server->errors) failed += error.value();
+        to_servers += server->bytes_sent.value();
+        from_servers += server->bytes_received.value();
+      }
+    }
+  }
+  equal("attempts in all and by server", Sum(&WorkerStats::connect_attempts), attempts);
+  equal("failures in all and by server", Sum(&WorkerStats::connect_failures), failed);
+  // A client that leaves in the middle of one leaves it without an outcome.
+  if (connected + failed > attempts) text += "more connects ended than were begun; ";
+  equal("bytes up and by listener", Sum(&WorkerStats::bytes_up), received);
+  equal("bytes down and by listener", Sum(&WorkerStats::bytes_down), sent);
+  equal("bytes up and to servers", received, to_servers);
+  equal("bytes down and from servers", sent, from_servers);
   return text;
 }
 

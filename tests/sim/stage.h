@@ -53,6 +53,8 @@ class SimProxy {
   void TakeRecords();
   // What is left, when nothing should be; empty: nothing.
   std::string Leftovers() const;
+  // Part of it: numbers that do not agree.
+  std::string Miscounts() const;
 
   World& world_;
   const int process_;
