@@ -187,7 +187,8 @@ void Worker::CountMoved(Session& session) {
   ListenerStats& listener = stats_.listeners.At(session.listener);
   listener.bytes_received.Add(moved.up);
   listener.bytes_sent.Add(moved.down);
-  if (session.server() == nullptr) return;
+  // Where the last attempt went, whether it has come to something or not.
+  if (session.attempts == 0) return;
   ServerStats& server = stats_.server(session.upstream, session.server_index);
   server.bytes_sent.Add(moved.up);
   server.bytes_received.Add(moved.down);
