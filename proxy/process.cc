@@ -1,29 +1,30 @@
 #include "proxy/process.h"
 
-#include <errno.h>
-#include <poll.h>
+#include <glog/logging.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <optional>
+#include <memory>
 #include <thread>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "poller/kernel.h"
-#include "poller/listener.h"
-#include "poller/socket_options.h"
+#include "absl/time/clock.h"
+#include "poller/scheduler.h"
+#include "poller/stack_overflow.h"
+#include "proxy/control.h"
 #include "proxy/observe/access_log.h"
-#include "proxy/system/owner.h"
+#include "proxy/repeated.h"
+#include "proxy/system/listen_sockets.h"
+#include "proxy/system/signals.h"
 #include "proxy/upstream/balancer.h"
 #include "proxy/worker.h"
 
@@ -31,11 +32,13 @@ namespace parkway {
 
 namespace {
 
-using SteadyClock = std::chrono::steady_clock;
-
-// How often the main thread looks whether a drain is done.
-constexpr int kDrainPollMs = 20;
-constexpr auto kAbortPatience = std::chrono::seconds(5);
+// How often the control thread looks whether a drain is done.
+constexpr absl::Duration kDrainLook = absl::Milliseconds(20);
+// How long connections that are told to end, and checks, may take for it.
+constexpr absl::Duration kAbortPatience = absl::Seconds(5);
+constexpr absl::Duration kLong = absl::Hours(1);
+// Tasks of the control thread that wait with a stack: clients of the admin socket above all.
+constexpr uint32_t kControlStacks = 256;
 
 void RaiseDescriptorLimit() {
   rlimit limit;
@@ -44,42 +47,63 @@ void RaiseDescriptorLimit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-// A file left behind by a process that ended without removing it: nobody listens there.
-bool IsStaleUnixSocket(const Address& address) {
-  struct stat info;
-  const std::string path(address.path());
-  if (lstat(path.c_str(), &info) != 0 || !S_ISSOCK(info.st_mode)) return false;
-  const int fd = kernel::Socket(AF_UNIX, SOCK_STREAM);
-  if (fd < 0) return false;
-  const int result = kernel::Connect(fd, address.data(), address.size());
-  kernel::Close(fd);
-  return result == -ECONNREFUSED;
-}
-
 class Process : private ServerWatcher {
  public:
   Process(const Plan& plan, const ProcessOptions& options)
-      : plan_(plan), options_(options), shared_(plan, options.threads) {
+      : plan_(plan),
+        options_(options),
+        scheduler_({.max_stacks = kControlStacks, .worker = options.threads}, nullptr),
+        signals_([this](int number) { OnSignal(number); }),
+        numbers_("numbers", [this] { AskForNumbers(); }),
+        numbers_line_("numbers line", [this] { WriteNumbers(); }),
+        life_(*this),
+        shared_(plan, options.threads) {
     shared_.limit.set_other_descriptors(static_cast<uint32_t>(options.reserved_descriptors));
+    FillControl();
   }
 
   int Run();
 
  private:
+  // What happens one after the other: serve, drain, end.
+  class Life final : public Task {
+   public:
+    explicit Life(Process& process) : process_(process) {}
+    Next Run(Scheduler& scheduler, Wake) noexcept override {
+      process_.Serve();
+      process_.Drain();
+      scheduler.Stop();
+      return Next::Done();
+    }
+    const char* name() const override { return "life"; }
+
+   private:
+    Process& process_;
+  };
+
   bool MakeWorkers();
   bool Bind();
   bool BindOne(size_t listener);
-  // The owner and mode of a unix socket.
-  bool GiveTo(const ListenerPlan& plan, const std::string& path);
   bool Pin(size_t worker);
   void SayStarted();
+  // On the stack of life_.
   void Serve();
   void Drain();
   void StopWorkers();
-  // Waits for a signal, at most `ms` (< 0: for ever). 0: none came.
-  int WaitForSignal(int ms);
+  void StopOwnTasks();
+
+  void FillControl();
+  void OnSignal(int number);
+  // `why` begins the line in the log: who asked.
+  Outcome Stop(Control::StopHow how, const std::string& why);
+  Outcome HoldListener(const std::string& name, bool hold);
+  void HoldAll(bool hold);
+  Outcome SetLogLevel(const std::string& level);
+  Outcome ReopenLogs();
+
   uint32_t Sessions() const;
   bool Accepting() const;
+  void AskForNumbers();
   void WriteNumbers();
   // Any worker.
   void OnServerChange(const ServerChange& change) override;
@@ -87,33 +111,40 @@ class Process : private ServerWatcher {
 
   const Plan& plan_;
   const ProcessOptions& options_;
+  Scheduler scheduler_;
+  Control control_;
+  Signals signals_;
+  Repeated numbers_;
+  Repeated numbers_line_;
+  Life life_;
   WorkerShared shared_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::thread> threads_;
   std::unique_ptr<AccessLog> log_;
   std::vector<std::string> unix_paths_;
-  int signal_fd_ = -1;
+  ReloadState reload_state_;
+  bool stopping_ = false;
+  bool patient_ = false;  // the drain has no end
+  bool at_once_ = false;
 };
+
+// ---------------------------------------------------------------------------------------------
+// The life of the daemon
 
 int Process::Run() {
   RaiseDescriptorLimit();
-  signal(SIGPIPE, SIG_IGN);
-  sigset_t all;
-  sigfillset(&all);
-  // What a broken instruction raises must kill it, wherever it happens.
-  for (int fatal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP}) sigdelset(&all, fatal);
-  pthread_sigmask(SIG_SETMASK, &all, nullptr);
-  sigset_t taken;
-  sigemptyset(&taken);
-  sigaddset(&taken, SIGTERM);
-  sigaddset(&taken, SIGINT);
-  signal_fd_ = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
-  if (signal_fd_ < 0) {
-    Complain(absl::StrCat("signalfd: ", strerror(errno)));
+  Signals::BlockAll();
+  if (scheduler_.init_error() != 0) {
+    Complain(absl::StrCat("no poller: ", strerror(-scheduler_.init_error())));
+    return kExitOsError;
+  }
+  if (const int error = signals_.Start(scheduler_); error != 0) {
+    Complain(absl::StrCat("signals cannot be taken: ", strerror(-error)));
     return kExitOsError;
   }
   if (!MakeWorkers() || !Bind()) {
     for (const std::string& path : unix_paths_) unlink(path.c_str());
+    StopOwnTasks();
     return kExitOsError;
   }
 
@@ -127,19 +158,27 @@ int Process::Run() {
     threads_.emplace_back([&worker] { worker->Run(); });
     if (!Pin(threads_.size() - 1)) {
       StopWorkers();
+      StopOwnTasks();
       return kExitOsError;
     }
     pthread_setname_np(threads_.back().native_handle(),
                        absl::StrFormat("worker-%d", threads_.size() - 1).c_str());
   }
+  reload_state_.loaded_at = reload_state_.last_at = absl::Now();
   SayStarted();
-  Serve();
-  Drain();
+  if (options_.stats_interval > absl::ZeroDuration()) {
+    numbers_.Every(scheduler_, std::max(options_.stats_interval, absl::Milliseconds(1)));
+  }
+  scheduler_.Spawn(life_);
+  {
+    StackOverflowReporter reporter(scheduler_.stacks());
+    scheduler_.Run();
+  }
   StopWorkers();
+  StopOwnTasks();
   log_->Say("stopped");
   // A reader of stderr that does not read must not keep the process.
   if (!log_->Stop()) _exit(kExitOk);
-  close(signal_fd_);
   return kExitOk;
 }
 
@@ -186,64 +225,21 @@ bool Process::Bind() {
 
 bool Process::BindOne(size_t listener) {
   const ListenerPlan& plan = plan_.listeners[listener];
-  // A unix socket cannot be shared: one worker accepts, and hands over.
-  const size_t sockets = plan.address.is_unix() ? 1 : workers_.size();
-  Address address = plan.address;
-  for (size_t i = 0; i < sockets; ++i) {
-    const ListenOptions options{
-        .backlog = plan.backlog, .share = sockets > 1, .join = i > 0, .v6only = plan.v6only};
-    int fd = OpenListenSocket(address, options, &address);
-    if (fd == -EADDRINUSE && address.is_path() && IsStaleUnixSocket(address)) {
-      unlink(std::string(address.path()).c_str());
-      fd = OpenListenSocket(address, options, &address);
-    }
-    if (fd < 0) {
-      Complain(absl::StrCat("listener ", plan.name, ": cannot listen on ", plan.address.ToString(),
-                            ": ", strerror(-fd),
-                            fd == -EADDRINUSE ? "; another process has it" : ""));
-      return false;
-    }
-    const OptionFailure refused = SetSocketOptions(fd, address.is_unix(), plan.sockets);
-    if (refused.failed()) {
-      Complain(absl::StrCat("listener ", plan.name, ": the kernel refuses ", refused.option, ": ",
-                            strerror(-refused.error)));
-      kernel::Close(fd);
-      return false;
-    }
-    if (i == 0 && address.is_path()) {
-      const std::string path(address.path());
-      unix_paths_.push_back(path);
-      // The default umask must not decide who may connect.
-      if (!GiveTo(plan, path)) {
-        kernel::Close(fd);
-        return false;
-      }
-    }
-    const int error = workers_[i]->AddListener(listener, fd, false);
-    if (error != 0) {
-      Complain(absl::StrCat("listener ", plan.name, ": epoll refused it: ", strerror(-error)));
-      return false;
-    }
+  ListenSockets sockets = OpenListenSockets(plan, workers_.size());
+  if (!sockets.ok()) {
+    Complain(sockets.error);
+    return false;
+  }
+  if (plan.address.is_path()) unix_paths_.emplace_back(plan.address.path());
+  for (size_t i = 0; i < sockets.fds.size(); ++i) {
+    const int error = workers_[i]->AddListener(listener, sockets.fds[i], false);
+    if (error == 0) continue;
+    Complain(absl::StrCat("listener ", plan.name, ": epoll refused it: ", strerror(-error)));
+    sockets.fds.erase(sockets.fds.begin(), sockets.fds.begin() + static_cast<ptrdiff_t>(i) + 1);
+    Discard(plan, sockets);
+    return false;
   }
   return true;
-}
-
-bool Process::GiveTo(const ListenerPlan& plan, const std::string& path) {
-  int error = 0;
-  if (!plan.owner.empty()) {
-    const std::optional<Owner> owner = FindOwner(plan.owner);
-    if (!owner.has_value()) {
-      Complain(absl::StrCat("listener ", plan.name, ": owner=", plan.owner,
-                            ": there is no such user or group here"));
-      return false;
-    }
-    if (chown(path.c_str(), owner->user, owner->group) != 0) error = errno;
-  }
-  if (error == 0 && chmod(path.c_str(), plan.mode) != 0) error = errno;
-  if (error == 0) return true;
-  Complain(absl::StrCat("listener ", plan.name, ": cannot set the owner and mode of ", path, ": ",
-                        strerror(error), error == EPERM ? "; that needs CAP_CHOWN" : ""));
-  return false;
 }
 
 void Process::SayStarted() {
@@ -258,70 +254,188 @@ void Process::SayStarted() {
                          " max_connections=", plan_.max_connections, " nofile=", limit.rlim_cur));
 }
 
-int Process::WaitForSignal(int ms) {
-  pollfd waiting = {signal_fd_, POLLIN, 0};
-  if (poll(&waiting, 1, ms) <= 0) return 0;
-  signalfd_siginfo info;
-  if (read(signal_fd_, &info, sizeof(info)) != sizeof(info)) return 0;
-  return static_cast<int>(info.ssi_signo);
-}
-
 void Process::Serve() {
-  const bool numbers = options_.stats_interval > absl::ZeroDuration();
-  const int interval_ms = numbers ? static_cast<int>(std::max<int64_t>(
-                                        absl::ToInt64Milliseconds(options_.stats_interval), 1))
-                                  : -1;
-  for (;;) {
-    const int signal = WaitForSignal(interval_ms);
-    if (signal != 0) {
-      log_->Say(absl::StrCat("signal ", strsignal(signal), ": no longer accepting, ", Sessions(),
-                             options_.drain_timeout == absl::ZeroDuration()
-                                 ? std::string(" connections may finish")
-                                 : absl::StrCat(" connections may finish within ",
-                                                absl::FormatDuration(options_.drain_timeout))));
-      return;
-    }
-    if (numbers) WriteNumbers();
-  }
+  while (!stopping_) static_cast<void>(scheduler_.SleepUntil(scheduler_.now() + kLong));
 }
 
 void Process::Drain() {
   // A path that is gone is found by nobody; who has connected is accepted below.
   for (const std::string& path : unix_paths_) unlink(path.c_str());
   for (const auto& worker : workers_) worker->PostStopAccepting();
-  const bool patient = options_.drain_timeout == absl::ZeroDuration();  // off: no end
-  const auto deadline = SteadyClock::now() +
-                        std::chrono::nanoseconds(absl::ToInt64Nanoseconds(options_.drain_timeout));
+  const MonotonicTime deadline = scheduler_.now() + options_.drain_timeout;
   while (Accepting() || Sessions() > 0) {
-    if (WaitForSignal(kDrainPollMs) != 0) {
+    if (at_once_) {
       log_->Say(absl::StrCat("second signal: ", Sessions(), " connections end now"));
       break;
     }
-    if (!patient && SteadyClock::now() >= deadline) {
+    if (!patient_ && scheduler_.now() >= deadline) {
       log_->Say(absl::StrCat("drain_timeout: ", Sessions(), " connections end now"));
       break;
     }
+    static_cast<void>(scheduler_.SleepUntil(scheduler_.now() + kDrainLook));
   }
   if (Sessions() == 0 && !Accepting()) return;
-  const auto patience = SteadyClock::now() + kAbortPatience;
-  while (Sessions() > 0 && SteadyClock::now() < patience) {
+  const MonotonicTime patience = scheduler_.now() + kAbortPatience;
+  while (Sessions() > 0 && scheduler_.now() < patience) {
     for (const auto& worker : workers_) worker->PostAbortAll(CloseCause::kDrain);
-    std::this_thread::sleep_for(std::chrono::milliseconds(kDrainPollMs));
+    static_cast<void>(scheduler_.SleepUntil(scheduler_.now() + kDrainLook));
   }
 }
 
 void Process::StopWorkers() {
   // A worker ends with nobody waiting on its stacks. One that is stuck is not waited for for ever.
   for (size_t i = 0; i < threads_.size(); ++i) workers_[i]->PostStopChecks();
-  const auto patience = SteadyClock::now() + kAbortPatience;
+  const auto patience =
+      std::chrono::steady_clock::now() + absl::ToChronoMilliseconds(kAbortPatience);
   for (size_t i = 0; i < threads_.size(); ++i) {
-    while (!workers_[i]->checks_done() && SteadyClock::now() < patience) {
+    while (!workers_[i]->checks_done() && std::chrono::steady_clock::now() < patience) {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
   }
   for (const auto& worker : workers_) worker->Stop();
   for (std::thread& thread : threads_) thread.join();
 }
+
+// The engine ends with no task on it and no descriptor open.
+void Process::StopOwnTasks() {
+  scheduler_.Stop();
+  signals_.Stop();
+  numbers_.End(scheduler_);
+  numbers_line_.End(scheduler_);
+  while (!signals_.ended() || !numbers_.ended() || !numbers_line_.ended()) scheduler_.Turn();
+}
+
+// ---------------------------------------------------------------------------------------------
+// What may be asked of it
+
+void Process::FillControl() {
+  const auto not_served = [](const char* what) {
+    return Outcome::Refused(absl::StrCat(what, ": this build cannot do it; nothing was changed"));
+  };
+  control_.reload = [not_served](const Control::Reload&, const OnOutcome& done) {
+    done(not_served("reload"));
+  };
+  control_.reload_state = [this] { return reload_state_; };
+  control_.dump_config = [] { return std::string(); };
+  control_.runtime_changes = [] { return std::vector<std::string>(); };
+  control_.stop = [this](Control::StopHow how) { return Stop(how, "stop"); };
+  control_.drain = [not_served](const Control::Drain&) { return not_served("drain"); };
+  control_.drains = [] { return std::vector<DrainProgress>(); };
+  control_.set_log_level = [this](const std::string& level) { return SetLogLevel(level); };
+  control_.reopen_logs = [this] { return ReopenLogs(); };
+  control_.set_server_state = [not_served](const std::string&, const std::string&,
+                                           Control::ServerWord, std::optional<absl::Duration>) {
+    return not_served("server state");
+  };
+  control_.set_server_weight = [not_served](const std::string&, const std::string&, uint32_t) {
+    return not_served("server weight");
+  };
+  control_.set_server_max_conns = [not_served](const std::string&, const std::string&, uint32_t) {
+    return not_served("server max_conns");
+  };
+  control_.add_server = [not_served](const std::string&, const std::string&) {
+    return not_served("server add");
+  };
+  control_.del_server = [not_served](const std::string&, const std::string&) {
+    return not_served("server del");
+  };
+  control_.pause_listener = [this](const std::string& name) { return HoldListener(name, true); };
+  control_.resume_listener = [this](const std::string& name) { return HoldListener(name, false); };
+  control_.kill = [not_served](const ConnSelector&, const OnOutcome& done) {
+    done(not_served("conn kill"));
+  };
+}
+
+void Process::OnSignal(int number) {
+  const std::string who = absl::StrCat("signal ", strsignal(number));
+  switch (number) {
+    case SIGTERM:
+    case SIGINT:
+      Stop(Control::StopHow::kDrain, who);
+      return;
+    case SIGQUIT:
+      Stop(Control::StopHow::kWait, who);
+      return;
+    case SIGHUP:
+      HoldAll(false);
+      control_.reload({}, [this, who](const Outcome& outcome) {
+        log_->Say(absl::StrCat(who, ": ", outcome.text));
+      });
+      return;
+    case SIGUSR1:
+      log_->Say(absl::StrCat(who, ": ", control_.reopen_logs().text));
+      return;
+    case SIGUSR2:
+      log_->Say(absl::StrCat(who, ": this is for handing over to a new binary, which this version ",
+                             "cannot do; nothing was changed"));
+      return;
+    case SIGWINCH:
+    case SIGTTOU:
+    case SIGTTIN:
+      // Those of a terminal are about its size and who may write to it.
+      if (HasTerminal()) return;
+      HoldAll(number != SIGTTIN);
+      log_->Say(absl::StrCat(who, number == SIGTTIN
+                                      ? ": listeners accept again"
+                                      : ": listeners pause, clients wait in the backlog"));
+      return;
+  }
+}
+
+Outcome Process::Stop(Control::StopHow how, const std::string& why) {
+  if (stopping_ || how == Control::StopHow::kNow) {
+    at_once_ = stopping_ ? how != Control::StopHow::kWait : true;
+  }
+  if (!stopping_) {
+    stopping_ = true;
+    // drain_timeout=off: as long as they want.
+    patient_ = how == Control::StopHow::kWait || options_.drain_timeout == absl::ZeroDuration();
+    const std::string rest = at_once_ ? " connections end now"
+                             : patient_
+                                 ? " connections may finish"
+                                 : absl::StrCat(" connections may finish within ",
+                                                absl::FormatDuration(options_.drain_timeout));
+    log_->Say(absl::StrCat(why, ": no longer accepting, ", Sessions(), rest));
+  }
+  scheduler_.Kick(life_);
+  return Outcome::Done(at_once_ ? "stopping now" : "stopping");
+}
+
+Outcome Process::HoldListener(const std::string& name, bool hold) {
+  bool found = false;
+  for (size_t i = 0; i < plan_.listeners.size(); ++i) {
+    if (plan_.listeners[i].name != name) continue;
+    found = true;
+    for (const auto& worker : workers_) worker->PostHold(i, hold);
+  }
+  if (!found) {
+    return Outcome::Refused(absl::StrCat("listener ", hold ? "pause" : "resume", ": there is no ",
+                                         "listener ", name, "; nothing was changed"));
+  }
+  return Outcome::Done(
+      absl::StrCat("listener ", name, hold ? " pauses, clients wait in the backlog" : " accepts"));
+}
+
+void Process::HoldAll(bool hold) {
+  for (size_t i = 0; i < plan_.listeners.size(); ++i) {
+    for (const auto& worker : workers_) worker->PostHold(i, hold);
+  }
+}
+
+Outcome Process::SetLogLevel(const std::string& level) {
+  static constexpr std::pair<const char*, int> kLevels[] = {{"info", google::GLOG_INFO},
+                                                            {"warning", google::GLOG_WARNING},
+                                                            {"error", google::GLOG_ERROR}};
+  for (const auto& [name, number] : kLevels) {
+    if (level != name) continue;
+    FLAGS_minloglevel = number;
+    return Outcome::Done(absl::StrCat("log_level ", level));
+  }
+  return Outcome::Refused(absl::StrCat("set log_level: \"", level,
+                                       "\" is none; info, warning or error; nothing was changed"));
+}
+
+Outcome Process::ReopenLogs() { return Outcome::Done("logs go to stderr, which is not reopened"); }
 
 void Process::OnServerChange(const ServerChange& change) {
   const UpstreamPlan& upstream = plan_.upstreams[change.upstream];
@@ -341,6 +455,9 @@ void Process::OnServerChange(const ServerChange& change) {
                          upstream.servers[change.server].name, ": ", what));
 }
 
+// ---------------------------------------------------------------------------------------------
+// Numbers
+
 uint32_t Process::Sessions() const {
   uint32_t sum = 0;
   for (const auto& worker : workers_) sum += worker->sessions();
@@ -352,14 +469,15 @@ bool Process::Accepting() const {
                      [](const auto& worker) { return worker->accepting(); });
 }
 
+// The workers answer between two activations; one that is stuck shows its last numbers.
+void Process::AskForNumbers() {
+  for (const auto& worker : workers_) worker->PostRefreshGauges();
+  numbers_line_.Once(scheduler_, kDrainLook);
+}
+
 void Process::WriteNumbers() {
   uint64_t descriptors = 0, stacks = 0, peak = 0, buffers = 0, bytes = 0, pipes = 0, timers = 0;
   uint64_t accepted = 0, closed = 0, dropped = 0;
-  for (const auto& worker : workers_) {
-    worker->PostRefreshGauges();
-  }
-  // The workers answer between two activations; a worker that is stuck shows its last numbers.
-  std::this_thread::sleep_for(std::chrono::milliseconds(kDrainPollMs));
   for (const auto& worker : workers_) {
     const WorkerStats& stats = worker->worker_stats();
     descriptors += stats.descriptors.value();
@@ -382,7 +500,7 @@ void Process::WriteNumbers() {
 }  // namespace
 
 int RunProcess(const Plan& plan, const ProcessOptions& options) {
-  return Process(plan, options).Run();
+  return std::make_unique<Process>(plan, options)->Run();
 }
 
 }  // namespace parkway

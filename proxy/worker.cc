@@ -5,6 +5,7 @@
 #include "poller/kernel.h"
 #include "poller/socket.h"
 #include "poller/stack_overflow.h"
+#include "proxy/core/post_call.h"
 
 namespace parkway {
 
@@ -36,22 +37,6 @@ class AdoptMessage : public Message {
 };
 
 constexpr uint64_t kNsPerUs = 1'000;
-
-// Calls a method of a worker on its thread.
-template <typename Call>
-class CallMessage : public Message {
- public:
-  explicit CallMessage(Call call) : call_(std::move(call)) {}
-  void Deliver(Scheduler&) override { call_(); }
-
- private:
-  Call call_;
-};
-
-template <typename Call>
-void PostCall(Scheduler& scheduler, Call call) {
-  scheduler.Post(std::make_unique<CallMessage<Call>>(std::move(call)));
-}
 
 }  // namespace
 
@@ -269,6 +254,10 @@ void Worker::PostStopAccepting() {
   PostCall(scheduler_, [this] { StopAccepting(); });
 }
 
+void Worker::PostHold(size_t listener, bool hold) {
+  PostCall(scheduler_, [this, listener, hold] { Hold(listener, hold); });
+}
+
 void Worker::PostAbortAll(CloseCause cause) {
   PostCall(scheduler_, [this, cause] { AbortAll(cause); });
 }
@@ -305,6 +294,17 @@ void Worker::Part(uint16_t upstream, uint16_t server, bool up) {
 
 void Worker::StopAccepting() {
   for (const auto& acceptor : acceptors_) acceptor->Stop(scheduler_);
+}
+
+void Worker::Hold(size_t listener, bool hold) {
+  for (const auto& acceptor : acceptors_) {
+    if (acceptor->listener() != listener) continue;
+    if (hold) {
+      acceptor->Hold(scheduler_);
+    } else {
+      acceptor->Unhold(scheduler_);
+    }
+  }
 }
 
 void Worker::AbortAll(CloseCause cause) {

@@ -102,6 +102,8 @@ class Worker final : public SessionHost,
   void Stop() { scheduler_.Stop(); }
   // Stops accepting, resetting nobody; sessions go on.
   void PostStopAccepting();
+  // Whether this listener accepts; clients wait in the backlog meanwhile.
+  void PostHold(size_t listener, bool hold);
   // Ends all sessions now.
   void PostAbortAll(CloseCause cause);
   void PostStopChecks();
@@ -121,6 +123,7 @@ class Worker final : public SessionHost,
   Scheduler& scheduler_ref() { return scheduler_; }
   void Adopt(size_t listener, int fd, const Address& peer);
   void StopAccepting();
+  void Hold(size_t listener, bool hold);
   void AbortAll(CloseCause cause);
   void Part(uint16_t upstream, uint16_t server, bool up);
   void SlotFreed();

@@ -56,6 +56,18 @@ void Acceptor::Stop(Scheduler& scheduler) {
   scheduler.Kick(*this);
 }
 
+void Acceptor::Hold(Scheduler& scheduler) {
+  if (held_ || desc_ == nullptr) return;
+  held_ = true;
+  if (!paused_) SetHeard(scheduler, false);
+}
+
+void Acceptor::Unhold(Scheduler& scheduler) {
+  if (!held_ || desc_ == nullptr) return;
+  held_ = false;
+  if (!paused_) SetHeard(scheduler, true);
+}
+
 void Acceptor::SlotFreed(Scheduler& scheduler) {
   if (waits_for_slot_of_ != nullptr) scheduler.Kick(*this);
 }
@@ -63,6 +75,7 @@ void Acceptor::SlotFreed(Scheduler& scheduler) {
 Next Acceptor::Run(Scheduler& scheduler, Wake wake) noexcept {
   if (paused_) Resume(scheduler);
   if (closing_ != Closing::kNo) return Close(scheduler);
+  if (held_) return Next::AwaitReadable(*desc_);
   if (wake != Wake::kYield) left_ = batch_;
   return Accept(scheduler);
 }
@@ -174,8 +187,7 @@ Next Acceptor::Refuse() {
 
 Next Acceptor::Pause(Scheduler& scheduler, int64_t for_ns) {
   paused_ = true;
-  const int error = scheduler.netpoll().PauseListener(*desc_);
-  if (error != 0) Trouble(scheduler, -error);
+  SetHeard(scheduler, false);
   return Next::SleepUntil(timer_, scheduler.now().PlusNs(for_ns));
 }
 
@@ -189,7 +201,13 @@ void Acceptor::Resume(Scheduler& scheduler) {
       limit_.FitToDescriptors(descriptors.rlim_cur);
     }
   }
-  const int error = scheduler.netpoll().ResumeListener(*desc_);
+  if (!held_) SetHeard(scheduler, true);
+}
+
+// Whether epoll is to report who waits.
+void Acceptor::SetHeard(Scheduler& scheduler, bool heard) {
+  const int error = heard ? scheduler.netpoll().ResumeListener(*desc_)
+                          : scheduler.netpoll().PauseListener(*desc_);
   if (error != 0) Trouble(scheduler, -error);
 }
 

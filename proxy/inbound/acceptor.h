@@ -54,6 +54,10 @@ class Acceptor final : public Task {
   // 0 or -errno (epoll refused it).
   int Start(Scheduler& scheduler);
   void Stop(Scheduler& scheduler);
+  // While it is held it accepts nobody; clients wait in the backlog.
+  void Hold(Scheduler& scheduler);
+  void Unhold(Scheduler& scheduler);
+  size_t listener() const { return listener_; }
   // A slot has become free.
   void SlotFreed(Scheduler& scheduler);
 
@@ -83,6 +87,7 @@ class Acceptor final : public Task {
   Next Refuse();
   Next Pause(Scheduler& scheduler, int64_t for_ns);
   void Resume(Scheduler& scheduler);
+  void SetHeard(Scheduler& scheduler, bool heard);
   Next Close(Scheduler& scheduler);
   void EmptyQueue();
   void Trouble(Scheduler& scheduler, int error);
@@ -98,9 +103,10 @@ class Acceptor final : public Task {
   PollDesc* desc_ = nullptr;
   SleepTimer timer_;
   MonotonicTime last_trouble_;
-  int batch_ = 1;  // at most so many for one wake-up
-  int left_ = 0;   // of the present batch
-  bool paused_ = false;
+  int batch_ = 1;        // at most so many for one wake-up
+  int left_ = 0;         // of the present batch
+  bool paused_ = false;  // by a limit: sleeps
+  bool held_ = false;    // by an operator
   ConnectionLimit* waits_for_slot_of_ = nullptr;
   Closing closing_ = Closing::kNo;
 };

@@ -106,6 +106,56 @@ class Drain(Stop):
             for link in links:
                 self.assertEqual(parkway.closing_line(link.client.address)["cause"], "drain")
 
+    def test_sigquit_has_no_deadline_and_a_term_after_it_ends_it_at_once(self):
+        parkway = self.parkway(threads=2, drain_timeout="300ms")
+        link = self.link()
+        parkway.signal(signal.SIGQUIT)
+        until(self.refused, PATIENCE, "it drains")
+        link.client.sees_nothing(0.6)
+        link.client.send(1000)
+        link.server.receive(1000)
+        parkway.signal(signal.SIGTERM)
+        self.assertEqual(parkway.wait(PATIENCE), 0)
+        self.assertEqual(parkway.closing_line(link.client.address)["cause"], "drain")
+
+    def let_in(self, waiting):
+        """The server's end of `waiting`, or None if the proxy takes nobody."""
+        self.server.sock.settimeout(0.3)
+        try:
+            accepted = self.started(self.server.accept())
+            accepted.receive(waiting)
+            return accepted
+        except TimeoutError:
+            return None
+        finally:
+            self.server.sock.settimeout(20)
+
+    def test_listeners_pause_and_resume_by_signals_of_a_process_without_a_terminal(self):
+        for threads in (1, 4):
+            parkway = self.started(Parkway.from_flags(
+                [f"--listen={self.listen}", f"--upstream={self.server.address}",
+                 f"--threads={threads}", "--drain_timeout=100ms"], self.listen,
+                before=("setsid",)))
+            for number in (signal.SIGTTOU, signal.SIGWINCH):
+                served = self.link()
+                said = len(parkway.lines)
+                parkway.signal(number)
+                parkway.wait_line(lambda line: "listeners pause" in line, PATIENCE,
+                                  "that listeners pause", since=said)
+
+                def paused():
+                    # By the kernel, into the backlog; the first may still have been let in.
+                    waiting = self.started(connect(self.listen))
+                    waiting.send(7)
+                    return self.let_in(7) is None
+
+                until(paused, PATIENCE, "nobody is let in")
+                served.client.send(9)
+                served.server.receive(9)
+                parkway.signal(signal.SIGTTIN)
+                self.assertIsNotNone(self.let_in(7))
+            parkway.finish()
+
     def test_a_connect_under_way_is_finished_or_ends_with_the_drain(self):
         hole = self.started(net.BlackHole())
         self.assertFalse(hole.answers())

@@ -1,0 +1,102 @@
+#include "proxy/system/listen_sockets.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "poller/kernel.h"
+#include "poller/listener.h"
+#include "poller/socket_options.h"
+#include "proxy/system/owner.h"
+
+namespace parkway {
+
+namespace {
+
+// A file left behind by a process that ended without removing it: nobody listens there.
+bool IsStaleUnixSocket(const Address& address) {
+  struct stat info;
+  const std::string path(address.path());
+  if (lstat(path.c_str(), &info) != 0 || !S_ISSOCK(info.st_mode)) return false;
+  const int fd = kernel::Socket(AF_UNIX, SOCK_STREAM);
+  if (fd < 0) return false;
+  const int result = kernel::Connect(fd, address.data(), address.size());
+  kernel::Close(fd);
+  return result == -ECONNREFUSED;
+}
+
+// The owner and mode of a unix socket. Empty, or why not.
+std::string GiveTo(const ListenerPlan& plan, const std::string& path) {
+  int error = 0;
+  if (!plan.owner.empty()) {
+    const std::optional<Owner> owner = FindOwner(plan.owner);
+    if (!owner.has_value()) {
+      return absl::StrCat("listener ", plan.name, ": owner=", plan.owner,
+                          ": there is no such user or group here");
+    }
+    if (chown(path.c_str(), owner->user, owner->group) != 0) error = errno;
+  }
+  if (error == 0 && chmod(path.c_str(), plan.mode) != 0) error = errno;
+  if (error == 0) return "";
+  return absl::StrCat("listener ", plan.name, ": cannot set the owner and mode of ", path, ": ",
+                      strerror(error), error == EPERM ? "; that needs CAP_CHOWN" : "");
+}
+
+// One socket more; `address` gets the port that the kernel chose. Empty, or why not.
+std::string OpenOne(const ListenerPlan& plan, bool share, Address& address, std::vector<int>& fds) {
+  const ListenOptions options{
+      .backlog = plan.backlog, .share = share, .join = !fds.empty(), .v6only = plan.v6only};
+  int fd = OpenListenSocket(address, options, &address);
+  if (fd == -EADDRINUSE && address.is_path() && IsStaleUnixSocket(address)) {
+    unlink(std::string(address.path()).c_str());
+    fd = OpenListenSocket(address, options, &address);
+  }
+  if (fd < 0) {
+    return absl::StrCat("listener ", plan.name, ": cannot listen on ", plan.address.ToString(),
+                        ": ", strerror(-fd), fd == -EADDRINUSE ? "; another process has it" : "");
+  }
+  fds.push_back(fd);
+  const OptionFailure refused = SetSocketOptions(fd, address.is_unix(), plan.sockets);
+  if (refused.failed()) {
+    return absl::StrCat("listener ", plan.name, ": the kernel refuses ", refused.option, ": ",
+                        strerror(-refused.error));
+  }
+  return "";
+}
+
+}  // namespace
+
+ListenSockets OpenListenSockets(const ListenerPlan& plan, size_t workers) {
+  // A unix socket cannot be shared: one worker accepts, and hands over.
+  const size_t count = plan.address.is_unix() ? 1 : workers;
+  ListenSockets sockets;
+  Address address = plan.address;
+  while (sockets.error.empty() && sockets.fds.size() < count) {
+    sockets.error = OpenOne(plan, count > 1, address, sockets.fds);
+  }
+  // The default umask must not decide who may connect.
+  if (sockets.error.empty() && address.is_path()) {
+    sockets.error = GiveTo(plan, std::string(address.path()));
+  }
+  if (!sockets.error.empty()) {
+    std::string error = sockets.error;
+    Discard(plan, sockets);
+    sockets.error = std::move(error);
+  }
+  return sockets;
+}
+
+void Discard(const ListenerPlan& plan, ListenSockets& sockets) {
+  // Only a socket that was bound has made the path.
+  if (!sockets.fds.empty() && plan.address.is_path()) {
+    unlink(std::string(plan.address.path()).c_str());
+  }
+  for (const int fd : sockets.fds) kernel::Close(fd);
+  sockets.fds.clear();
+}
+
+}  // namespace parkway

@@ -1,0 +1,32 @@
+// ListenSockets: the listening sockets of one address, one for each worker, bound and not yet
+// accepted from. All of them or none.
+//
+// The control thread.
+#ifndef PROXY_SYSTEM_LISTEN_SOCKETS_H_
+#define PROXY_SYSTEM_LISTEN_SOCKETS_H_
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "proxy/core/plan.h"
+
+namespace parkway {
+
+struct ListenSockets {
+  std::vector<int> fds;  // for worker 0, 1, ...; one if the address is a unix socket's
+  std::string error;     // why there are none: one line
+
+  bool ok() const { return error.empty(); }
+};
+
+// Binds and listens. The path of a unix socket that nobody listens on any more is taken over; its
+// owner and mode are those of the plan, whatever the umask.
+ListenSockets OpenListenSockets(const ListenerPlan& plan, size_t workers);
+
+// Closes sockets that nobody got, and removes the path that came with them.
+void Discard(const ListenerPlan& plan, ListenSockets& sockets);
+
+}  // namespace parkway
+
+#endif  // PROXY_SYSTEM_LISTEN_SOCKETS_H_
