@@ -17,10 +17,6 @@ constexpr std::string_view kProtocolWords[] = {"tls", "ssh", "http", "postgres"}
 constexpr uint32_t kMostRate = 1'000'000;
 constexpr size_t kMostTlvBytes = 1024;
 
-absl::Status Wrong(std::string_view what, std::string_view right) {
-  return absl::InvalidArgumentError(Cat(what, "; ", right));
-}
-
 void ClearBehind(Prefix& prefix) {
   for (size_t i = 0; i < prefix.ip.size(); ++i) {
     const int left = prefix.bits - static_cast<int>(i * 8);

@@ -1,13 +1,6 @@
-// The words of a list flag's line: --listen=name=web addr=:8080 upstream=app.
-//
-// Words are split at blanks; a double quote opens and closes anywhere in a word, and inside quotes
-// a backslash before a quote or a backslash is the only escape. Commas outside quotes separate the
-// values of a key. If the first word is KEY=..., all are; else it is the value of the flag's first
-// key (`addr`, `servers`). A bare word is a boolean that is on.
-//
-// Two kinds of keys: those that say what the line is (name, addr, ...), whose table is in
-// grammar.cc, and settings: scalar flags that the line overrides for itself (Flag::places). What
-// comes out is as written, with places; whether it fits together is for the snapshot to say.
+// The lines of list flags: --listen, --upstream, --server, --route. What comes out is as written,
+// with places; whether it fits together is for the snapshot to say. How a line is taken apart is
+// in words.h, and which keys there are in keys.h.
 //
 // Pure functions: any thread.
 #ifndef CONFIG_GRAMMAR_H_
@@ -19,32 +12,14 @@
 #include <string_view>
 #include <vector>
 
-#include "absl/types/span.h"
 #include "config/admission.h"
 #include "config/flags.h"
+#include "config/keys.h"
 #include "config/source.h"
 #include "config/value.h"
+#include "config/words.h"
 
 namespace parkway::config {
-
-// A value between commas, without its quotes.
-struct Piece {
-  std::string text;
-  Place place;
-};
-
-struct Word {
-  Place place;
-  std::optional<std::string> key;
-  std::vector<Piece> values;  // at least one, which may be empty
-};
-
-// Splits and unquotes; nothing if a quote is not closed.
-std::optional<std::vector<Word>> SplitWords(std::string_view flag, const SourceText& text,
-                                            Problems* problems);
-
-// As one word's value, in quotes if the reader would take it apart otherwise.
-std::string QuotedIfNeeded(std::string_view value);
 
 struct PlacedAddress {
   Address address;
@@ -102,19 +77,6 @@ RouteLine ParseRoute(const Place& place, const SourceText& text, Problems* probl
 
 // `scalars` with the line's own on top.
 Scalars WithSettings(Scalars scalars, const std::vector<Setting>& settings);
-
-// A key that says what a line is, and has no scalar flag.
-struct KeySpec {
-  std::string_view flag;  // "listen"
-  std::string_view name;
-  std::string_view value;  // as in the README: "ADDR[,ADDR...]"
-  bool first = false;      // its name may be left out where it comes first
-  bool list = false;       // commas separate values
-  std::string_view default_text;
-  std::string_view help;
-};
-
-absl::Span<const KeySpec> AllKeys();
 
 }  // namespace parkway::config
 

@@ -116,10 +116,6 @@ inline constexpr size_t kMostServers = 65535;  // of one upstream
 inline constexpr uint32_t kMostThreads = 1024;
 inline constexpr uint32_t kMostConnections = 10'000'000;
 
-uint32_t PipesPerWorker(uint32_t threads, uint64_t nofile);
-// `addresses`: of all listeners; each worker has a socket for each.
-uint64_t ReservedDescriptors(uint32_t threads, size_t addresses, uint32_t pipes_per_worker);
-
 }  // namespace parkway::config
 
 #endif  // CONFIG_SNAPSHOT_H_

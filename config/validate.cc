@@ -1,75 +1,19 @@
 #include "config/validate.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
 #include "absl/types/span.h"
+#include "config/loops.h"
+#include "config/machine.h"
+#include "config/quote.h"
+#include "config/reach.h"
 #include "config/text.h"
 
 namespace parkway::config {
 namespace {
-
-Address Ipv4(uint8_t a, uint8_t b, uint8_t c, uint8_t d, uint16_t port) {
-  Address address;
-  address.kind = Address::Kind::kIpv4;
-  address.ip = {a, b, c, d};
-  address.port = port;
-  return address;
-}
-
-// Where a connection to `server` goes: to the wildcard means to this machine.
-Address Effective(const Address& server) {
-  Address plain = server.Unmapped();
-  if (plain.is_any()) {
-    if (plain.kind == Address::Kind::kIpv4) return Ipv4(127, 0, 0, 1, plain.port);
-    plain.ip[15] = 1;
-  }
-  return plain;
-}
-
-// Listening on `any`, a wildcard, takes what is sent to `address` if that is this machine's.
-bool Covers(const Address& any, const Address& address, bool v6only) {
-  if (any.Unmapped().kind == Address::Kind::kIpv4) return address.kind == Address::Kind::kIpv4;
-  // "[::]:80" takes IPv4 too, as ":80" does.
-  return !v6only || address.kind == Address::Kind::kIpv6;
-}
-
-std::string NormalPath(const Address& address) {
-  return std::filesystem::path(address.path).lexically_normal().string();
-}
-
-bool SameUnix(const Address& a, const Address& b) {
-  if (a.kind != b.kind) return false;
-  return a.path == b.path || (a.kind == Address::Kind::kUnixPath && NormalPath(a) == NormalPath(b));
-}
-
-// The same for two ways to write the same address.
-std::string AddressKey(const Address& address) {
-  if (address.kind == Address::Kind::kUnixPath) return Cat("path:", NormalPath(address));
-  return address.Unmapped().ToString();
-}
-
-// Two addresses cannot be bound at the same time if one of these is the same.
-std::vector<std::string> BindKeys(const Address& address, bool v6only) {
-  if (!address.is_any()) return {AddressKey(address)};
-  const std::string v4 = Cat("0.0.0.0:", address.port);
-  const std::string v6 = Cat("[::]:", address.port);
-  if (address.Unmapped().kind == Address::Kind::kIpv4) return {v4};
-  if (v6only) return {v6};
-  return {v4, v6};
-}
-
-// The address alone.
-std::string IpKey(Address address) {
-  if (address.is_unix()) return "";
-  address.port = 0;
-  address.relative = false;
-  return AddressKey(address);
-}
 
 bool Complete(const ListLineBase& line) { return line.complete; }
 
@@ -95,22 +39,14 @@ class Validator {
     CheckTrust();
     CheckListenAddresses();
     CheckServers();
-    CheckLoops();
-    WarnOfMissingIpv6();
-    WarnOfThisMachine();
-    ComputeLimits();
+    CheckLoops(said_, snapshot_, server_places_, facts_, &errors_, &machine_);
+    WarnOfMachine(said_, facts_, snapshot_, &machine_ == &warnings_, &warnings_);
+    ComputeLimits(said_, facts_, &snapshot_, &descriptors_);
     if (!errors_.empty()) return std::nullopt;
     return std::move(snapshot_);
   }
 
  private:
-  // Where a server was named.
-  struct ServerPlace {
-    std::string_view flag;
-    const Place* address;
-    const Place* name;
-  };
-
   void CheckPresence() {
     constexpr std::string_view kExample =
         "for example --listen=:8080 --upstream=127.0.0.1:9000 (see --help)";
@@ -358,203 +294,6 @@ class Validator {
     }
   }
 
-  struct Listening {
-    const PlacedAddress* at;
-    bool v6only;
-  };
-  // A configuration may have a thousand listeners and ten thousand servers.
-  using ByPort = std::unordered_map<uint16_t, std::vector<Listening>>;
-
-  void CheckLoops() {
-    ByPort listening;
-    std::unordered_set<std::string> ips;  // that are listened on
-    std::vector<std::vector<size_t>> users(snapshot_.upstreams.size());
-    for (size_t i = 0; i < said_.listens.size(); ++i) {
-      const Listener& listener = snapshot_.listeners[i];
-      if (listener.upstream < users.size()) users[listener.upstream].push_back(i);
-      for (const PlacedAddress& at : said_.listens[i].addresses) {
-        listening[at.address.port].push_back({&at, listener.settings.v6only});
-        ips.insert(IpKey(at.address));
-      }
-    }
-    for (const Route& route : snapshot_.routes) {
-      std::vector<size_t>& of = users[route.upstream];
-      if (std::find(of.begin(), of.end(), route.listener) == of.end()) of.push_back(route.listener);
-    }
-    for (size_t i = 0; i < snapshot_.upstreams.size(); ++i) {
-      for (size_t j = 0; j < snapshot_.upstreams[i].servers.size(); ++j) {
-        const Address& server = snapshot_.upstreams[i].servers[j].address;
-        if (!server.relative) {
-          CheckLoop(listening, server, server_places_[i][j]);
-          continue;
-        }
-        const bool near = server.is_any() || server.is_loopback() || IsOwn(server) ||
-                          ips.count(IpKey(server)) != 0;
-        for (const size_t user : users[i]) {
-          if (!CheckRelative(said_.listens[user], snapshot_.listeners[user], server,
-                             server_places_[i][j], near ? &listening : nullptr)) {
-            break;
-          }
-        }
-      }
-    }
-  }
-
-  // False if something was wrong.
-  bool CheckLoop(const ByPort& listening, const Address& server, const ServerPlace& place) {
-    const auto here = listening.find(server.port);
-    if (here == listening.end()) return true;
-    for (const Listening& to : here->second) {
-      const bool loop = IsLoop(to.at->address, server, to.v6only);
-      if (!loop && !IsLoopHere(to.at->address, server, to.v6only)) continue;
-      (loop ? errors_ : machine_)
-          .Add(*place.address, place.flag,
-               Cat(server.ToString(), " is our own listener ", to.at->address.ToString(),
-                   to.at->place.line == 0 ? std::string() : Cat(" (", to.at->place.ToString(), ")"),
-                   ", so connections would go in a circle; name another address or port"));
-      return false;
-    }
-    return true;
-  }
-
-  // A server whose port is that of the listener, or so many more. False if something was wrong.
-  bool CheckRelative(const ListenLine& line, const Listener& listener, const Address& server,
-                     const ServerPlace& place, const ByPort* listening) {
-    for (const PlacedAddress& at : line.addresses) {
-      const uint32_t port = uint32_t{at.address.port} + server.port;
-      Address there = server;
-      there.relative = false;
-      there.port = static_cast<uint16_t>(port);
-      if (at.address.is_unix()) {
-        there.port = 80;
-        errors_.Add(*place.address, place.flag,
-                    Cat(server.ToString(), " takes the listener's port, and ",
-                        at.address.ToString(), " of listener ", listener.name,
-                        " has none; write one, such as ", there.ToString()));
-        return false;
-      }
-      if (port > 65535) {
-        errors_.Add(*place.address, place.flag,
-                    Cat(server.ToString(), " is beyond port 65535 for ", at.address.ToString(),
-                        " of listener ", listener.name, "; write a smaller number"));
-        return false;
-      }
-      if (listening != nullptr && !CheckLoop(*listening, there, place)) return false;
-    }
-    return true;
-  }
-
-  // The same by an address that this machine happens to have.
-  bool IsLoopHere(const Address& listener, const Address& server, bool v6only) const {
-    if (!listener.is_any() || server.is_unix() || listener.port != server.port) return false;
-    return IsOwn(server) && Covers(listener, server.Unmapped(), v6only);
-  }
-
-  bool IsOwn(const Address& server) const {
-    if (server.is_unix()) return false;
-    const std::string ip = IpKey(server);
-    return std::any_of(facts_.own_addresses.begin(), facts_.own_addresses.end(),
-                       [&ip](const Address& own) { return IpKey(own) == ip; });
-  }
-
-  void WarnOfMissingIpv6() {
-    if (facts_.ipv6) return;
-    const auto warn = [this](const PlacedAddress& at, std::string_view flag) {
-      if (at.address.Unmapped().kind != Address::Kind::kIpv6) return;
-      warnings_.Add(at.place, flag,
-                    Cat(at.address.ToString(), " is IPv6, which this machine does not have; ",
-                        "write an IPv4 address, or :PORT for what there is"));
-    };
-    for (const ListenLine& line : said_.listens) {
-      for (const PlacedAddress& at : line.addresses) warn(at, kListen);
-    }
-    for (const UpstreamLine& line : said_.upstreams) {
-      for (const PlacedAddress& at : line.servers) warn(at, kUpstream);
-    }
-    for (const ServerLine& line : said_.servers) {
-      if (line.address.has_value()) warn(*line.address, kServer);
-    }
-  }
-
-  // What works elsewhere, and here in part or not at all.
-  void WarnOfThisMachine() {
-    const uint32_t usual = DefaultScalars().backlog;
-    const auto warn_of_backlog = [&](const Place& place, std::string_view flag, uint32_t backlog) {
-      if (facts_.somaxconn == 0 || backlog <= facts_.somaxconn || backlog == usual) return;
-      warnings_.Add(place, flag,
-                    Cat("a backlog of ", backlog, " is more than the kernel's limit; it will be ",
-                        facts_.somaxconn, ", or raise net.core.somaxconn"));
-    };
-    if (const auto set = said_.set_at.find("backlog"); set != said_.set_at.end()) {
-      warn_of_backlog(set->second, "backlog", said_.scalars.backlog);
-    }
-    for (size_t i = 0; i < said_.listens.size(); ++i) {
-      const ListenLine& line = said_.listens[i];
-      const Listener& listener = snapshot_.listeners[i];
-      if (listener.settings.backlog != said_.scalars.backlog) {
-        warn_of_backlog(line.place, kListen, listener.settings.backlog);
-      }
-      // At a start binding tells.
-      if (!listener.owner.empty() && facts_.owner_exists != nullptr && &machine_ == &warnings_ &&
-          !facts_.owner_exists(listener.owner)) {
-        warnings_.Add(
-            line.place, kListen,
-            Cat("owner=", listener.owner, ": there is no such user or group on this machine"));
-      }
-    }
-    if (&machine_ != &warnings_ || facts_.cpu_list.empty()) return;
-    for (const uint32_t cpu : said_.scalars.cpu_affinity.cpus) {
-      if (std::count(facts_.cpu_list.begin(), facts_.cpu_list.end(), cpu) != 0) continue;
-      const auto set = said_.set_at.find("cpu_affinity");
-      warnings_.Add(set == said_.set_at.end() ? Place() : set->second, "cpu_affinity",
-                    Cat("CPU ", cpu, " is none that may be used on this machine; those are ",
-                        PrintCpuList(facts_.cpu_list)));
-    }
-  }
-
-  // Of health checks that are under way at once.
-  uint64_t CheckDescriptors() const {
-    uint64_t checked = 0;
-    for (const Upstream& upstream : snapshot_.upstreams) {
-      for (const Server& server : upstream.servers) {
-        checked += server.settings.health != Health::kOff;
-      }
-    }
-    return std::min(checked, uint64_t{snapshot_.threads} * kMostChecksPerWorker);
-  }
-
-  void ComputeLimits() {
-    const Scalars& scalars = said_.scalars;
-    const uint64_t nofile = said_.nofile.value_or(facts_.nofile_hard);
-    snapshot_.nofile = nofile;
-    snapshot_.threads =
-        scalars.threads.value_or(std::clamp<uint32_t>(facts_.cpus, 1, kMostThreads));
-    size_t addresses = 0;
-    for (const Listener& listener : snapshot_.listeners) addresses += listener.addresses.size();
-    const bool splice =
-        std::any_of(snapshot_.listeners.begin(), snapshot_.listeners.end(),
-                    [](const Listener& l) { return l.settings.splice != Splice::kOff; });
-    snapshot_.pipes_per_worker = splice ? PipesPerWorker(snapshot_.threads, nofile) : 0;
-    const uint64_t reserved =
-        ReservedDescriptors(snapshot_.threads, addresses, snapshot_.pipes_per_worker) +
-        CheckDescriptors();
-    snapshot_.reserved_descriptors = reserved;
-
-    const uint64_t left = nofile > reserved ? nofile - reserved : 0;
-    // One at least: a process that serves nobody helps nobody, and accepting pauses by itself.
-    const uint64_t fit =
-        std::clamp<uint64_t>(left / kDescriptorsPerConnection, 1, kMostConnections);
-    snapshot_.max_connections = scalars.max_connections.value_or(static_cast<uint32_t>(fit));
-    if (snapshot_.max_connections <= fit) return;
-    const uint64_t needed =
-        uint64_t{snapshot_.max_connections} * kDescriptorsPerConnection + reserved;
-    const auto place = said_.set_at.find("max_connections");
-    descriptors_.Add(place == said_.set_at.end() ? Place() : place->second, "max_connections",
-                     Cat(snapshot_.max_connections, " connections need ", needed,
-                         " descriptors with all others, and the hard limit is ", nofile, "; ", fit,
-                         " would fit, or raise the limit of open files (nofile) to ", needed));
-  }
-
   const Declarations& said_;
   const SystemFacts& facts_;
   Problems& errors_;
@@ -567,25 +306,6 @@ class Validator {
 };
 
 }  // namespace
-
-uint32_t PipesPerWorker(uint32_t threads, uint64_t nofile) {
-  const uint64_t share = nofile / 8 / kDescriptorsPerPipe / threads;
-  return static_cast<uint32_t>(std::min(share, kMostPipesPerWorker));
-}
-
-uint64_t ReservedDescriptors(uint32_t threads, size_t addresses, uint32_t pipes_per_worker) {
-  const uint64_t worker =
-      addresses + kWorkerDescriptors + uint64_t{pipes_per_worker} * kDescriptorsPerPipe;
-  return kProcessDescriptors + uint64_t{threads} * worker;
-}
-
-bool IsLoop(const Address& listener, const Address& server, bool v6only) {
-  if (listener.is_unix() || server.is_unix()) return SameUnix(listener, server);
-  if (listener.port != server.port) return false;
-  const Address to = Effective(server);
-  if (listener.is_any()) return to.is_loopback() && Covers(listener, to, v6only);
-  return listener.Unmapped() == to;
-}
 
 std::optional<Snapshot> Validate(const Declarations& said, const SystemFacts& facts,
                                  Strictness strictness, Problems* errors, Problems* warnings) {

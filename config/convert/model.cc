@@ -333,4 +333,8 @@ std::optional<absl::Duration> ReadTime(std::string_view text, absl::Duration uni
 
 std::string Words(const std::vector<std::string>& words) { return Join(words, " "); }
 
+bool IsOneOf(std::string_view text, std::initializer_list<std::string_view> words) {
+  return std::find(words.begin(), words.end(), text) != words.end();
+}
+
 }  // namespace parkway::config::convert

@@ -11,6 +11,7 @@
 #define CONFIG_CONVERT_MODEL_H_
 
 #include <deque>
+#include <initializer_list>
 #include <optional>
 #include <set>
 #include <string>
@@ -113,6 +114,8 @@ void SetIdle(std::optional<absl::Duration> client, std::optional<absl::Duration>
 
 // "12", "12ms", "1h30m": in `unit` where none is written. Also nginx's w, M, y.
 std::optional<absl::Duration> ReadTime(std::string_view text, absl::Duration unit);
+
+bool IsOneOf(std::string_view text, std::initializer_list<std::string_view> words);
 
 // Joined by blanks, as a note shows it.
 std::string Words(const std::vector<std::string>& words);

@@ -4,6 +4,8 @@
 #include <string_view>
 #include <vector>
 
+#include "config/machine.h"
+#include "config/reach.h"
 #include "config/source.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
