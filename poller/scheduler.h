@@ -126,6 +126,9 @@ class Scheduler {
   // Ends the sleep of a task early (Wake::kKick); false if it does not sleep.
   bool Kick(Task& task);
 
+  // The running task. REQUIRES: called from one.
+  Task& running() { return *current_; }
+
   // For the running task; it keeps its stack meanwhile.
   WaitResult Wait(PollDesc& desc, Direction direction);
   Wake SleepUntil(MonotonicTime when);  // kTimer or kKick
