@@ -20,14 +20,6 @@ constexpr std::array kCommands = {
             "The columns are those of HAProxy's show stat, in its order, so that what reads them "
             "reads these: a FRONTEND row for each listener, and for each upstream a row for each "
             "server and a BACKEND row."},
-    Command{"show conns",
-            "[listener=NAME] [upstream=NAME] [server=UPSTREAM/SERVER] [src=CIDR] [state=WORD] "
-            "[idle>TIME] [age>TIME] [bytes>SIZE] [limit=N]",
-            "open connections, with what TCP says of both sides",
-            "All conditions must hold. The list is made while the connections go on, so one that "
-            "begins or ends meanwhile may be in it or not. A reader that is slow slows only its "
-            "own list."},
-    Command{"show conn", "ID", "one connection, explained"},
     Command{"show servers", "[UPSTREAM]", "servers: state, connections, checks, connect times"},
     Command{"show listeners", "", "listeners: state, addresses, connections, bytes"},
     Command{"show threads", "", "worker threads: connections, load, what they hold"},
@@ -101,7 +93,7 @@ std::string Escaped(std::string_view text) {
 
 }  // namespace
 
-std::span<const Command> Commands() { return kCommands; }
+std::span<const Command> CommandTable() { return kCommands; }
 
 std::vector<std::string_view> SplitWords(std::string_view line) {
   constexpr std::string_view kBlanks = " \t\r\n";

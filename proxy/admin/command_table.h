@@ -29,7 +29,7 @@ struct Command {
 };
 
 // In the order in which help shows them.
-std::span<const Command> Commands();
+std::span<const Command> CommandTable();
 
 // The command that `words` begin with; null: none. `used`: how many words name it.
 const Command* FindCommand(std::span<const std::string_view> words, size_t* used);

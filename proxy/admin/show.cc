@@ -1,0 +1,443 @@
+#include "proxy/admin/show.h"
+
+#include "absl/time/time.h"
+#include "config/text.h"
+#include "proxy/admin/format.h"
+
+namespace parkway::admin {
+
+using config::Append;
+using config::Cat;
+using config::Join;
+
+namespace {
+
+std::string Percent(double ratio) { return ShortNumber(ratio * 100) + "%"; }
+
+std::string OfMost(uint64_t number, uint64_t most) {
+  return most == 0 ? Cat(number) : Cat(number, "/", most);
+}
+
+std::string MicrosText(double us) {
+  return us == 0 ? "-" : ShortTime(absl::Nanoseconds(static_cast<int64_t>(us * 1000)));
+}
+
+double Seconds(absl::Duration time) { return absl::ToDoubleSeconds(time); }
+
+// JSON has no infinity.
+Json SecondsOrNull(absl::Duration time) {
+  return time == absl::InfiniteDuration() ? Json() : Json(Seconds(time));
+}
+
+Json MomentOrNull(absl::Time time) {
+  const std::string shown = ShownMoment(time);
+  return shown == "-" ? Json() : Json(shown);
+}
+
+template <typename Times>
+Json TimesJson(const Times& times) {
+  return {{"count", times.count()},
+          {"sum_us", times.sum_us},
+          {"p50_us", times.QuantileUs(0.5)},
+          {"p90_us", times.QuantileUs(0.9)},
+          {"p99_us", times.QuantileUs(0.99)}};
+}
+
+Json TcpJson(const TcpReading& tcp) {
+  return {{"rtt", TimesJson(tcp.rtt)},
+          {"retransmits", tcp.retransmits},
+          {"rwnd_limited_s", Seconds(tcp.rwnd_limited)}};
+}
+
+Json CausesJson(const ByCause& closed) {
+  Json causes = Json::object();
+  for (size_t i = 1; i < closed.size(); ++i) {
+    if (closed[i] > 0) causes[CloseCauseName(static_cast<CloseCause>(i))] = closed[i];
+  }
+  return causes;
+}
+
+uint64_t Sum(const ByCause& closed) {
+  uint64_t sum = 0;
+  for (const uint64_t number : closed) sum += number;
+  return sum;
+}
+
+bool Wanted(const UpstreamReading& upstream, std::string_view name) {
+  return name.empty() || upstream.name == name;
+}
+
+std::string CheckText(const ServerReading& server) {
+  if (!server.checked) return "-";
+  return Cat(HealthWordName(server.last_check), " ", ShortTime(server.last_check_took));
+}
+
+Json ServerJson(const ServerReading& server) {
+  Json json = {{"name", server.name},
+               {"address", server.address},
+               {"state", ServerStateName(server.state)},
+               {"since_s", Seconds(server.since)},
+               {"weight", server.weight},
+               {"priority", server.priority},
+               {"max_conns", server.max_conns},
+               {"active", server.active},
+               {"total", server.total},
+               {"connect_attempts", server.connect_attempts},
+               {"connect_failures", server.connect_failures()},
+               {"connect_time", TimesJson(server.connect_time)},
+               {"received_bytes", server.bytes_received},
+               {"sent_bytes", server.bytes_sent},
+               {"tcp", TcpJson(server.tcp)},
+               {"ejections", server.ejections}};
+  if (server.checked) {
+    json["check"] = {{"last", HealthWordName(server.last_check)},
+                     {"took_s", Seconds(server.last_check_took)},
+                     {"passed", server.checks_passed},
+                     {"failed", server.checks_failed},
+                     {"transitions", server.transitions}};
+  }
+  return json;
+}
+
+}  // namespace
+
+std::string Dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+// ---------------------------------------------------------------------------------------------
+
+std::string InfoText(const Readings& readings) {
+  const ProcessReading& process = readings.process;
+  double busy = 0;
+  for (const WorkerReading& worker : readings.workers) busy += worker.busy_ratio;
+  const double workers = std::max<double>(1, static_cast<double>(readings.workers.size()));
+  const int64_t uptime = absl::ToInt64Seconds(process.uptime);
+  std::string text;
+  const auto line = [&text](std::string_view key, const auto& value) {
+    Append(&text, key, ": ", value, "\n");
+  };
+  line("Name", "Parkway");
+  line("Version", process.version);
+  line("Nbthread", readings.workers.size());
+  line("Nbproc", 1);
+  line("Process_num", 1);
+  line("Pid", process.pid);
+  line("Uptime", Cat(uptime / 86400, "d ", uptime % 86400 / 3600, "h", uptime % 3600 / 60, "m",
+                     uptime % 60, "s"));
+  line("Uptime_sec", uptime);
+  line("Start_time_sec", absl::ToUnixSeconds(process.started));
+  line("Ulimit-n", process.fds_max);
+  line("Fds_open", process.fds_open);
+  line("Maxconn", process.max_connections);
+  line("Connection_limit", process.connection_limit);
+  line("CurrConns", process.connections);
+  line("CumConns", process.accepted);
+  line("Closed", process.closed);
+  line("Bytes_from_clients", process.bytes_from_clients);
+  line("Bytes_from_servers", process.bytes_from_servers);
+  line("TotalBytesOut", process.bytes_from_servers);
+  line("TotalSplicedBytesOut", process.splice_bytes);
+  line("Bytes_unsent", process.bytes_unsent);
+  line("Accept_pauses", process.accept_pauses);
+  for (const auto& [name, count] : process.accept_errors) line(Cat("Accept_errors_", name), count);
+  line("DroppedLogs", process.log_dropped);
+  line("Idle_pct", static_cast<int64_t>(100 - 100 * busy / workers));
+  line("Memory_resident", process.memory_resident_bytes);
+  line("Memory_buffers", process.memory_buffers_bytes);
+  line("Cpu_user", Cat(absl::ToInt64Milliseconds(process.cpu_user), "ms"));
+  line("Cpu_system", Cat(absl::ToInt64Milliseconds(process.cpu_system), "ms"));
+  line("Listeners", readings.listeners.size());
+  line("Upstreams", readings.upstreams.size());
+  line("Ready", process.ready ? 1 : 0);
+  line("Stopping", process.drain.draining ? 1 : 0);
+  line("Generation", process.generation);
+  line("Reloads", process.reload.reloads);
+  line("Reloads_refused", process.reload.reloads_refused);
+  line("Last_reload", process.reload.last_ok ? "successful" : process.reload.last_error);
+  return text;
+}
+
+Json InfoJson(const Readings& readings) {
+  const ProcessReading& process = readings.process;
+  Json errors = Json::object();
+  for (const auto& [name, count] : process.accept_errors) errors[name] = count;
+  return {{"name", "parkway"},
+          {"version", process.version},
+          {"pid", process.pid},
+          {"taken", MomentOrNull(readings.taken)},
+          {"started", MomentOrNull(process.started)},
+          {"uptime_s", Seconds(process.uptime)},
+          {"ready", process.ready},
+          {"threads", readings.workers.size()},
+          {"connections", process.connections},
+          {"max_connections", process.max_connections},
+          {"connection_limit", process.connection_limit},
+          {"accepted", process.accepted},
+          {"closed", process.closed},
+          {"from_clients_bytes", process.bytes_from_clients},
+          {"from_servers_bytes", process.bytes_from_servers},
+          {"unsent_bytes", process.bytes_unsent},
+          {"splice_bytes", process.splice_bytes},
+          {"accept_pauses", process.accept_pauses},
+          {"accept_errors", std::move(errors)},
+          {"log_dropped", process.log_dropped},
+          {"fds_open", process.fds_open},
+          {"fds_max", process.fds_max},
+          {"memory_resident_bytes", process.memory_resident_bytes},
+          {"memory_buffers_bytes", process.memory_buffers_bytes},
+          {"cpu_user_s", Seconds(process.cpu_user)},
+          {"cpu_system_s", Seconds(process.cpu_system)},
+          {"config",
+           {{"generation", process.generation},
+            {"last_reload_successful", process.reload.last_ok},
+            {"last_error", process.reload.last_error},
+            {"last_success", MomentOrNull(process.reload.last_success)},
+            {"reloads", process.reload.reloads},
+            {"reloads_refused", process.reload.reloads_refused}}},
+          {"draining", process.drain.draining}};
+}
+
+// ---------------------------------------------------------------------------------------------
+
+std::string ServersText(const Readings& readings, std::string_view upstream_name) {
+  Columns columns({"SERVER", "ADDRESS", "STATE", "SINCE", ">WEIGHT", ">CONNS", ">TOTAL", ">FAILED",
+                   ">CONNECT", ">IN", ">OUT", "CHECK"});
+  for (const UpstreamReading& upstream : readings.upstreams) {
+    if (!Wanted(upstream, upstream_name)) continue;
+    for (const ServerReading& server : upstream.servers) {
+      columns.Add({Cat(upstream.name, "/", server.name), server.address,
+                   ServerStateName(server.state), ShortTime(server.since), Cat(server.weight),
+                   OfMost(server.active, server.max_conns), Cat(server.total),
+                   Cat(server.connect_failures()), MicrosText(server.connect_time.QuantileUs(0.5)),
+                   ShortBytes(server.bytes_received), ShortBytes(server.bytes_sent),
+                   CheckText(server)});
+    }
+  }
+  return columns.ToString();
+}
+
+Json ServersJson(const Readings& readings, std::string_view upstream_name) {
+  Json upstreams = Json::array();
+  for (const UpstreamReading& upstream : readings.upstreams) {
+    if (!Wanted(upstream, upstream_name)) continue;
+    Json servers = Json::array();
+    for (const ServerReading& server : upstream.servers) servers.push_back(ServerJson(server));
+    upstreams.push_back({{"name", upstream.name},
+                         {"gone", upstream.gone},
+                         {"used", upstream.used},
+                         {"balance", upstream.balance},
+                         {"servers_up", upstream.servers_up()},
+                         {"queue_length", upstream.queue_length},
+                         {"queue_max", upstream.queue_max},
+                         {"queued", upstream.queued},
+                         {"queue_time", TimesJson(upstream.queue_time)},
+                         {"retries", upstream.retries},
+                         {"redispatches", upstream.redispatches},
+                         {"servers", std::move(servers)}});
+  }
+  return upstreams;
+}
+
+// ---------------------------------------------------------------------------------------------
+
+std::string ListenersText(const Readings& readings) {
+  Columns columns(
+      {"LISTENER", "STATE", "UPSTREAM", ">CONNS", ">TOTAL", ">ENDED", ">IN", ">OUT", "ADDRESSES"});
+  for (const ListenerReading& listener : readings.listeners) {
+    columns.Add({listener.name, listener.gone ? "gone" : ListenerStateName(listener.state),
+                 listener.upstream.empty() ? "(routes)" : listener.upstream,
+                 OfMost(listener.active, listener.max_connections), Cat(listener.total),
+                 Cat(Sum(listener.closed)), ShortBytes(listener.bytes_received),
+                 ShortBytes(listener.bytes_sent), Join(listener.addresses, ",")});
+  }
+  return columns.ToString();
+}
+
+Json ListenersJson(const Readings& readings) {
+  Json listeners = Json::array();
+  for (const ListenerReading& listener : readings.listeners) {
+    listeners.push_back({{"name", listener.name},
+                         {"addresses", listener.addresses},
+                         {"state", ListenerStateName(listener.state)},
+                         {"gone", listener.gone},
+                         {"upstream", listener.upstream},
+                         {"active", listener.active},
+                         {"max_connections", listener.max_connections},
+                         {"total", listener.total},
+                         {"closed", CausesJson(listener.closed)},
+                         {"received_bytes", listener.bytes_received},
+                         {"sent_bytes", listener.bytes_sent},
+                         {"duration", TimesJson(listener.duration)},
+                         {"tcp", TcpJson(listener.tcp)}});
+  }
+  return listeners;
+}
+
+// ---------------------------------------------------------------------------------------------
+
+std::string ThreadsText(const Readings& readings) {
+  Columns columns({">THREAD", ">CONNS", ">ACCEPTED", ">GIVEN", ">BUSY", ">LAG99", ">FDS", ">STACKS",
+                   ">BUFFERS", ">PIPES", ">TIMERS", ">TURNS", "ANSWERS"});
+  for (const WorkerReading& worker : readings.workers) {
+    columns.Add({Cat(worker.index), Cat(worker.connections), Cat(worker.accepts),
+                 Cat(worker.handed_over), Percent(worker.busy_ratio),
+                 MicrosText(worker.loop_lag.QuantileUs(0.99)), Cat(worker.descriptors),
+                 OfMost(worker.stacks, worker.stacks_peak), ShortBytes(worker.buffer_bytes),
+                 Cat(worker.pipes), Cat(worker.timers), Cat(worker.turns),
+                 worker.answered ? "yes" : "no"});
+  }
+  return columns.ToString();
+}
+
+Json ThreadsJson(const Readings& readings) {
+  Json threads = Json::array();
+  for (const WorkerReading& worker : readings.workers) {
+    threads.push_back({{"index", worker.index},
+                       {"answered", worker.answered},
+                       {"connections", worker.connections},
+                       {"accepts", worker.accepts},
+                       {"handed_over", worker.handed_over},
+                       {"turns", worker.turns},
+                       {"busy_ratio", worker.busy_ratio},
+                       {"loop_lag", TimesJson(worker.loop_lag)},
+                       {"descriptors", worker.descriptors},
+                       {"stacks", worker.stacks},
+                       {"stacks_peak", worker.stacks_peak},
+                       {"buffers", worker.buffers},
+                       {"buffer_bytes", worker.buffer_bytes},
+                       {"pipes", worker.pipes},
+                       {"timers", worker.timers}});
+  }
+  return threads;
+}
+
+// ---------------------------------------------------------------------------------------------
+
+std::string DnsText(const Readings& readings) {
+  Columns columns({"NAME", ">AGE", ">GOOD", ">FAILED", "ANSWERS", "LAST ERROR"});
+  for (const DnsReading& name : readings.dns) {
+    columns.Add({name.name, ShortTime(name.age), Cat(name.queries_ok), Cat(name.queries_failed),
+                 name.answers.empty() ? "-" : Join(name.answers, ","),
+                 name.last_error.empty() ? "-" : name.last_error});
+  }
+  return columns.rows() == 0 ? "no name is resolved\n" : columns.ToString();
+}
+
+Json DnsJson(const Readings& readings) {
+  Json names = Json::array();
+  for (const DnsReading& name : readings.dns) {
+    names.push_back({{"name", name.name},
+                     {"age_s", SecondsOrNull(name.age)},
+                     {"last_error", name.last_error},
+                     {"queries_ok", name.queries_ok},
+                     {"queries_failed", name.queries_failed},
+                     {"answers", name.answers}});
+  }
+  return names;
+}
+
+// ---------------------------------------------------------------------------------------------
+
+std::string LimitsText(const Readings& readings) {
+  const ProcessReading& process = readings.process;
+  Columns columns({"LIMIT", ">USED", ">MOST", "SET BY"});
+  columns.Add(
+      {"connections", Cat(process.connections), Cat(process.max_connections), "max_connections"});
+  if (process.connection_limit < process.max_connections) {
+    columns.Add({"connections now", Cat(process.connections), Cat(process.connection_limit),
+                 "descriptors are short"});
+  }
+  columns.Add({"descriptors", Cat(process.fds_open), Cat(process.fds_max), "RLIMIT_NOFILE"});
+  for (const ListenerReading& listener : readings.listeners) {
+    if (listener.max_connections == 0 || listener.gone) continue;
+    columns.Add({Cat("listener ", listener.name), Cat(listener.active),
+                 Cat(listener.max_connections), "max_connections of the listener"});
+  }
+  for (const UpstreamReading& upstream : readings.upstreams) {
+    for (const ServerReading& server : upstream.servers) {
+      if (server.max_conns == 0) continue;
+      columns.Add({Cat("server ", upstream.name, "/", server.name), Cat(server.active),
+                   Cat(server.max_conns), "max_conns of the server"});
+    }
+    if (upstream.gone) continue;
+    columns.Add({Cat("queue of ", upstream.name), Cat(upstream.queue_length),
+                 Cat(upstream.queue_max), "queue_max"});
+  }
+  return columns.ToString();
+}
+
+Json LimitsJson(const Readings& readings) {
+  const ProcessReading& process = readings.process;
+  Json limits = {{"connections",
+                  {{"used", process.connections},
+                   {"most", process.max_connections},
+                   {"most_now", process.connection_limit}}},
+                 {"descriptors", {{"used", process.fds_open}, {"most", process.fds_max}}}};
+  Json listeners = Json::object(), servers = Json::object(), queues = Json::object();
+  for (const ListenerReading& listener : readings.listeners) {
+    if (listener.max_connections == 0 || listener.gone) continue;
+    listeners[listener.name] = {{"used", listener.active}, {"most", listener.max_connections}};
+  }
+  for (const UpstreamReading& upstream : readings.upstreams) {
+    for (const ServerReading& server : upstream.servers) {
+      if (server.max_conns == 0) continue;
+      servers[Cat(upstream.name, "/", server.name)] = {{"used", server.active},
+                                                       {"most", server.max_conns}};
+    }
+    if (upstream.gone) continue;
+    queues[upstream.name] = {{"used", upstream.queue_length}, {"most", upstream.queue_max}};
+  }
+  limits["listeners"] = std::move(listeners);
+  limits["servers"] = std::move(servers);
+  limits["queues"] = std::move(queues);
+  return limits;
+}
+
+// ---------------------------------------------------------------------------------------------
+
+std::string DrainsText(const std::vector<DrainProgress>& drains) {
+  Columns columns({">ID", "WHAT", "STATE", ">LEFT", ">OF", ">PASSED", ">OVER"});
+  for (const DrainProgress& drain : drains) {
+    columns.Add({Cat(drain.id), drain.what, drain.ended ? "ended" : "running", Cat(drain.left),
+                 Cat(drain.total), ShortTime(drain.passed), ShortTime(drain.over)});
+  }
+  return columns.rows() == 0 ? "nothing drains\n" : columns.ToString();
+}
+
+Json DrainsJson(const std::vector<DrainProgress>& drains) {
+  Json list = Json::array();
+  for (const DrainProgress& drain : drains) {
+    list.push_back({{"id", drain.id},
+                    {"what", drain.what},
+                    {"ended", drain.ended},
+                    {"left", drain.left},
+                    {"total", drain.total},
+                    {"passed_s", Seconds(drain.passed)},
+                    {"over_s", SecondsOrNull(drain.over)}});
+  }
+  return list;
+}
+
+std::string ReloadText(const ReloadState& state) {
+  std::string text =
+      Cat("# generation ", state.generation, ", applied ", ShownMoment(state.loaded_at),
+          "\n# reloads: ", state.reloads, ", refused: ", state.refused, "\n");
+  if (state.reloads > 0) {
+    Append(&text, "# the last one, ", ShownMoment(state.last_at),
+           state.last_ok ? ", was applied:\n" : ", was refused:\n");
+    for (const std::string_view line : config::Split(state.last_text, '\n')) {
+      if (!line.empty()) Append(&text, "#   ", line, "\n");
+    }
+  }
+  return text;
+}
+
+Json ReloadJson(const ReloadState& state) {
+  return {{"generation", state.generation}, {"loaded_at", MomentOrNull(state.loaded_at)},
+          {"reloads", state.reloads},       {"refused", state.refused},
+          {"last_ok", state.last_ok},       {"last_at", MomentOrNull(state.last_at)},
+          {"last_text", state.last_text}};
+}
+
+}  // namespace parkway::admin
