@@ -22,6 +22,9 @@ enum class CloseCause : uint8_t {
   kClientNetError,      // the client's socket failed otherwise: unreachable, keepalive
   kServerNetError,      // the same for the server's socket
   kIdle,                // nothing moved for idle_timeout
+  kClientTimeout,       // nothing was read from or written to the client for client_idle_timeout
+  kServerTimeout,       // the same for the server and server_idle_timeout
+  kLifetime,            // it was open for max_lifetime
   kHalfCloseTimeout,    // one side had ended, and nothing moved for half_close_timeout
   kConnectRefused,      // every attempt failed; the last was refused
   kConnectTimeout,      // ... timed out
@@ -77,6 +80,12 @@ constexpr const char* CloseCauseName(CloseCause cause) {
       return "server_net_error";
     case CloseCause::kIdle:
       return "idle";
+    case CloseCause::kClientTimeout:
+      return "client_timeout";
+    case CloseCause::kServerTimeout:
+      return "server_timeout";
+    case CloseCause::kLifetime:
+      return "lifetime";
     case CloseCause::kHalfCloseTimeout:
       return "half_close_timeout";
     case CloseCause::kConnectRefused:

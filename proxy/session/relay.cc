@@ -26,8 +26,9 @@ bool IsUnix(const PollDesc& desc) {
 
 }  // namespace
 
-Relay::Step Relay::Run(PollDesc& source, PollDesc& sink, RelayTools& tools, size_t budget) {
-  Step step{.outcome = Outcome::kYield};
+Relay::Step Relay::Run(PollDesc& source, PollDesc& sink, RelayTools& tools, size_t budget,
+                       size_t limit) {
+  Step step{.outcome = Outcome::kYield, .limit = limit};
   switch (WriteHeld(sink, tools, step)) {
     case Hands::kEmpty:
       break;
@@ -43,6 +44,7 @@ Relay::Step Relay::Run(PollDesc& source, PollDesc& sink, RelayTools& tools, size
     return step;
   }
   if (splice_always_ && !bulk_) EnterBulk(source, sink, tools);
+  budget = std::min(budget, limit);
   for (int reads = 0; reads < kStepReads && step.moved < budget; ++reads) {
     if (source_ended_) {
       step.outcome = Outcome::kEnd;
@@ -182,7 +184,7 @@ void Relay::BeforeRead(PollDesc& source) {
 }
 
 bool Relay::Copy(PollDesc& source, PollDesc& sink, RelayTools& tools, Step& step) {
-  const size_t asked = read_bytes_;
+  const size_t asked = std::min<size_t>(read_bytes_, step.limit - step.moved);
   const IoResult got = TryRead(source, tools.buffer, asked);
   if (got.failed()) {
     step.outcome = Outcome::kSourceError;
@@ -243,7 +245,8 @@ bool Relay::Splice(PollDesc& source, PollDesc& sink, RelayTools& tools, Step& st
     LeaveBulk(sink);
     return true;
   }
-  const IoResult in = TrySpliceIn(source, pipe->write_fd, kSpliceBytes);
+  const size_t asked = std::min(kSpliceBytes, step.limit - step.moved);
+  const IoResult in = TrySpliceIn(source, pipe->write_fd, asked);
   if (in.bytes == 0) {
     tools.pipes->Return(*pipe, /*empty=*/true);
     const uint8_t doubts = PollDesc::kHangup | PollDesc::kError | PollDesc::kUrgent;
@@ -304,14 +307,15 @@ bool Relay::Unpipe(RelayTools& tools) {
 
 // The worker lends no more chunks: the bytes stay in the source's queue until the sink has them.
 bool Relay::CopyPeeking(PollDesc& source, PollDesc& sink, RelayTools& tools, Step& step) {
-  const IoResult got = TryPeek(source, tools.buffer, kFirstReadBytes);
+  const size_t asked = std::min(kFirstReadBytes, step.limit - step.moved);
+  const IoResult got = TryPeek(source, tools.buffer, asked);
   if (got.failed()) {
     step.outcome = Outcome::kSourceError;
     step.error = got.error;
     return false;
   }
   if (got.bytes == 0) {
-    const bool more = AfterRead(got, kFirstReadBytes, step);
+    const bool more = AfterRead(got, asked, step);
     if (got.drained) Drained(sink, step);
     return more;
   }

@@ -69,10 +69,14 @@ class Relay {
     Outcome outcome;
     int error = 0;
     size_t moved = 0;
+    size_t limit = kNoLimit;
   };
+  static constexpr size_t kNoLimit = SIZE_MAX;
 
-  // Moves what can be moved now, and not much more than `budget` bytes.
-  Step Run(PollDesc& source, PollDesc& sink, RelayTools& tools, size_t budget = kStepBytes);
+  // Moves what can be moved now, and not much more than `budget` bytes; reads only as long as no
+  // more than `limit` have moved, and not a byte beyond it.
+  Step Run(PollDesc& source, PollDesc& sink, RelayTools& tools, size_t budget = kStepBytes,
+           size_t limit = kNoLimit);
 
   // Gives back what it holds and returns how many bytes that were.
   size_t Drop(RelayTools& tools);

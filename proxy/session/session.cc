@@ -18,23 +18,9 @@ namespace {
 
 constexpr int64_t kMicrosecond = 1'000;
 constexpr int64_t kMillisecond = 1'000'000;
-// The first look of a session's timer: a connection that lives so long gets keepalive.
-constexpr int64_t kFirstLookNs = 10'000 * kMillisecond;
 // Between two looks at a send queue that is to become empty.
 constexpr uint8_t kFirstLingerMs = 1;
 constexpr uint8_t kMostLingerMs = 50;
-
-// A sink that takes nothing for so long keeps no pipe, if a chunk holds the rest.
-constexpr int64_t kPipePatienceNs = 1'000 * kMillisecond;
-
-constexpr int kKeepaliveIdleSeconds = 60;
-constexpr int kKeepaliveIntervalSeconds = 10;
-constexpr int kKeepaliveProbes = 3;
-
-void SetOption(int fd, int level, int name, int value) {
-  // A unix socket has none of these; nothing depends on them.
-  static_cast<void>(kernel::SetSockOpt(fd, level, name, &value, sizeof(value)));
-}
 
 Session::Side Other(Session::Side side) {
   return side == Session::Side::kClient ? Session::Side::kServer : Session::Side::kClient;
@@ -128,14 +114,13 @@ Next Session::RunFlow(Flow& flow, Scheduler& scheduler, Wake wake) {
       phase_ = Phase::kEnding;
       return Leave(flow);
     }
-    phase_ = Phase::kRelaying;
-    timer_.rseq = WordOfNow();
-    down_.live = true;
-    scheduler.SpawnAwaiting(down_, *server_, Direction::kRead);
-    last_activity_ = scheduler.now();
-    ArmTimer();
+    Connected(scheduler);
   }
   if (phase_ == Phase::kEnding || phase_ == Phase::kLingering) return Leave(flow);
+  // Nothing told a direction that slept for tokens.
+  if (wake == Wake::kTimer && client_->CheckError(Direction::kRead) == WaitResult::kClosing) {
+    wake = Wake::kClosing;
+  }
   // Whoever ends a session from inside says so first; this comes from another thread.
   if (wake == Wake::kClosing && phase_ == Phase::kRelaying) {
     Abort(CloseCause::kAdminKill, true);
@@ -148,7 +133,16 @@ Next Session::RunFlow(Flow& flow, Scheduler& scheduler, Wake wake) {
   PollDesc& sink = flow.up ? *server_ : *client_;
   SessionHost& worker = host();
   const size_t budget = flow.background() ? scheduler.BudgetLeft() : Relay::kStepBytes;
-  const Relay::Step step = flow.relay.Run(source, sink, worker.tools, budget);
+  size_t limit = Relay::kNoLimit;
+  if (HasRate(flow)) {
+    Pacer& pacer = way(flow).pacer;
+    const bool ready = pacer.Ready(scheduler.now());
+    if (!ready && flow.relay.held() == 0) return SleepForTokens(flow);
+    limit = ready ? pacer.Available(scheduler.now()) : 0;
+  }
+  const size_t held_before = flow.relay.held();
+  const Relay::Step step = flow.relay.Run(source, sink, worker.tools, budget, limit);
+  if (extras_ != nullptr) NoteStep(flow, step, held_before);
   if (step.moved > 0) {
     last_activity_ = scheduler.now();
     if (Unmarked(flow.relay, flow.up ? counted_up_ : counted_down_) >= kMostUncounted) {
@@ -159,6 +153,24 @@ Next Session::RunFlow(Flow& flow, Scheduler& scheduler, Wake wake) {
     flow.set_background(flow.relay.bulk());
   }
   return AfterStep(flow, step, wake);
+}
+
+void Session::Connected(Scheduler& scheduler) {
+  phase_ = Phase::kRelaying;
+  timer_.rseq = WordOfNow();
+  const MonotonicTime now = scheduler.now();
+  last_activity_ = now;
+  if (const SessionTimes& wanted = times(); wanted.need_extras()) {
+    SessionExtras& more = extras();
+    more.client_active = more.server_active = now;
+    more.up.pacer.Begin(wanted.rate_up, now);
+    more.down.pacer.Begin(wanted.rate_down, now);
+    // The connector has sent these.
+    if (wanted.rate_up != 0) more.up.pacer.Take(up_.relay.bytes());
+  }
+  down_.live = true;
+  scheduler.SpawnAwaiting(down_, *server_, Direction::kRead);
+  ArmTimer();
 }
 
 Next Session::AfterStep(Flow& flow, const Relay::Step& step, Wake wake) {
@@ -188,6 +200,7 @@ Next Session::AfterStep(Flow& flow, const Relay::Step& step, Wake wake) {
       if (flow.relay.could_unpipe() && phase_ == Phase::kRelaying) ArmTimer();
       return Next::AwaitWritable(sink);
     case Relay::Outcome::kYield:
+      if (HasRate(flow) && !way(flow).pacer.Ready(scheduler().now())) return SleepForTokens(flow);
       return Next::Yield();
     case Relay::Outcome::kEnd:
       if (phase_ == Phase::kResetting) break;
@@ -247,8 +260,7 @@ void Session::OnSideError(Side side, int error) {
     if (side != failed_) {
       reset_client_ = reset_server_ = true;
       phase_ = Phase::kEnding;
-      scheduler().Evict(*client_);
-      scheduler().Evict(*server_);
+      WakeBoth();
     }
     return;
   }
@@ -257,8 +269,11 @@ void Session::OnSideError(Side side, int error) {
   reset_client_ = reset_server_ = true;
   // Wakes whoever waits there: the direction that still has bytes to deliver goes on without ever
   // waiting on this side again; the other one leaves.
-  scheduler().Evict(desc(side));
   Scheduler& s = scheduler();
+  s.Evict(desc(side));
+  for (Flow* flow : {&up_, &down_}) {
+    if (flow->live) s.Kick(*flow);
+  }
   s.wheel().Cancel(timer_);
   s.wheel().Arm(timer_, s.now().PlusNs(times().delayed_close_ns));
   last_activity_ = s.now();
@@ -271,8 +286,7 @@ void Session::OnSideError(Side side, int error) {
 void Session::Finish() {
   phase_ = Phase::kLingering;
   linger_ms_ = kFirstLingerMs;
-  scheduler().Evict(*client_);
-  scheduler().Evict(*server_);
+  WakeBoth();
 }
 
 Next Session::Leave(Flow& flow) {
@@ -382,29 +396,18 @@ void Session::Abort(CloseCause cause, bool reset) {
   if (phase_ == Phase::kQueued) host().LeaveQueue(*this);
   const bool lingering = phase_ == Phase::kLingering;
   phase_ = Phase::kEnding;
-  Scheduler& s = scheduler();
-  s.Evict(*client_);
-  if (server_ != nullptr) s.Evict(*server_);
-  // The connector may be asleep between two attempts.
-  if (up_.live) s.Kick(up_);
+  WakeBoth();
   if (lingering && !up_.live && !down_.live) Close();
 }
 
-void Session::ArmTimer() {
+void Session::WakeBoth() {
   Scheduler& s = scheduler();
-  int64_t wait = times().idle_ns;
-  if (half_closed() && times().half_close_ns > 0) wait = times().half_close_ns;
-  int64_t when = wait > 0 ? last_activity_.PlusNs(wait).ns() : 0;
-  if (!server_tuned_) {
-    const int64_t look = started_.PlusNs(kFirstLookNs).ns();
-    when = when == 0 ? look : std::min(when, look);
+  s.Evict(*client_);
+  if (server_ != nullptr) s.Evict(*server_);
+  // The connector may be asleep between two attempts, a direction for tokens.
+  for (Flow* flow : {&up_, &down_}) {
+    if (flow->live) s.Kick(*flow);
   }
-  if (up_.relay.could_unpipe() || down_.relay.could_unpipe()) {
-    const int64_t look = std::max(last_activity_.ns(), s.now().ns()) + kPipePatienceNs;
-    when = when == 0 ? look : std::min(when, look);
-  }
-  s.wheel().Cancel(timer_);
-  if (when != 0) s.wheel().Arm(timer_, MonotonicTime(when));
 }
 
 void Session::OnTimer() {
@@ -419,39 +422,13 @@ void Session::OnTimer() {
     case Phase::kResetting: {
       // Delivering what the failed side left behind has taken too long.
       phase_ = Phase::kEnding;
-      scheduler().Evict(*client_);
-      scheduler().Evict(*server_);
+      WakeBoth();
       return;
     }
     case Phase::kLingering:
       if (!up_.live && !down_.live) Linger();
       return;
   }
-}
-
-void Session::LookAtTimes() {
-  const int64_t now = scheduler().now().ns();
-  if (!server_tuned_ && now >= started_.PlusNs(kFirstLookNs).ns()) {
-    server_tuned_ = true;
-    const int fd = server_->fd();
-    SetOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-    SetOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, kKeepaliveIdleSeconds);
-    SetOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, kKeepaliveIntervalSeconds);
-    SetOption(fd, IPPROTO_TCP, TCP_KEEPCNT, kKeepaliveProbes);
-  }
-  if (now >= last_activity_.PlusNs(kPipePatienceNs).ns()) {
-    for (Flow* flow : {&up_, &down_}) {
-      // Without memory for it the pipe stays; the next look tries again.
-      if (flow->relay.could_unpipe()) static_cast<void>(flow->relay.Unpipe(host().tools));
-    }
-  }
-  const bool half = half_closed() && times().half_close_ns > 0;
-  const int64_t wait = half ? times().half_close_ns : times().idle_ns;
-  if (wait > 0 && now >= last_activity_.PlusNs(wait).ns()) {
-    Abort(half ? CloseCause::kHalfCloseTimeout : CloseCause::kIdle, false);
-    return;
-  }
-  ArmTimer();
 }
 
 }  // namespace parkway

@@ -164,8 +164,12 @@ class Session {
 
   Next RunFlow(Flow& flow, Scheduler& scheduler, Wake wake);
   Next AfterStep(Flow& flow, const Relay::Step& step, Wake wake);
+  // Server and client are connected.
+  void Connected(Scheduler& scheduler);
+  // The part of a step that only sessions with extras have.
+  void NoteStep(Flow& flow, const Relay::Step& step, size_t held_before);
+  Next SleepForTokens(Flow& flow);
   Next OnEnd(Flow& flow);
-  Next BeginRelaying(Scheduler& scheduler);
   // One side's socket has failed with `error`; 0: ask the socket.
   void OnSideError(Side side, int error);
   void AfterReset(Flow& survivor);
@@ -179,8 +183,17 @@ class Session {
     if (cause_ == CloseCause::kNone) cause_ = cause;
   }
   bool half_closed() const { return up_.done || down_.done; }
+  // What ends it if nothing moves any more. InfiniteFuture: nothing.
+  struct Due {
+    MonotonicTime when;
+    CloseCause cause;
+  };
+  Due NextDue() const;
+  int64_t LifetimeNs() const;
   void ArmTimer();
   void LookAtTimes();
+  // Whoever waits or sleeps goes on.
+  void WakeBoth();
 
   static uint32_t Unmarked(const Relay& relay, uint32_t mark) {
     return static_cast<uint32_t>(relay.bytes()) - mark;
@@ -194,6 +207,11 @@ class Session {
   Scheduler& scheduler() const { return Scheduler::Of(*client_); }
   PollDesc& desc(Side side) { return side == Side::kClient ? *client_ : *server_; }
   Flow& flow_from(Side side) { return side == Side::kClient ? up_ : down_; }
+  SessionExtras::Way& way(const Flow& flow) { return flow.up ? extras_->up : extras_->down; }
+  // Whether it has tokens to look at: what a failed side left behind goes as fast as it can.
+  bool HasRate(const Flow& flow) {
+    return extras_ != nullptr && phase_ == Phase::kRelaying && way(flow).pacer.limited();
+  }
 
   // So much moved is counted, though nobody has asked.
   static constexpr uint32_t kMostUncounted = uint32_t{1} << 30;

@@ -11,13 +11,27 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <vector>
 
 #include "poller/clock.h"
+#include "poller/scheduler.h"
+#include "proxy/session/pacer.h"
 
 namespace parkway {
 
 struct SessionExtras {
+  // Of one direction.
+  struct Way {
+    Pacer pacer;
+    SleepTimer sleep;  // while it is out of tokens
+  };
+
+  Way up;
+  Way down;
+  // When bytes were last read from a side's socket or written to it.
+  MonotonicTime client_active;
+  MonotonicTime server_active;
   // How long it stood in line for a server.
   int64_t queued_ns = 0;
 };
@@ -32,12 +46,13 @@ class ExtrasPool {
     if (free_.empty()) AddStretch();
     SessionExtras* extras = free_.back();
     free_.pop_back();
-    *extras = SessionExtras();
+    new (extras) SessionExtras();
     ++in_use_;
     return extras;
   }
   // REQUIRES: lent by this pool.
   void Return(SessionExtras& extras) {
+    extras.~SessionExtras();
     free_.push_back(&extras);
     --in_use_;
   }
@@ -46,13 +61,18 @@ class ExtrasPool {
 
  private:
   static constexpr size_t kPerStretch = 64;
+  struct alignas(SessionExtras) Block {
+    char bytes[sizeof(SessionExtras)];
+  };
 
   void AddStretch() {
-    stretches_.push_back(std::make_unique<SessionExtras[]>(kPerStretch));
-    for (size_t i = 0; i < kPerStretch; ++i) free_.push_back(&stretches_.back()[i]);
+    stretches_.push_back(std::make_unique<Block[]>(kPerStretch));
+    for (size_t i = 0; i < kPerStretch; ++i) {
+      free_.push_back(reinterpret_cast<SessionExtras*>(&stretches_.back()[i]));
+    }
   }
 
-  std::vector<std::unique_ptr<SessionExtras[]>> stretches_;
+  std::vector<std::unique_ptr<Block[]>> stretches_;
   std::vector<SessionExtras*> free_;
   size_t in_use_ = 0;
 };

@@ -83,6 +83,7 @@ struct Profile {
   bool stops = false;    // drains, and some time later aborts, in the middle of it
   bool chained = false;  // a second proxy between the first and the servers
   bool queues = false;   // servers with little room, and a line before them without an end
+  bool limits = false;   // rates, times of one side, and lives of a length
   size_t sessions = 40;
   uint64_t most_bytes = 200'000;
 };
@@ -127,6 +128,7 @@ class Show {
   void Build();
   Script RandomScript(bool client);
   Path RandomPath();
+  void AddLimits(ListenerPlan& listener);
   Plan MakePlan(const Address& listen, const std::vector<ServerPlan>& servers);
   bool NoSessions() const;
   void Verify();
@@ -202,6 +204,20 @@ Path Show::RandomPath() {
   return path;
 }
 
+void Show::AddLimits(ListenerPlan& listener) {
+  SessionTimes& times = listener.times;
+  const auto rate = [&] { return dice_.Chance(5000) ? 0 : 20'000 + dice_.Size(20'000'000); };
+  times.rate_up = rate();
+  times.rate_down = rate();
+  if (dice_.Chance(3000)) times.client_idle_ns = dice_.Between(120, 600) * kSecond;
+  if (dice_.Chance(3000)) times.server_idle_ns = dice_.Between(120, 600) * kSecond;
+  if (dice_.Chance(3000)) {
+    times.lifetime_ns = dice_.Between(1, 40) * kSecond;
+    times.lifetime_jitter_percent = static_cast<uint32_t>(dice_.Below(101));
+  }
+  listener.splice = static_cast<SpliceUse>(dice_.Below(3));
+}
+
 Plan Show::MakePlan(const Address& listen, const std::vector<ServerPlan>& servers) {
   Plan plan;
   ListenerPlan listener;
@@ -211,6 +227,7 @@ Plan Show::MakePlan(const Address& listen, const std::vector<ServerPlan>& server
   listener.times.idle_ns = kIdleNs;
   listener.times.half_close_ns = kHalfCloseNs;
   listener.times.delayed_close_ns = 1 * kSecond;
+  if (profile_.limits) AddLimits(listener);
   plan.listeners.push_back(listener);
   UpstreamPlan upstream;
   upstream.name = "back";
@@ -381,11 +398,17 @@ void Show::Verify() {
   Fail("faults of resources: " + std::to_string(world_.counts().resource_faults));
 }
 
+bool IsTimeout(CloseCause cause) {
+  return cause == CloseCause::kIdle || cause == CloseCause::kHalfCloseTimeout ||
+         cause == CloseCause::kClientTimeout || cause == CloseCause::kServerTimeout ||
+         cause == CloseCause::kLifetime;
+}
+
 // What `seen_by` saw of the stream that `of` has sent.
 void Show::VerifyEnd(Peer& seen_by, Peer& of, std::optional<CloseCause> cause) {
   const std::string both = seen_by.Describe() + " of " + of.Describe() + ", cause " +
                            (cause.has_value() ? CloseCauseName(*cause) : "unknown");
-  const bool timeout = cause == CloseCause::kIdle || cause == CloseCause::kHalfCloseTimeout ||
+  const bool timeout = (cause.has_value() && IsTimeout(*cause)) || profile_.limits ||
                        (!cause.has_value() && profile_.timeouts) ||
                        (profile_.chained && profile_.timeouts) || profile_.stops;
   if (!seen_by.saw_fin()) return;
@@ -400,8 +423,8 @@ void Show::VerifyEnd(Peer& seen_by, Peer& of, std::optional<CloseCause> cause) {
   }
   const bool exact = tcp || (!profile_.breaks && !profile_.resources && !profile_.stops);
   // After an abort it may have gone on sending for a while.
-  if (exact && !profile_.stops && of.fin_sent() && of.saw_error() == 0 &&
-      seen_by.received() != of.sent()) {
+  if (exact && !profile_.stops && cause != CloseCause::kLifetime && of.fin_sent() &&
+      of.saw_error() == 0 && seen_by.received() != of.sent()) {
     Fail("a FIN said that this was all, and it was not: " + both);
   }
 }
@@ -416,7 +439,10 @@ std::string Show::When(const LogRecord& record) {
 // Who has ended is not idle: an end that nobody heard of looks like this.
 void Show::VerifyIdle(const Peer& client, const Peer* server, std::optional<CloseCause> cause,
                       const std::string& both) {
-  if (cause != CloseCause::kIdle) return;
+  if (cause != CloseCause::kIdle && cause != CloseCause::kClientTimeout &&
+      cause != CloseCause::kServerTimeout) {
+    return;
+  }
   const int64_t closed = records_[PackedAddress(client.local()).ToString()].ended.ns();
   for (const Peer* peer : {&client, server}) {
     if (peer != nullptr && peer->ended_at() != 0 && peer->ended_at() < closed - 60 * kSecond) {
@@ -457,7 +483,8 @@ void Show::VerifyStory(const Story& story) {
   // Errors that no script, no fault and no bad server explains.
   const bool client_odd = client.broke_off() || client.lost();
   const bool server_odd = server != nullptr && server->broke_off();
-  const bool timeouts = client.script().end == Script::End::kNever || !client.script().reads ||
+  const bool timeouts = cause == CloseCause::kLifetime ||
+                        client.script().end == Script::End::kNever || !client.script().reads ||
                         (server != nullptr &&
                          (server->script().end == Script::End::kNever || !server->script().reads));
   const bool no_server_yet = server == nullptr;
@@ -489,6 +516,7 @@ void Show::VerifyStory(const Story& story) {
   }
   if (timeouts) return;
   VerifyIdle(client, server, cause, both);
+  if (profile_.limits && profile_.chained) return;
   if (no_server_yet || client.saw_error() != 0) {
     if (some_server_bad_) {
       if (client.saw_fin() && !unix_front_) Fail("saw a FIN where there was no server: " + both);
@@ -642,7 +670,8 @@ class SmallWorld {
  public:
   explicit SmallWorld(uint64_t seed, const ProxyOptions& options = {},
                       const Faults& faults = Faults(), const SessionTimes& times = kTimes,
-                      uint32_t max_connections = 1024, const Address& server = kServer)
+                      uint32_t max_connections = 1024, const Address& server = kServer,
+                      SpliceUse splice = SpliceUse::kBulk)
       : world_(seed, Faults()), cast_(world_), stage_(world_) {
     NoteSeed(seed);
     if (server == kServer) cast_.AddServer(kServer, 0, 1024);
@@ -651,6 +680,7 @@ class SmallWorld {
     listener.name = "front";
     listener.address = kFront;
     listener.times = times;
+    listener.splice = splice;
     plan.listeners.push_back(listener);
     UpstreamPlan upstream;
     upstream.name = "back";
@@ -960,6 +990,157 @@ TEST(SimulationTest, TheLimitOfConnectionsIsKeptAndTheBacklogQueues) {
     for (const auto& story : small.cast().stories()) {
       EXPECT_TRUE(small.client(*story).saw_fin()) << replay;
     }
+  }
+}
+
+TEST(SimulationTest, RatesAndTimesLoseNothingAndLeaveNothing) {
+  const int64_t sessions = std::max<int64_t>(scale::simulated_sessions / 4, 400);
+  const Totals totals = PlayAll({.faults = true, .limits = true}, sessions);
+  PlayAll({.faults = true, .breaks = true, .timeouts = true, .urgent = true, .limits = true},
+          scale::simulated_sessions / 4);
+  if (only_seed.has_value()) return;
+  // It proves nothing if it never happened.
+  EXPECT_GT(totals.causes[static_cast<size_t>(CloseCause::kLifetime)], 0u);
+}
+
+TEST(SimulationTest, ARateIsKeptBothWaysCopyingAndSplicingAndCostsFewTurns) {
+  for (const uint64_t seed : FewSeeds(4)) {
+    for (const SpliceUse splice : {SpliceUse::kNever, SpliceUse::kAlways}) {
+      SessionTimes times = SmallWorld::kTimes;
+      times.rate_up = 50'000;
+      times.rate_down = 500'000;
+      SmallWorld small(seed, {}, {}, times, 1024, SmallWorld::kServer, splice);
+      small.Add(Says(1'000'000, Script::End::kFin), Says(10'000'000, Script::End::kFinLast));
+      const Story& up_only =
+          small.Add(Says(500'000, Script::End::kFin), Says(8, Script::End::kFinLast));
+      small.Play();
+      for (const LogRecord& record : small.proxy().records()) {
+        const auto bytes_up = static_cast<double>(record.bytes_up);
+        EXPECT_NEAR(static_cast<double>(record.ended.ns() - record.started.ns()) / kSecond,
+                    bytes_up / 50'000, bytes_up / 50'000 * 0.03)
+            << replay;
+      }
+      EXPECT_EQ(small.server(up_only).received(), 500'000u) << replay;
+      EXPECT_EQ(small.world().counts().splices > 0, splice == SpliceUse::kAlways) << replay;
+    }
+  }
+}
+
+TEST(SimulationTest, ADirectionOutOfTokensCostsNoTurns) {
+  for (const uint64_t seed : FewSeeds(3)) {
+    SessionTimes times = SmallWorld::kTimes;
+    times.rate_up = 1'000;
+    SmallWorld small(seed, {}, {}, times);
+    for (int i = 0; i < 10; ++i) {
+      small.Add(Says(4'000'000, Script::End::kNever), Says(8, Script::End::kNever));
+    }
+    // The queues fill.
+    small.stage().RunFor(5 * kSecond);
+    const uint64_t turns = small.stage().turns();
+    small.stage().RunFor(100 * kSecond);
+    // One for each portion, and one for each that the client has sent because there was room.
+    EXPECT_LE(small.stage().turns() - turns, 100u * 10 * 40 * 2 + 100) << replay;
+    small.stage().AbortAll(small.proxy(), CloseCause::kDrain);
+    const int64_t asked = small.world().now();
+    EXPECT_TRUE(small.stage().Run([&] { return small.proxy().sessions() == 0; }));
+    EXPECT_LT(small.world().now() - asked, 10 * kMillisecond) << "who sleeps is woken" << replay;
+    small.Play();
+  }
+}
+
+TEST(SimulationTest, AResetReachesADirectionThatSleepsForTokens) {
+  for (const uint64_t seed : FewSeeds(20)) {
+    for (const bool up : {true, false}) {
+      SessionTimes times = SmallWorld::kTimes;
+      // The next portion would come after ten seconds.
+      times.rate_up = times.rate_down = 1;
+      SmallWorld small(seed, {}, {}, times);
+      Script breaks = Says(3'000, Script::End::kReset);
+      breaks.end_after_sent = 3'000;
+      breaks.end_when_delivered = true;
+      breaks.end_delay_ns = 7 * kSecond;
+      Script other = Says(2'000, Script::End::kNever);
+      small.Add(up ? breaks : other, up ? other : breaks);
+      EXPECT_TRUE(small.stage().Run([&] { return small.cast().AllOver(); }));
+      const int64_t over = small.world().now();
+      small.Play();
+      const LogRecord& record = small.proxy().records()[0];
+      EXPECT_EQ(record.cause, up ? CloseCause::kClientRst : CloseCause::kServerRst) << replay;
+      // What it left behind is delivered at once, not at the rate.
+      EXPECT_LT(record.ended.ns(), over + kSecond) << replay;
+      EXPECT_EQ(up ? record.bytes_up : record.bytes_down, 3'000u) << replay;
+    }
+  }
+}
+
+TEST(SimulationTest, ASideThatIsSilentEndsItUnlessTheOtherMakesItBusy) {
+  for (const uint64_t seed : FewSeeds(10)) {
+    for (const bool client_side : {true, false}) {
+      SessionTimes times = SmallWorld::kTimes;
+      (client_side ? times.client_idle_ns : times.server_idle_ns) = 5 * kSecond;
+      SmallWorld small(seed, {}, {}, times);
+      // One way only, for half a minute: either side is busy with it.
+      Script sends = Says(30'000, Script::End::kFin);
+      sends.write_bytes = 1'000;
+      sends.pace_ns = 2 * kSecond;
+      small.Add(Says(8, Script::End::kFinLast), sends);
+      small.Add(Says(100, Script::End::kNever), Says(100, Script::End::kNever));
+      small.Play();
+      for (const LogRecord& record : small.proxy().records()) {
+        const int64_t lived = record.ended.ns() - record.started.ns();
+        if (record.bytes_down == 30'000) {
+          EXPECT_EQ(record.cause, CloseCause::kServerFin) << replay;
+          EXPECT_GT(lived, 6 * kSecond) << replay;
+        } else {
+          EXPECT_EQ(record.cause,
+                    client_side ? CloseCause::kClientTimeout : CloseCause::kServerTimeout)
+              << replay;
+          EXPECT_NEAR(static_cast<double>(lived), 5e9, 1e9) << replay;
+        }
+      }
+    }
+  }
+}
+
+TEST(SimulationTest, HalfClosedOnlyTheHalfCloseTimeoutCounts) {
+  for (const uint64_t seed : FewSeeds(5)) {
+    SessionTimes times = SmallWorld::kTimes;
+    times.client_idle_ns = times.server_idle_ns = 5 * kSecond;
+    times.half_close_ns = 40 * kSecond;
+    SmallWorld small(seed, {}, {}, times);
+    Script slow = Says(100, Script::End::kFin);
+    slow.write_bytes = 10;
+    slow.rest_ns = 100 * kSecond;
+    small.Add(Says(100, Script::End::kFin), slow);
+    small.Play();
+    const LogRecord& record = small.proxy().records()[0];
+    EXPECT_EQ(record.cause, CloseCause::kHalfCloseTimeout) << replay;
+    EXPECT_GT(record.ended.ns() - record.started.ns(), 39 * kSecond) << replay;
+  }
+}
+
+TEST(SimulationTest, ALifeEndsWithinItsJitterAndNotAllAtOnce) {
+  for (const uint64_t seed : FewSeeds(5)) {
+    SessionTimes times = SmallWorld::kTimes;
+    times.lifetime_ns = 100 * kSecond;
+    times.lifetime_jitter_percent = 20;
+    SmallWorld small(seed, {}, {}, times);
+    Script talks = Says(100'000, Script::End::kNever);
+    talks.write_bytes = 100;
+    talks.pace_ns = kSecond;
+    for (int i = 0; i < 40; ++i) small.Add(talks, Says(8, Script::End::kNever));
+    small.Play();
+    double least = 1e9;
+    double most = 0;
+    for (const LogRecord& record : small.proxy().records()) {
+      EXPECT_EQ(record.cause, CloseCause::kLifetime) << replay;
+      const double lived = static_cast<double>(record.ended.ns() - record.started.ns()) / kSecond;
+      least = std::min(least, lived);
+      most = std::max(most, lived);
+    }
+    EXPECT_GE(least, 80) << replay;
+    EXPECT_LE(most, 100.1) << replay;
+    EXPECT_GT(most - least, 12) << "spread over the jitter" << replay;
   }
 }
 

@@ -1,0 +1,121 @@
+// The times of a session: what its timer is armed for, what ends it when nothing moves, and how a
+// direction sleeps that has used up its rate.
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include <algorithm>
+
+#include "poller/kernel.h"
+#include "proxy/session/session.h"
+
+namespace parkway {
+
+namespace {
+
+constexpr int64_t kMillisecond = 1'000'000;
+// The first look of a session's timer: a connection that lives so long gets keepalive.
+constexpr int64_t kFirstLookNs = 10'000 * kMillisecond;
+
+// A sink that takes nothing for so long keeps no pipe, if a chunk holds the rest.
+constexpr int64_t kPipePatienceNs = 1'000 * kMillisecond;
+
+constexpr int kKeepaliveIdleSeconds = 60;
+constexpr int kKeepaliveIntervalSeconds = 10;
+constexpr int kKeepaliveProbes = 3;
+
+void SetOption(int fd, int level, int name, int value) {
+  // A unix socket has none of these; nothing depends on them.
+  static_cast<void>(kernel::SetSockOpt(fd, level, name, &value, sizeof(value)));
+}
+
+}  // namespace
+
+void Session::NoteStep(Flow& flow, const Relay::Step& step, size_t held_before) {
+  const MonotonicTime now = scheduler().now();
+  const bool read = step.moved + flow.relay.held() > held_before;
+  if (read) (flow.up ? extras_->client_active : extras_->server_active) = now;
+  if (step.moved == 0) return;
+  (flow.up ? extras_->server_active : extras_->client_active) = now;
+  if (way(flow).pacer.limited()) way(flow).pacer.Take(step.moved);
+}
+
+Next Session::SleepForTokens(Flow& flow) {
+  // Nobody waits for either socket meanwhile, and a reset is to be heard of all the same.
+  for (PollDesc* desc : {client_, server_}) {
+    if (!desc->registered() && scheduler().netpoll().Register(*desc) != 0) {
+      Abort(CloseCause::kLocalResources, true);
+      return Leave(flow);
+    }
+  }
+  SessionExtras::Way& of = way(flow);
+  return Next::SleepUntil(of.sleep, of.pacer.ReadyAt());
+}
+
+// The same whenever it is asked for.
+int64_t Session::LifetimeNs() const {
+  const SessionTimes& of = times();
+  const int64_t jitter = of.lifetime_ns / 100 * of.lifetime_jitter_percent;
+  if (jitter <= 0) return of.lifetime_ns;
+  // Multiplicative hashing (Knuth 6.4): ids follow one another.
+  const uint64_t hash = (id_ ^ static_cast<uint64_t>(started_.ns())) * 0x9e3779b97f4a7c15u;
+  return of.lifetime_ns -
+         static_cast<int64_t>((hash >> 32) * static_cast<unsigned __int128>(jitter) >> 32);
+}
+
+Session::Due Session::NextDue() const {
+  const SessionTimes& of = times();
+  Due due = {MonotonicTime::InfiniteFuture(), CloseCause::kNone};
+  const auto consider = [&due](MonotonicTime since, int64_t ns, CloseCause cause) {
+    if (ns <= 0) return;
+    const MonotonicTime when = since.PlusNs(ns);
+    if (when < due.when) due = {when, cause};
+  };
+  if (half_closed() && of.half_close_ns > 0) {
+    consider(last_activity_, of.half_close_ns, CloseCause::kHalfCloseTimeout);
+  } else {
+    if (extras_ != nullptr) {
+      consider(extras_->client_active, of.client_idle_ns, CloseCause::kClientTimeout);
+      consider(extras_->server_active, of.server_idle_ns, CloseCause::kServerTimeout);
+    }
+    consider(last_activity_, of.idle_ns, CloseCause::kIdle);
+  }
+  if (of.lifetime_ns > 0) consider(started_, LifetimeNs(), CloseCause::kLifetime);
+  return due;
+}
+
+void Session::ArmTimer() {
+  Scheduler& s = scheduler();
+  MonotonicTime when = NextDue().when;
+  if (!server_tuned_) when = std::min(when, started_.PlusNs(kFirstLookNs));
+  if (up_.relay.could_unpipe() || down_.relay.could_unpipe()) {
+    when = std::min(when, std::max(last_activity_, s.now()).PlusNs(kPipePatienceNs));
+  }
+  s.wheel().Cancel(timer_);
+  if (when != MonotonicTime::InfiniteFuture()) s.wheel().Arm(timer_, when);
+}
+
+void Session::LookAtTimes() {
+  const int64_t now = scheduler().now().ns();
+  if (!server_tuned_ && now >= started_.PlusNs(kFirstLookNs).ns()) {
+    server_tuned_ = true;
+    const int fd = server_->fd();
+    SetOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    SetOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, kKeepaliveIdleSeconds);
+    SetOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, kKeepaliveIntervalSeconds);
+    SetOption(fd, IPPROTO_TCP, TCP_KEEPCNT, kKeepaliveProbes);
+  }
+  if (now >= last_activity_.PlusNs(kPipePatienceNs).ns()) {
+    for (Flow* flow : {&up_, &down_}) {
+      // Without memory for it the pipe stays; the next look tries again.
+      if (flow->relay.could_unpipe()) static_cast<void>(flow->relay.Unpipe(host().tools));
+    }
+  }
+  const Due due = NextDue();
+  if (scheduler().now() >= due.when) {
+    Abort(due.cause, false);
+    return;
+  }
+  ArmTimer();
+}
+
+}  // namespace parkway
