@@ -55,7 +55,8 @@ Worker::Worker(const Options& options, WorkerShared& shared)
       connector_(scheduler_, shared.plan, shared.balancers, shared.limit, reception_, tools, stats_,
                  random_),
       health_(*this, scheduler_, shared.checks, shared.balancers, stats_, options.index,
-              shared.worker_count, options.seed) {
+              shared.worker_count, options.seed),
+      census_(scheduler_, sessions_, *this) {
   SessionHost::scheduler = &scheduler_;
   tools.buffer = buffer_.get();
   tools.chunks = &chunks_;
@@ -345,6 +346,15 @@ void Worker::Log(const LogRecord& record) {
 
 void Worker::PostRefreshGauges() {
   PostCall(scheduler_, [this] { RefreshGauges(); });
+}
+
+void Worker::PostCensus(MonotonicTime posted, bool slowest, Census::Done done) {
+  PostCall(scheduler_, [this, posted, slowest, done = std::move(done)]() mutable {
+    const int64_t lag_ns = std::max<int64_t>(scheduler_.now().ns() - posted.ns(), 0);
+    stats_.loop_lag.Add(static_cast<uint64_t>(lag_ns) / kNsPerUs);
+    RefreshGauges();
+    census_.Ask(slowest, std::move(done));
+  });
 }
 
 void Worker::RefreshGauges() {

@@ -23,6 +23,7 @@
 #include "poller/pipe_pool.h"
 #include "poller/pools.h"
 #include "poller/scheduler.h"
+#include "proxy/census.h"
 #include "proxy/core/plan.h"
 #include "proxy/core/stats.h"
 #include "proxy/health_duty.h"
@@ -116,6 +117,9 @@ class Worker final : public SessionHost,
   LogRing& log_ring() { return log_; }
   // Asks for fresh gauges in worker_stats().
   void PostRefreshGauges();
+  // Asks for fresh gauges and totals; `done` is called on this worker's thread. See Census.
+  // `posted`: now, as who asks has it.
+  void PostCensus(MonotonicTime posted, bool slowest, Census::Done done);
   uint64_t turns() const { return scheduler_.turns(); }
 
   // --- Owner: what messages and the simulation call ---
@@ -172,6 +176,7 @@ class Worker final : public SessionHost,
   std::atomic<uint32_t> open_acceptors_{0};
   LogRing log_;
   HealthDuty health_;
+  Census census_;
   uint64_t next_session_ = 0;
 };
 

@@ -115,6 +115,7 @@ class Session {
   Phase phase() const { return phase_; }
   const PackedAddress& client_address() const { return client_address_; }
   MonotonicTime started() const { return started_; }
+  MonotonicTime last_activity() const { return last_activity_; }
   uint64_t bytes_up() const { return up_.relay.bytes(); }
   uint64_t bytes_down() const { return down_.relay.bytes(); }
   uint32_t unsent_bytes() const { return unsent_; }

@@ -59,13 +59,18 @@ class SessionPool {
 
   template <typename Visitor>
   void ForEach(Visitor visit) {
-    for (size_t i = 0; i < slabs_.size(); ++i) {
-      for (uint64_t left = slabs_[i]->used; left != 0; left &= left - 1) {
-        const int place = std::countr_zero(left);
-        // A visit may free others of the same slab.
-        if ((slabs_[i]->used >> place & 1) == 0) continue;
-        visit(*reinterpret_cast<Session*>(slabs_[i]->block(place)));
-      }
+    for (size_t i = 0; i < slabs_.size(); ++i) ForEachIn(i, visit);
+  }
+
+  // Those of one slab, for who goes through all of them a part at a time: slabs only become more.
+  size_t slabs() const { return slabs_.size(); }
+  template <typename Visitor>
+  void ForEachIn(size_t slab, Visitor visit) {
+    for (uint64_t left = slabs_[slab]->used; left != 0; left &= left - 1) {
+      const int place = std::countr_zero(left);
+      // A visit may free others of the same slab.
+      if ((slabs_[slab]->used >> place & 1) == 0) continue;
+      visit(*reinterpret_cast<Session*>(slabs_[slab]->block(place)));
     }
   }
 
