@@ -22,6 +22,7 @@ bool Matches(const Route& route, const FirstBytes& seen) {
 
 void Routes::Add(const Route& route) {
   ++size_;
+  upstreams_.push_back(route.upstream);
   if (!route.sni.empty() || !route.alpn.empty()) look_into_tls_ = true;
   Group* group = &rest_;
   if (route.sni == "*") {

@@ -36,6 +36,8 @@ class Routes {
   void Add(const Route& route);
   bool empty() const { return size_ == 0; }
   std::optional<size_t> Find(const FirstBytes& seen) const;
+  // Where they lead; one may come more than once.
+  const std::vector<size_t>& upstreams() const { return upstreams_; }
   // Whether any route looks into a ClientHello: else the protocol alone decides, and earlier.
   bool look_into_tls() const { return look_into_tls_; }
 
@@ -47,6 +49,7 @@ class Routes {
   std::unordered_map<std::string, Group> exact_;
   std::unordered_map<std::string, Group> below_;  // by what follows the star and its dot
   Group rest_;
+  std::vector<size_t> upstreams_;
   size_t size_ = 0;
   bool look_into_tls_ = false;
 };

@@ -1,7 +1,8 @@
 // Collector: makes Readings of what the workers count.
 //
 //   Collector collector(control_scheduler, source);
-//   collector.Collect({.slowest = true}, [](const std::shared_ptr<const Readings>& readings) { ... });
+//   collector.Collect({.slowest = true}, [](const std::shared_ptr<const Readings>& readings) { ...
+//   });
 //
 // It asks every worker for fresh totals and waits for their answers as a task, for at most
 // kPatience; then it adds up what the workers have, whether they answered or not: of one that is

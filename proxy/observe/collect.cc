@@ -1,0 +1,434 @@
+#include "proxy/observe/collect.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <string>
+#include <unordered_map>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "proxy/core/post_call.h"
+#include "proxy/inbound/front.h"
+#include "proxy/inbound/listener_limits.h"
+
+namespace parkway {
+
+namespace {
+
+// Over so long the processor time of a thread is looked at.
+constexpr int64_t kBusyWindowNs = 5'000'000'000;
+constexpr int64_t kNsPerSecond = 1'000'000'000;
+
+const char* BalanceName(Balance balance) {
+  switch (balance) {
+    case Balance::kP2c:
+      break;
+    case Balance::kLeastConn:
+      return "least_conn";
+    case Balance::kRoundRobin:
+      return "round_robin";
+    case Balance::kRandom:
+      return "random";
+    case Balance::kSourceHash:
+      return "source_hash";
+    case Balance::kFirst:
+      return "first";
+    case Balance::kLeastTime:
+      return "least_time";
+  }
+  return "p2c";
+}
+
+int64_t CpuNs(clockid_t clock) {
+  timespec time = {};
+  if (clock_gettime(clock, &time) != 0) return 0;
+  return time.tv_sec * kNsPerSecond + time.tv_nsec;
+}
+
+void AddTcp(const TcpStats& stats, TcpReading& to) {
+  stats.rtt.AddTo(&to.rtt.counts, &to.rtt.sum_us);
+  to.retransmits += stats.retransmits.value();
+  to.rwnd_limited += absl::Microseconds(stats.rwnd_limited_us.value());
+}
+
+void AddCauses(const CauseCounters& causes, ByCause& to) {
+  for (size_t i = 0; i < to.size(); ++i) to[i] += causes[i].value();
+}
+
+ServerReading::State StateOf(uint32_t flags) {
+  if ((flags & Server::kDown) != 0) return ServerReading::State::kDown;
+  if ((flags & Server::kDrained) != 0) return ServerReading::State::kDrain;
+  if ((flags & Server::kUnhealthy) != 0) return ServerReading::State::kUnhealthy;
+  if ((flags & Server::kEjected) != 0) return ServerReading::State::kEjected;
+  return ServerReading::State::kUp;
+}
+
+// What is planned of a server, and how it is doing.
+void ReadServer(const ServerPlan& plan, const Server& state, MonotonicTime now, ServerReading& to) {
+  to.name = plan.name;
+  to.address = plan.address.ToString();
+  to.weight = plan.weight;
+  to.priority = plan.priority;
+  to.max_conns = plan.max_conns;
+  to.checked = plan.health.on();
+  to.active = state.connections();
+  to.flags = state.flags();
+  // One whose time is over comes back with the next choice.
+  if (state.ejected_until() <= now.ns()) to.flags &= ~static_cast<uint32_t>(Server::kEjected);
+  to.state = StateOf(to.flags);
+  if (to.state == ServerReading::State::kEjected) {
+    to.since = absl::Nanoseconds(now.ns() - state.ejected_since());
+  }
+}
+
+void MarkUsed(const Plan& plan, std::vector<UpstreamReading>& upstreams) {
+  for (const ListenerPlan& listener : plan.listeners) {
+    if (listener.upstream < upstreams.size()) upstreams[listener.upstream].used = true;
+    if (listener.front == nullptr) continue;
+    for (const size_t upstream : listener.front->routes.upstreams()) {
+      if (upstream < upstreams.size()) upstreams[upstream].used = true;
+    }
+  }
+}
+
+uint64_t CountDescriptors() {
+  // Linux 6.2 and later say it without counting.
+  struct stat info = {};
+  if (stat("/proc/self/fd", &info) == 0 && info.st_size > 0) {
+    return static_cast<uint64_t>(info.st_size);
+  }
+  DIR* folder = opendir("/proc/self/fd");
+  if (folder == nullptr) return 0;
+  uint64_t count = 0;
+  while (readdir(folder) != nullptr) ++count;
+  closedir(folder);
+  return count > 3 ? count - 3 : 0;  // itself, "." and ".."
+}
+
+uint64_t ResidentBytes() {
+  FILE* file = fopen("/proc/self/statm", "re");
+  if (file == nullptr) return 0;
+  unsigned long long whole = 0, resident = 0;
+  const int got = fscanf(file, "%llu %llu", &whole, &resident);
+  fclose(file);
+  return got == 2 ? resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE)) : 0;
+}
+
+}  // namespace
+
+void AddListener(const ListenerStats& stats, const Plan& plan, ListenerReading& to) {
+  to.total += stats.accepted.value();
+  to.bytes_received += stats.bytes_received.value();
+  to.bytes_sent += stats.bytes_sent.value();
+  stats.duration.AddTo(&to.duration.counts, &to.duration.sum_us);
+  AddTcp(stats.tcp, to.tcp);
+  for (const ClosedStats::Cell* cell = stats.closed.first(); cell != nullptr;
+       cell = ClosedStats::After(*cell)) {
+    AddCauses(cell->causes, to.closed);
+    const std::string name =
+        cell->upstream < plan.upstreams.size() ? plan.upstreams[cell->upstream].name : "";
+    const auto known = std::find_if(
+        to.closed_by_upstream.begin(), to.closed_by_upstream.end(),
+        [&](const ListenerReading::Closed& closed) { return closed.upstream == name; });
+    if (known != to.closed_by_upstream.end()) {
+      AddCauses(cell->causes, known->causes);
+    } else {
+      AddCauses(cell->causes, to.closed_by_upstream.emplace_back(name, ByCause{}).causes);
+    }
+  }
+}
+
+void AddUpstream(const UpstreamStats& stats, UpstreamReading& to) {
+  to.queued += stats.queued.value();
+  to.retries += stats.retries.value();
+  to.redispatches += stats.redispatches.value();
+  stats.queue_time.AddTo(&to.queue_time.counts, &to.queue_time.sum_us);
+}
+
+void AddServer(const ServerStats& stats, MonotonicTime now, ServerReading& to) {
+  to.total += stats.connected.value();
+  to.connect_attempts += stats.attempts.value();
+  for (size_t i = 0; i < to.connect_errors.size(); ++i) {
+    to.connect_errors[i] += stats.errors[i].value();
+  }
+  stats.connect_time.AddTo(&to.connect_time.counts, &to.connect_time.sum_us);
+  to.bytes_received += stats.bytes_received.value();
+  to.bytes_sent += stats.bytes_sent.value();
+  AddTcp(stats.tcp, to.tcp);
+  to.ejections += stats.ejections.value();
+  const uint64_t checks = stats.checks_passed.value() + stats.checks_failed.value();
+  if (checks == 0) return;
+  // The worker that checks it.
+  to.checks_passed += stats.checks_passed.value();
+  to.checks_failed += stats.checks_failed.value();
+  to.last_check = static_cast<HealthWord>(stats.last_check.value());
+  to.last_check_took = absl::Microseconds(stats.last_check_us.value());
+  to.transitions += stats.transitions.value();
+  const auto changed = static_cast<int64_t>(stats.last_transition_at_ns.value());
+  if (changed != 0 && to.since == absl::ZeroDuration()) {
+    to.since = absl::Nanoseconds(now.ns() - changed);
+  }
+}
+
+void ReadSystem(ProcessReading& to) {
+  to.pid = getpid();
+  to.fds_open = CountDescriptors();
+  rlimit limit = {};
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0) to.fds_max = limit.rlim_cur;
+  to.memory_resident_bytes = ResidentBytes();
+  rusage usage = {};
+  if (getrusage(RUSAGE_SELF, &usage) != 0) return;
+  to.cpu_user = absl::DurationFromTimeval(usage.ru_utime);
+  to.cpu_system = absl::DurationFromTimeval(usage.ru_stime);
+}
+
+// ---------------------------------------------------------------------------------------------
+// A round
+
+// Waits until all workers have answered, or for kPatience.
+class Collector::Round final : public Task {
+ public:
+  Round(Collector& collector, size_t workers, bool slowest)
+      : answered(workers, false), slowest_wanted(slowest), collector_(collector), left_(workers) {}
+
+  const char* name() const override { return "collect"; }
+
+  Next Run(Scheduler& scheduler, Wake wake) noexcept override {
+    if (wake == Wake::kStart && left_ > 0 && !hurry_) {
+      return Next::SleepUntil(timer_, scheduler.now().PlusNs(kPatienceNs));
+    }
+    // This deletes it.
+    collector_.Finish();
+    return Next::Done();
+  }
+
+  void OnAnswer(Scheduler& scheduler, size_t worker, const std::vector<SlowSample>& found) {
+    if (answered[worker]) return;
+    answered[worker] = true;
+    for (const SlowSample& sample : found) AddSlow(sample, slowest);
+    if (--left_ == 0) scheduler.Kick(*this);
+  }
+  void Hurry(Scheduler& scheduler) {
+    hurry_ = true;
+    scheduler.Kick(*this);
+  }
+
+  std::vector<bool> answered;
+  std::vector<SlowSample> slowest;
+  const bool slowest_wanted;
+
+ private:
+  Collector& collector_;
+  size_t left_;
+  bool hurry_ = false;
+  SleepTimer timer_;
+};
+
+Collector::Collector(Scheduler& control, CollectSource source)
+    : control_(control),
+      source_(std::move(source)),
+      cpu_marks_(source_.workers.size()),
+      started_(absl::Now()),
+      started_ns_(ReadMonotonicClock().ns()) {}
+
+Collector::~Collector() = default;
+
+void Collector::Collect(const Wanted& wanted, Done done) {
+  waiting_.push_back({wanted, std::move(done)});
+  if (round_ == nullptr) Begin();
+}
+
+void Collector::Hurry() {
+  if (round_ != nullptr) round_->Hurry(control_);
+}
+
+void Collector::Begin() {
+  answered_ = std::exchange(waiting_, {});
+  const bool slowest =
+      std::any_of(answered_.begin(), answered_.end(),
+                  [](const Question& question) { return question.wanted.slowest; });
+  round_ = std::make_shared<Round>(*this, source_.workers.size(), slowest);
+  const MonotonicTime now = ReadMonotonicClock();
+  for (size_t i = 0; i < source_.workers.size(); ++i) {
+    source_.workers[i].ask(
+        now, slowest, [&control = control_, round = std::weak_ptr<Round>(round_), i](auto found) {
+          PostCall(control, [&control, round, i, found = std::move(found)] {
+            if (const auto here = round.lock()) here->OnAnswer(control, i, found);
+          });
+        });
+  }
+  control_.Spawn(*round_);
+}
+
+void Collector::Finish() {
+  const std::shared_ptr<Round> over = std::move(round_);
+  round_.reset();
+  const std::shared_ptr<const Readings> readings = Assemble(*over);
+  for (const Question& question : std::exchange(answered_, {})) question.done(readings);
+  // Who was called may have asked again already.
+  if (round_ == nullptr && !waiting_.empty()) Begin();
+}
+
+// ---------------------------------------------------------------------------------------------
+// Adding up
+
+std::shared_ptr<const Readings> Collector::Assemble(const Round& round) {
+  auto readings = std::make_shared<Readings>();
+  const std::shared_ptr<const Plan> plan = source_.plan();
+  const MonotonicTime now = ReadMonotonicClock();
+  readings->taken = absl::Now();
+
+  std::unordered_map<std::string, size_t> listeners;
+  for (size_t slot = 0; slot < plan->listeners.size(); ++slot) {
+    const ListenerPlan& of = plan->listeners[slot];
+    const auto [found, is_new] = listeners.emplace(of.name, readings->listeners.size());
+    if (is_new) {
+      ListenerReading& made = readings->listeners.emplace_back();
+      made.name = of.name;
+      if (of.upstream < plan->upstreams.size()) made.upstream = plan->upstreams[of.upstream].name;
+      if (of.limits != nullptr) made.max_connections = of.limits->numbers.max_connections;
+    }
+    ListenerReading& listener = readings->listeners[found->second];
+    listener.addresses.push_back(of.address.ToString());
+    uint64_t begun = 0, ended = 0;
+    for (const CollectSource::OfWorker& worker : source_.workers) {
+      const ListenerStats* stats = worker.stats->listeners.Find(slot);
+      if (stats == nullptr) continue;
+      // In this order: what ends between the two is not counted twice.
+      ended += stats->ended.value();
+      begun += stats->begun.value();
+      AddListener(*stats, *plan, listener);
+    }
+    listener.active += begun > ended ? begun - ended : 0;
+  }
+
+  for (size_t slot = 0; slot < plan->upstreams.size(); ++slot) {
+    const UpstreamPlan& of = plan->upstreams[slot];
+    UpstreamReading& upstream = readings->upstreams.emplace_back();
+    upstream.name = of.name;
+    upstream.balance = BalanceName(of.balance);
+    upstream.queue_max = of.queue_max;
+    const Balancer* balancer = source_.balancer(slot);
+    if (balancer != nullptr) upstream.queue_length = balancer->waiting();
+    for (size_t i = 0; i < of.servers.size(); ++i) {
+      ServerReading& server = upstream.servers.emplace_back();
+      if (balancer != nullptr && i < balancer->size()) {
+        ReadServer(of.servers[i], balancer->server(i), now, server);
+      }
+    }
+    for (const CollectSource::OfWorker& worker : source_.workers) {
+      const UpstreamStats* stats = worker.stats->upstreams.Find(slot);
+      if (stats == nullptr) continue;
+      AddUpstream(*stats, upstream);
+      for (size_t i = 0; i < of.servers.size(); ++i) {
+        const ServerStats* counted = stats->servers.Find(i);
+        if (counted != nullptr) AddServer(*counted, now, upstream.servers[i]);
+      }
+    }
+  }
+  MarkUsed(*plan, readings->upstreams);
+
+  ProcessReading& process = readings->process;
+  process.started = started_;
+  process.uptime = absl::Nanoseconds(now.ns() - started_ns_);
+  process.max_connections = plan->max_connections;
+  std::vector<uint64_t> errors(WorkerStats::kErrnos);
+  for (size_t i = 0; i < source_.workers.size(); ++i) {
+    const WorkerReading& worker = readings->workers.emplace_back(ReadWorker(i, round.answered[i]));
+    const WorkerStats& stats = *source_.workers[i].stats;
+    process.connections += worker.connections;
+    process.accepted += stats.accepted.value();
+    process.closed += stats.sessions_out.value();
+    process.bytes_from_clients += stats.bytes_up.value();
+    process.bytes_from_servers += stats.bytes_down.value();
+    process.bytes_unsent += stats.bytes_unsent.value();
+    process.accept_pauses += stats.accept_pauses.value();
+    process.log_dropped += stats.log_dropped.value();
+    process.memory_buffers_bytes += worker.buffer_bytes;
+    for (size_t e = 0; e < errors.size(); ++e) errors[e] += stats.accept_errors_by_errno[e].value();
+  }
+  for (size_t e = 0; e < errors.size(); ++e) {
+    if (errors[e] == 0) continue;
+    const char* name = strerrorname_np(static_cast<int>(e));
+    process.accept_errors.emplace_back(name == nullptr ? "unknown" : name, errors[e]);
+  }
+  ReadSystem(process);
+  if (round.slowest_wanted) {
+    for (const SlowSample& sample : round.slowest) {
+      readings->slowest.push_back(Describe(*plan, sample));
+    }
+  }
+  if (source_.add) source_.add(*readings);
+  return readings;
+}
+
+WorkerReading Collector::ReadWorker(size_t index, bool answered) {
+  const CollectSource::OfWorker& worker = source_.workers[index];
+  const WorkerStats& stats = *worker.stats;
+  WorkerReading reading;
+  reading.index = static_cast<uint32_t>(index);
+  reading.answered = answered;
+  reading.connections = worker.connections();
+  reading.accepts = stats.accepted.value();
+  reading.handed_over = stats.handed_over.value();
+  reading.turns = worker.turns();
+  reading.busy_ratio = BusyRatio(index);
+  stats.loop_lag.AddTo(&reading.loop_lag.counts, &reading.loop_lag.sum_us);
+  reading.descriptors = stats.descriptors.value();
+  reading.stacks = stats.stacks.value();
+  reading.stacks_peak = stats.stacks_peak.value();
+  reading.buffers = stats.buffers.value();
+  reading.buffer_bytes = stats.buffer_bytes.value();
+  reading.pipes = stats.pipes.value();
+  reading.timers = stats.timers.value();
+  return reading;
+}
+
+double Collector::BusyRatio(size_t index) {
+  const CollectSource::OfWorker& worker = source_.workers[index];
+  if (!worker.has_cpu_clock) return 0;
+  std::deque<CpuMark>& marks = cpu_marks_[index];
+  const CpuMark now = {ReadMonotonicClock().ns(), CpuNs(worker.cpu_clock)};
+  if (marks.empty()) marks.push_back({started_ns_, 0});
+  while (marks.size() > 1 && marks[1].at_ns <= now.at_ns - kBusyWindowNs) marks.pop_front();
+  const CpuMark before = marks.front();
+  // Those that are asked for again and again need no mark each.
+  if (now.at_ns - marks.back().at_ns >= kNsPerSecond) marks.push_back(now);
+  if (now.at_ns <= before.at_ns) return 0;
+  const double ratio = static_cast<double>(now.cpu_ns - before.cpu_ns) /
+                       static_cast<double>(now.at_ns - before.at_ns);
+  return std::clamp(ratio, 0.0, 1.0);
+}
+
+SlowReading Collector::Describe(const Plan& plan, const SlowSample& sample) const {
+  SlowReading reading;
+  reading.id = sample.id;
+  reading.client = sample.client.ToString();
+  if (sample.listener < plan.listeners.size()) {
+    reading.listener = plan.listeners[sample.listener].name;
+  }
+  if (sample.upstream < plan.upstreams.size()) {
+    const UpstreamPlan& upstream = plan.upstreams[sample.upstream];
+    reading.upstream = upstream.name;
+    if (sample.has_server && sample.server < upstream.servers.size()) {
+      reading.server = upstream.servers[sample.server].name;
+    }
+  }
+  reading.age = absl::Nanoseconds(sample.age_ns);
+  reading.idle = absl::Nanoseconds(sample.idle_ns);
+  reading.bytes_received = sample.bytes_up;
+  reading.bytes_sent = sample.bytes_down;
+  reading.rtt_client = absl::Microseconds(sample.rtt_client_us);
+  reading.rtt_server = absl::Microseconds(sample.rtt_server_us);
+  reading.waiting_bytes = sample.waiting_bytes;
+  return reading;
+}
+
+}  // namespace parkway
