@@ -224,6 +224,10 @@ void Scheduler::Activate(Task& task) {
 
 void Scheduler::RunFromEntry(Task& task, Wake wake) {
   for (int runs = 0;; ++runs) {
+    if (task.stackless_ && runs < kReruns) {
+      if (!RunHere(task, wake)) return;
+      continue;
+    }
     Stack* stack = runs < kReruns ? TakeStack() : nullptr;
     if (stack == nullptr) {
       out_of_stacks_ = runs < kReruns;
@@ -236,6 +240,16 @@ void Scheduler::RunFromEntry(Task& task, Wake wake) {
     Enter(task, *stack, &order);
     if (!Settle(task, *stack, wake)) return;
   }
+}
+
+bool Scheduler::RunHere(Task& task, Wake& wake) {
+  ++activations_;
+  task.state_ = Task::State::kRunning;
+  current_ = &task;
+  // After this the task may be gone.
+  const Next next = task.Run(*this, wake);
+  current_ = nullptr;
+  return SettleReturned(task, next, wake);
 }
 
 // A task that waits without a stack was taken out of its word: why? False: for no reason that
@@ -370,7 +384,7 @@ void Scheduler::GiveBack(Stack& stack) {
 // What a task calls
 
 void Scheduler::Park(Task::Parking& parking) {
-  PARKWAY_DCHECK(current_ != nullptr, "only a running task can wait");
+  PARKWAY_CHECK(current_stack_ != nullptr, "only a running task with a stack can wait");
   current_->parking_ = &parking;
   parking_in_ = &parking;
   current_stack_->context().SwitchBack(nullptr);

@@ -9,7 +9,8 @@
 // background within its budget. The run queue is first in, first out.
 //
 // A task runs on a stack of the pool. When its entry returns, the stack goes to the next task;
-// only a task that waits in the middle (Wait, Sleep, Yield) keeps it. See poller/task.h.
+// only a task that waits in the middle (Wait, Sleep, Yield) keeps it. One that never does so may
+// run on the thread's own stack instead. See poller/task.h.
 //
 // Owner thread only, but for Post, PostReady and Stop.
 //
@@ -198,6 +199,8 @@ class Scheduler {
   void Activate(Task& task);
   bool WokenIdle(Task& task, Wake& wake);
   void RunFromEntry(Task& task, Wake wake);
+  // Without a stack of its own. True: run it again at once, for `wake`.
+  bool RunHere(Task& task, Wake& wake);
   // What becomes of the task that ran on `stack`. True: run it again at once, for `wake`.
   bool Settle(Task& task, Stack& stack, Wake& wake);
   bool SettleParked(Task& task);

@@ -6,6 +6,7 @@
 //   without a stack   return Next::AwaitReadable(d) and the like from Run(): the stack goes back
 //                     to the pool, and Run() is called again from its top when the time has come,
 //                     told why (Wake). Nothing on the stack survives, so state lives in the task.
+//                     A task that only waits so may say that it needs no stack (set_stackless).
 //
 // One call of Run() is an activation.
 //
@@ -99,6 +100,10 @@ class Task {
   void set_background(bool background) { background_ = background; }
   bool background() const { return background_; }
 
+  // From its next activation on, Run() never waits in the middle: it is called on the thread's own
+  // stack, which saves two switches. To wait all the same ends the program.
+  void set_stackless(bool stackless) { stackless_ = stackless; }
+
   Task(const Task&) = delete;
   Task& operator=(const Task&) = delete;
 
@@ -130,8 +135,9 @@ class Task {
   State state_ = State::kFresh;
   Wake wake_ = Wake::kStart;
   Direction direction_ = Direction::kRead;
-  bool background_ = false;
-  bool queued_ = false;  // in a run queue of the scheduler
+  bool background_ : 1 = false;
+  bool stackless_ : 1 = false;
+  bool queued_ : 1 = false;  // in a run queue of the scheduler
 
  public:
   using Queue = IntrusiveQueue<Task, &Task::link_>;

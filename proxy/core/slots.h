@@ -13,6 +13,7 @@
 #ifndef PROXY_CORE_SLOTS_H_
 #define PROXY_CORE_SLOTS_H_
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bit>
@@ -37,13 +38,8 @@ class Slots {
   // The writer. REQUIRES: slot < kMost.
   Record& At(size_t slot) {
     const Place place = PlaceOf(slot);
-    std::atomic<Record*>& chunk = chunks_[place.chunk];
-    Record* records = chunk.load(std::memory_order_relaxed);
-    if (records == nullptr) {
-      records = new Record[kFirst << place.chunk];
-      chunk.store(records, std::memory_order_release);
-    }
-    return records[place.index];
+    Record* records = chunks_[place.chunk].load(std::memory_order_relaxed);
+    return (records == nullptr ? Make(place.chunk) : records)[place.index];
   }
 
   // Any thread. Null: nothing was noted of it, nor of those beside it.
@@ -67,6 +63,12 @@ class Slots {
     const size_t moved = slot + kFirst;
     const auto chunk = static_cast<size_t>(std::bit_width(moved)) - 1 - kFirstBits;
     return {chunk, moved - (kFirst << chunk)};
+  }
+
+  Record* Make(size_t chunk) {
+    auto* records = new Record[kFirst << std::min(chunk, kChunks - 1)];
+    chunks_[chunk].store(records, std::memory_order_release);
+    return records;
   }
 
   std::array<std::atomic<Record*>, kChunks> chunks_{};

@@ -23,7 +23,9 @@ Acceptor::Acceptor(size_t listener, int fd, bool is_unix, bool inherited, Connec
       limit_(limit),
       own_(own),
       stats_(stats),
-      sink_(sink) {}
+      sink_(sink) {
+  set_stackless(true);
+}
 
 Acceptor::~Acceptor() {
   // Never started, or stopped with its worker: nothing runs any more.

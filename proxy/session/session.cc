@@ -168,6 +168,9 @@ void Session::Connected(Scheduler& scheduler) {
     // The connector has sent these.
     if (wanted.rate_up != 0) more.up.pacer.Take(up_.relay.bytes());
   }
+  // Only the connector waits in the middle.
+  up_.set_stackless(true);
+  down_.set_stackless(true);
   down_.live = true;
   scheduler.SpawnAwaiting(down_, *server_, Direction::kRead);
   ArmTimer();

@@ -774,6 +774,43 @@ TEST_F(SchedulerTest, AFileThatEpollRefusesIsNotPollable) {
   End(desc);
 }
 
+TEST_F(SchedulerTest, AStacklessTaskRunsWhereTheWorkerDoesAndWaitsAtItsEntry) {
+  SocketPair pair;
+  PollDesc& desc = Allocate(pair.near());
+  char* const here = static_cast<char*>(__builtin_frame_address(0));
+  bool beside = false;
+  LambdaTask task([&](Scheduler&, Wake wake) {
+    const auto distance = static_cast<char*>(__builtin_frame_address(0)) - here;
+    beside = distance > -100'000 && distance < 100'000;
+    return wake == Wake::kStart ? Next::AwaitReadable(desc) : Next::Done();
+  });
+  task.set_stackless(true);
+  scheduler_.Spawn(task);
+  TurnWithoutSleep(scheduler_);
+  EXPECT_FALSE(task.done);
+  EXPECT_TRUE(beside);
+  EXPECT_EQ(scheduler_.stacks().in_use(), 0u);
+  pair.Say("x");
+  TurnUntil(scheduler_, [&] { return task.done; });
+  EXPECT_EQ(task.last, Wake::kReady);
+  EXPECT_EQ(task.runs, 2);
+  End(desc);
+}
+
+TEST_F(SchedulerTest, AStacklessTaskThatWaitsInTheMiddleEndsTheProcess) {
+  EXPECT_DEATH(
+      {
+        LambdaTask task([](Scheduler& scheduler, Wake) {
+          scheduler.Yield();
+          return Next::Done();
+        });
+        task.set_stackless(true);
+        scheduler_.Spawn(task);
+        TurnWithoutSleep(scheduler_);
+      },
+      "only a running task with a stack can wait");
+}
+
 TEST_F(SchedulerTest, T61_AnExceptionThatLeavesATaskEndsTheProcess) {
   EXPECT_DEATH(
       {
