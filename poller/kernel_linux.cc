@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "absl/base/config.h"
 #include "poller/clock.h"
 #include "poller/kernel.h"
 
@@ -29,6 +30,15 @@ inline auto Retry(Call call) {
     if (value >= 0 || errno != EINTR) return Result(value);
   }
 }
+
+// glibc prepares its wrappers of calls that may block for pthread_cancel, which costs more than all
+// else that a worker does around a small read, and nobody cancels a thread here. The sanitizers,
+// though, look into the wrappers.
+#if defined(ABSL_HAVE_ADDRESS_SANITIZER) || defined(ABSL_HAVE_THREAD_SANITIZER)
+#define PARKWAY_CALL(name, number, ...) name(__VA_ARGS__)
+#else
+#define PARKWAY_CALL(name, number, ...) syscall(number, __VA_ARGS__)
+#endif
 
 }  // namespace
 
@@ -91,11 +101,13 @@ int Bind(int fd, const sockaddr* address, socklen_t length) {
 int Listen(int fd, int backlog) { return Result(listen(fd, backlog)); }
 
 int Accept(int fd, sockaddr* address, socklen_t* length) {
-  return Retry([&] { return accept4(fd, address, length, SOCK_NONBLOCK | SOCK_CLOEXEC); });
+  return static_cast<int>(Retry([&] {
+    return PARKWAY_CALL(accept4, SYS_accept4, fd, address, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  }));
 }
 
 int Connect(int fd, const sockaddr* address, socklen_t length) {
-  return Result(connect(fd, address, length));
+  return static_cast<int>(Result(PARKWAY_CALL(connect, SYS_connect, fd, address, length)));
 }
 
 int GetSockOpt(int fd, int level, int name, void* value, socklen_t* length) {
@@ -123,7 +135,9 @@ int CloseRange(unsigned first, unsigned last) {
 }
 
 ssize_t Recv(int fd, void* data, size_t size, int flags) {
-  return Retry([&] { return recv(fd, data, size, flags); });
+  return Retry([&] {
+    return PARKWAY_CALL(recvfrom, SYS_recvfrom, fd, data, size, flags, nullptr, nullptr);
+  });
 }
 
 ssize_t Read(int fd, void* data, size_t size) {
@@ -131,7 +145,9 @@ ssize_t Read(int fd, void* data, size_t size) {
 }
 
 ssize_t Send(int fd, const void* data, size_t size, int flags) {
-  return Retry([&] { return send(fd, data, size, flags | MSG_NOSIGNAL); });
+  return Retry([&] {
+    return PARKWAY_CALL(sendto, SYS_sendto, fd, data, size, flags | MSG_NOSIGNAL, nullptr, 0);
+  });
 }
 
 ssize_t SendMsg(int fd, const msghdr* message, int flags) {
@@ -143,8 +159,10 @@ ssize_t RecvMsg(int fd, msghdr* message, int flags) {
 }
 
 ssize_t Splice(int from, int to, size_t size) {
-  return Retry(
-      [&] { return splice(from, nullptr, to, nullptr, size, SPLICE_F_NONBLOCK | SPLICE_F_MOVE); });
+  return Retry([&] {
+    return PARKWAY_CALL(splice, SYS_splice, from, nullptr, to, nullptr, size,
+                        SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+  });
 }
 
 int SendQueueBytes(int fd) {
