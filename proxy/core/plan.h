@@ -61,8 +61,14 @@ struct ServerPlan {
   // So many failed connects in a row eject it, for a time that grows each time; 0: never.
   uint32_t passive_fails = 5;
   absl::Duration ejection_time = absl::Seconds(10);
-  // Local addresses of the same family, to connect from in turn; empty: as the kernel chooses.
+  // Local addresses to connect from in turn, those of the server's family; none: as the kernel
+  // chooses.
   std::vector<Address> sources = {};
+  // Several addresses of one server, in the order they are tried: while one says nothing the next
+  // is dialled too, after this delay (0: only when it has failed), and the first that answers is
+  // taken. Empty: `address` alone, which else is the first of them.
+  std::vector<Address> candidates = {};
+  absl::Duration happy_eyeballs_delay = absl::Milliseconds(250);
   // The port of `address` is to be added to that of the listener: see TargetOf.
   bool port_is_offset = false;
   // Reached without leaving this machine: it answers a connect before the call returns.
@@ -109,13 +115,17 @@ struct ListenerPlan {
   std::string owner = {};  // USER[:GROUP]; empty: who runs the process
 };
 
-// Where to connect for a connection that came by `listener`.
-inline Address TargetOf(const ServerPlan& server, const ListenerPlan& listener) {
-  Address target = server.address;
+// Where to connect for a connection that came by `listener`, to `address` of the server.
+inline Address TargetOf(const ServerPlan& server, const Address& address,
+                        const ListenerPlan& listener) {
+  Address target = address;
   if (server.port_is_offset) {
     target.set_port(static_cast<uint16_t>(target.port() + listener.address.port()));
   }
   return target;
+}
+inline Address TargetOf(const ServerPlan& server, const ListenerPlan& listener) {
+  return TargetOf(server, server.address, listener);
 }
 
 struct Plan {

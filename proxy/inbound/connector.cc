@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_format.h"
 #include "poller/check.h"
+#include "poller/dial_race.h"
 #include "poller/dialer.h"
 #include "poller/kernel.h"
 #include "poller/pipe_pool.h"
@@ -182,25 +183,30 @@ void Connector::MakeRoom() {
 }
 
 // From local addresses in turn; one that has no port left says nothing about the next.
-Dial Connector::DialFrom(Session& session, const ServerPlan& server, const Address& to) {
-  if (server.sources.empty()) {
-    return DialStart(scheduler_, to, &session, &server.sockets);
-  }
+Dial Connector::DialFrom(Session& session, const ServerPlan& server, const Address& to,
+                         void* user) {
+  if (server.sources.empty()) return DialStart(scheduler_, to, user, &server.sockets);
   const uint32_t first = balancer(session).NextSource(session.server_index);
   Dial dial;
+  dial.error = EADDRNOTAVAIL;
+  bool bound = false;
   for (size_t i = 0; i < server.sources.size(); ++i) {
     const Address& from = server.sources[(first + i) % server.sources.size()];
-    dial = DialStart(scheduler_, to, &session, &server.sockets, &from);
+    if (from.family() != to.family()) continue;
+    bound = true;
+    dial = DialStart(scheduler_, to, user, &server.sockets, &from);
     if (dial.desc != nullptr || dial.error != EADDRNOTAVAIL) break;
   }
-  return dial;
+  return bound ? dial : DialStart(scheduler_, to, user, &server.sockets);
 }
 
 int Connector::Attempt(Session& session, const ServerPlan& server, const Heard& heard,
                        MonotonicTime deadline) {
+  if (!server.candidates.empty()) return AttemptAny(session, server, heard, deadline);
   const ListenerPlan& listener = plan_.listeners[session.listener];
-  const Dial dial = server.port_is_offset ? DialFrom(session, server, TargetOf(server, listener))
-                                          : DialFrom(session, server, server.address);
+  const Dial dial = server.port_is_offset
+                        ? DialFrom(session, server, TargetOf(server, listener), &session)
+                        : DialFrom(session, server, server.address, &session);
   if (dial.desc == nullptr) return dial.error;
   session.set_server(dial.desc);
   // With a header the client's first bytes must not go ahead of it.
@@ -210,14 +216,50 @@ int Connector::Attempt(Session& session, const ServerPlan& server, const Heard& 
       ConnectedToItself(*dial.desc, TargetOf(server, listener))) {
     error = ECONNREFUSED;
   }
+  return Conclude(session, server, heard, deadline, error);
+}
+
+// The first of a server's addresses that answers. Nothing of the client is sent before that.
+int Connector::AttemptAny(Session& session, const ServerPlan& server, const Heard& heard,
+                          MonotonicTime deadline) {
+  if (!session.client().registered() && scheduler_.netpoll().Register(session.client()) != 0) {
+    return ENOBUFS;
+  }
+  const ListenerPlan& listener = plan_.listeners[session.listener];
+  std::vector<Address> targets;
+  for (const Address& candidate : server.candidates) {
+    targets.push_back(TargetOf(server, candidate, listener));
+  }
+  const RaceResult won = RaceDials(
+      scheduler_, targets,
+      {.delay_ns = absl::ToInt64Nanoseconds(server.happy_eyeballs_delay), .deadline = deadline},
+      [&](const Address& to) { return DialFrom(session, server, to, nullptr); },
+      [&session] { return session.ended(); });
+  if (won.desc == nullptr) return won.error;
+  // It may have ended while the losers were closed.
+  if (session.ended()) {
+    DialClose(scheduler_, *won.desc);
+    return ECANCELED;
+  }
+  won.desc->set_user(&session);
+  session.set_server(won.desc);
+  const bool itself =
+      server.may_connect_to_itself && ConnectedToItself(*won.desc, targets[won.winner]);
+  return Conclude(session, server, heard, deadline, itself ? ECONNREFUSED : 0);
+}
+
+// The session's server is dialled, with this outcome.
+int Connector::Conclude(Session& session, const ServerPlan& server, const Heard& heard,
+                        MonotonicTime deadline, int error) {
+  PollDesc& desc = *session.server();
   if (error == 0 && server.send_proxy != nullptr) {
-    error = Open(session, *dial.desc, *server.send_proxy, heard, deadline);
+    error = Open(session, desc, *server.send_proxy, heard, deadline);
   }
   if (error == 0) return 0;
   // An ended session closes its descriptors itself.
   if (session.ended()) return error;
   session.set_server(nullptr);
-  DialClose(scheduler_, *dial.desc);
+  DialClose(scheduler_, desc);
   return error;
 }
 

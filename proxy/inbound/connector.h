@@ -90,12 +90,16 @@ class Connector {
   int Pause(Session& session, int attempt);
   int AttemptPatiently(Session& session, const ServerPlan& server, const Heard& heard);
   void MakeRoom();
-  Dial DialFrom(Session& session, const ServerPlan& server, const Address& to);
+  Dial DialFrom(Session& session, const ServerPlan& server, const Address& to, void* user);
   Balancer& balancer(const Session& session) { return *balancers_[session.upstream]; }
 
   // 0: session.server() is connected; else a positive errno and it is null.
   int Attempt(Session& session, const ServerPlan& server, const Heard& heard,
               MonotonicTime deadline);
+  int AttemptAny(Session& session, const ServerPlan& server, const Heard& heard,
+                 MonotonicTime deadline);
+  int Conclude(Session& session, const ServerPlan& server, const Heard& heard,
+               MonotonicTime deadline, int error);
   // Sends what goes before the client's bytes. 0 or errno.
   int Open(Session& session, PollDesc& desc, const ProxyOut& wanted, const Heard& heard,
            MonotonicTime deadline);

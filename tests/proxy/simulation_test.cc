@@ -671,7 +671,8 @@ class SmallWorld {
   explicit SmallWorld(uint64_t seed, const ProxyOptions& options = {},
                       const Faults& faults = Faults(), const SessionTimes& times = kTimes,
                       uint32_t max_connections = 1024, const Address& server = kServer,
-                      SpliceUse splice = SpliceUse::kBulk)
+                      SpliceUse splice = SpliceUse::kBulk,
+                      const std::vector<Address>& candidates = {})
       : world_(seed, Faults()), cast_(world_), stage_(world_) {
     NoteSeed(seed);
     if (server == kServer) cast_.AddServer(kServer, 0, 1024);
@@ -685,6 +686,7 @@ class SmallWorld {
     UpstreamPlan upstream;
     upstream.name = "back";
     upstream.servers.push_back({.name = "server", .address = server, .local = true});
+    upstream.servers.back().candidates = candidates;
     plan.upstreams.push_back(upstream);
     plan.max_connections = max_connections;
     stage_.AddProxy(plan, options);
@@ -839,6 +841,45 @@ TEST(SimulationTest, ADrainResetsNobodyWhoseHandshakeIsDone) {
     }
     EXPECT_GT(served, 50u) << replay;
     EXPECT_LT(served, 150u) << replay;
+  }
+}
+
+TEST(SimulationTest, ASilentAddressOfAServerIsOvertakenByItsOtherOne) {
+  for (const uint64_t seed : FewSeeds(20)) {
+    const Address silent = Tcp(11, 80);
+    SmallWorld small(seed, {}, {}, SmallWorld::kTimes, 1024, SmallWorld::kServer, SpliceUse::kBulk,
+                     {silent, SmallWorld::kServer});
+    small.world().BlackHole(silent);
+    small.Add(Says(100'000, Script::End::kFin), Says(100'000, Script::End::kFin));
+    // The peers look at every byte: none is missing and none comes twice.
+    small.Play();
+    const LogRecord& record = small.proxy().records()[0];
+    EXPECT_TRUE(record.cause == CloseCause::kClientFin || record.cause == CloseCause::kServerFin)
+        << replay;
+    EXPECT_EQ(record.attempts, 1) << replay;
+    // The delay of the race, and not the timeout of a connect, which is five seconds.
+    const int64_t took = record.ended.ns() - record.started.ns();
+    EXPECT_GE(took, 250 * kMillisecond) << replay;
+    EXPECT_LT(took, 4 * kSecond) << replay;
+  }
+}
+
+TEST(SimulationTest, AClientThatLeavesDuringTheRaceOfAServersAddressesLeavesNothingBehind) {
+  for (const uint64_t seed : FewSeeds(20)) {
+    const Address first = Tcp(11, 80);
+    const Address second = Tcp(12, 80);
+    SmallWorld small(seed, {}, {}, SmallWorld::kTimes, 1024, SmallWorld::kServer, SpliceUse::kBulk,
+                     {first, second});
+    small.world().BlackHole(first);
+    small.world().BlackHole(second);
+    Script leaves = Says(100, Script::End::kReset);
+    leaves.end_after_sent = 100;
+    leaves.end_delay_ns = 400 * kMillisecond;
+    small.Add(leaves, {});
+    EXPECT_TRUE(
+        small.stage().Run([&] { return small.cast().AllOver() && small.proxy().sessions() == 0; }));
+    small.Finish();
+    EXPECT_EQ(small.cause(0), CloseCause::kClientRst) << replay;
   }
 }
 
