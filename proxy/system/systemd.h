@@ -1,0 +1,63 @@
+// Systemd: what the service manager hears from us, and the sockets that it opened for us.
+//
+//   Systemd systemd;                       // in main, before any thread starts
+//   std::string error;
+//   std::vector<InheritedSocket> sockets = TakeInheritedSockets(&error);
+//   systemd.Ready("3 of 3 servers up");
+//
+// Over libsystemd, which knows the protocol. Without a service manager nothing is sent: a call
+// costs a comparison. What cannot be sent is lost; nobody waits.
+//
+// Control thread only; TakeInheritedSockets: before it is the engine's.
+#ifndef PROXY_SYSTEM_SYSTEMD_H_
+#define PROXY_SYSTEM_SYSTEMD_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+
+namespace parkway {
+
+class Systemd {
+ public:
+  // Reads NOTIFY_SOCKET and WATCHDOG_USEC.
+  Systemd();
+
+  // Whether anybody hears us.
+  bool present() const { return present_; }
+  // Without a Beat for so long we are killed; InfiniteDuration: nobody watches.
+  absl::Duration watchdog() const { return watchdog_; }
+
+  // `status` is one line for `systemctl status`.
+  void Ready(const std::string& status);
+  // From now on until the next Ready the service counts as reloading.
+  void Reloading();
+  void Stopping(const std::string& status);
+  void Status(const std::string& status);
+  // We are alive.
+  void Beat();
+  // What we are doing, starting or stopping, may take `more` from now on.
+  void Extend(absl::Duration more);
+
+ private:
+  void Send(const std::string& text);
+
+  bool present_ = false;
+  absl::Duration watchdog_ = absl::InfiniteDuration();
+  std::string last_status_;  // so that the same is not sent again and again
+};
+
+// A listening socket that was open when we were started.
+struct InheritedSocket {
+  int fd = -1;
+  std::string name;  // FileDescriptorName=, or that of the socket unit
+};
+
+// Those of LISTEN_FDS, non-blocking and close-on-exec from now on. What is no listening stream
+// socket is an error: one line.
+std::vector<InheritedSocket> TakeInheritedSockets(std::string* error);
+
+}  // namespace parkway
+
+#endif  // PROXY_SYSTEM_SYSTEMD_H_
