@@ -51,6 +51,7 @@ HealthDuty::~HealthDuty() = default;
 void HealthDuty::Start() {
   if (checker_.checks() == 0) return;
   done_.store(false, std::memory_order_relaxed);
+  first_round_done_.store(false, std::memory_order_relaxed);
   checker_.Start();
 }
 
@@ -59,6 +60,8 @@ void HealthDuty::Stop() {
   // One that is woken takes itself out of the list, in a later activation.
   for (const auto& parting : partings_) scheduler_.Kick(*parting);
 }
+
+void HealthDuty::OnFirstRoundEnded() { first_round_done_.store(true, std::memory_order_release); }
 
 void HealthDuty::OnChecksEnded() { done_.store(true, std::memory_order_release); }
 

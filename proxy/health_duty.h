@@ -4,7 +4,7 @@
 //   duty.Start()      before the worker runs
 //   duty.Stop()       on its thread; done() once nothing of it waits any more
 //
-// Owner thread only, but for done().
+// Owner thread only, but for done() and first_round_done().
 //
 // Invariants
 //   1. A drain that was begun by a change ends nobody if the state has changed again meanwhile.
@@ -48,6 +48,8 @@ class HealthDuty final : private HealthSink {
   void Start();
   void Stop();
   bool done() const { return done_.load(std::memory_order_acquire); }
+  // Whether each of its servers has been asked. Any thread.
+  bool first_round_done() const { return first_round_done_.load(std::memory_order_acquire); }
 
  private:
   class Parting;
@@ -55,6 +57,7 @@ class HealthDuty final : private HealthSink {
   void OnHealthOutcome(ServerRef ref, const ProbeResult& result, MonotonicTime now) override;
   void OnHealthChange(const HealthChange& change) override;
   MonotonicTime LastConnect(ServerRef ref) override;
+  void OnFirstRoundEnded() override;
   void OnChecksEnded() override;
 
   void Log(const HealthChange& change);
@@ -69,6 +72,7 @@ class HealthDuty final : private HealthSink {
   HealthChecker checker_;
   std::list<std::unique_ptr<Parting>> partings_;
   std::atomic<bool> done_{true};
+  std::atomic<bool> first_round_done_{true};
 };
 
 }  // namespace parkway

@@ -21,10 +21,13 @@
 #include "poller/scheduler.h"
 #include "poller/stack_overflow.h"
 #include "proxy/control.h"
+#include "proxy/core/post_call.h"
 #include "proxy/observe/access_log.h"
 #include "proxy/repeated.h"
+#include "proxy/service_report.h"
 #include "proxy/system/listen_sockets.h"
 #include "proxy/system/signals.h"
+#include "proxy/system/systemd.h"
 #include "proxy/upstream/balancer.h"
 #include "proxy/worker.h"
 
@@ -57,9 +60,14 @@ class Process : private ServerWatcher {
         numbers_("numbers", [this] { AskForNumbers(); }),
         numbers_line_("numbers line", [this] { WriteNumbers(); }),
         life_(*this),
+        report_(systemd_, {.look = [this] { return LookForService(); },
+                           .reload_state = [this] { return control_.reload_state(); },
+                           .turns = [this] { return Turns(); },
+                           .nudge = [this] { Nudge(); }}),
         shared_(plan, options.threads) {
     shared_.limit.set_other_descriptors(static_cast<uint32_t>(options.reserved_descriptors));
     FillControl();
+    report_.Announce(control_);
   }
 
   int Run();
@@ -103,6 +111,9 @@ class Process : private ServerWatcher {
 
   uint32_t Sessions() const;
   bool Accepting() const;
+  ServiceView LookForService() const;
+  std::vector<uint64_t> Turns() const;
+  void Nudge();
   void AskForNumbers();
   void WriteNumbers();
   // Any worker.
@@ -117,6 +128,8 @@ class Process : private ServerWatcher {
   Repeated numbers_;
   Repeated numbers_line_;
   Life life_;
+  Systemd systemd_;
+  ServiceReport report_;
   WorkerShared shared_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::thread> threads_;
@@ -124,6 +137,7 @@ class Process : private ServerWatcher {
   std::vector<std::string> unix_paths_;
   ReloadState reload_state_;
   bool stopping_ = false;
+  MonotonicTime stop_deadline_;
   bool patient_ = false;  // the drain has no end
   bool at_once_ = false;
 };
@@ -169,6 +183,7 @@ int Process::Run() {
   if (options_.stats_interval > absl::ZeroDuration()) {
     numbers_.Every(scheduler_, std::max(options_.stats_interval, absl::Milliseconds(1)));
   }
+  report_.Start(scheduler_);
   scheduler_.Spawn(life_);
   {
     StackOverflowReporter reporter(scheduler_.stacks());
@@ -262,13 +277,14 @@ void Process::Drain() {
   // A path that is gone is found by nobody; who has connected is accepted below.
   for (const std::string& path : unix_paths_) unlink(path.c_str());
   for (const auto& worker : workers_) worker->PostStopAccepting();
-  const MonotonicTime deadline = scheduler_.now() + options_.drain_timeout;
+  stop_deadline_ = scheduler_.now() + options_.drain_timeout;
+  report_.Look();
   while (Accepting() || Sessions() > 0) {
     if (at_once_) {
       log_->Say(absl::StrCat("second signal: ", Sessions(), " connections end now"));
       break;
     }
-    if (!patient_ && scheduler_.now() >= deadline) {
+    if (!patient_ && scheduler_.now() >= stop_deadline_) {
       log_->Say(absl::StrCat("drain_timeout: ", Sessions(), " connections end now"));
       break;
     }
@@ -302,7 +318,10 @@ void Process::StopOwnTasks() {
   signals_.Stop();
   numbers_.End(scheduler_);
   numbers_line_.End(scheduler_);
-  while (!signals_.ended() || !numbers_.ended() || !numbers_line_.ended()) scheduler_.Turn();
+  report_.End(scheduler_);
+  while (!signals_.ended() || !numbers_.ended() || !numbers_line_.ended() || !report_.ended()) {
+    scheduler_.Turn();
+  }
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -467,6 +486,36 @@ uint32_t Process::Sessions() const {
 bool Process::Accepting() const {
   return std::any_of(workers_.begin(), workers_.end(),
                      [](const auto& worker) { return worker->accepting(); });
+}
+
+ServiceView Process::LookForService() const {
+  ServiceView view;
+  view.connections = Sessions();
+  for (const auto& balancer : shared_.balancers) {
+    for (size_t i = 0; i < balancer->size(); ++i) {
+      ++view.servers;
+      view.servers_up += balancer->server(i).flags() == 0;
+    }
+  }
+  view.first_round_done = std::all_of(workers_.begin(), workers_.end(), [](const auto& worker) {
+    return worker->first_checks_done();
+  });
+  view.stopping = stopping_;
+  view.stop_left = patient_ ? absl::InfiniteDuration()
+                            : absl::Nanoseconds(stop_deadline_.ns() - scheduler_.now().ns());
+  return view;
+}
+
+std::vector<uint64_t> Process::Turns() const {
+  std::vector<uint64_t> turns;
+  for (const auto& worker : workers_) turns.push_back(worker->turns());
+  return turns;
+}
+
+void Process::Nudge() {
+  for (const auto& worker : workers_) {
+    PostCall(worker->scheduler_ref(), [] {});
+  }
 }
 
 // The workers answer between two activations; one that is stuck shows its last numbers.

@@ -110,6 +110,8 @@ class Worker final : public SessionHost,
   void PostStopChecks();
   // Whether no check runs here.
   bool checks_done() const { return health_.done(); }
+  // Whether each server that is checked here has been asked.
+  bool first_checks_done() const { return health_.first_round_done(); }
   // Whether all listening sockets are closed.
   bool accepting() const { return open_acceptors_.load(std::memory_order_acquire) > 0; }
   uint32_t sessions() const { return shared_.spread.load(options_.index); }

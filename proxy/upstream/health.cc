@@ -166,6 +166,9 @@ class HealthChecker::Check final : public Task {
         member.since = now;
       }
     }
+    if (std::exchange(fresh_, false) && --checker_.without_outcome_ == 0) {
+      checker_.sink_.OnFirstRoundEnded();
+    }
   }
 
   HealthChecker& checker_;
@@ -173,6 +176,7 @@ class HealthChecker::Check final : public Task {
   std::vector<Member> members_;
   SleepTimer timer_;
   PollDesc* current_ = nullptr;
+  bool fresh_ = true;  // it has told nothing yet
 };
 
 HealthChecker::HealthChecker(Scheduler& scheduler, const std::vector<HealthCheck>& checks,
@@ -188,7 +192,7 @@ HealthChecker::~HealthChecker() {
 }
 
 void HealthChecker::Start() {
-  live_ = checks_.size();
+  live_ = without_outcome_ = checks_.size();
   for (const auto& check : checks_) scheduler_.Spawn(*check);
 }
 

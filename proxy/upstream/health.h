@@ -93,6 +93,8 @@ class HealthSink {
   virtual void OnHealthChange(const HealthChange& change) = 0;
   // When the last connection to the server was made; zero: never.
   virtual MonotonicTime LastConnect(ServerRef ref) = 0;
+  // Every server has an outcome; once.
+  virtual void OnFirstRoundEnded() {}
   // After Stop(): all tasks have ended.
   virtual void OnChecksEnded() = 0;
 
@@ -130,6 +132,7 @@ class HealthChecker {
   std::mt19937_64 random_;
   std::vector<std::unique_ptr<Check>> checks_;
   size_t under_way_ = 0;
+  size_t without_outcome_ = 0;  // checks that have told nothing yet
   size_t live_ = 0;
   uint64_t probes_ = 0;
   bool stopping_ = false;

@@ -4,13 +4,13 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <string>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/proxy/service_manager.h"
 
 namespace parkway {
 namespace {
@@ -18,41 +18,8 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
 
-// A service manager's end: a datagram socket that NOTIFY_SOCKET names.
-class Manager {
- public:
-  Manager() {
-    fd_ = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    sockaddr_un any = {};
-    any.sun_family = AF_UNIX;
-    // The kernel chooses an abstract name.
-    EXPECT_EQ(0, bind(fd_, reinterpret_cast<sockaddr*>(&any), sizeof(any.sun_family)));
-    sockaddr_un bound = {};
-    socklen_t size = sizeof(bound);
-    EXPECT_EQ(0, getsockname(fd_, reinterpret_cast<sockaddr*>(&bound), &size));
-    const size_t prefix = sizeof(bound.sun_family) + 1;
-    setenv("NOTIFY_SOCKET", ("@" + std::string(bound.sun_path + 1, size - prefix)).c_str(), 1);
-  }
-  ~Manager() {
-    close(fd_);
-    unsetenv("NOTIFY_SOCKET");
-    unsetenv("WATCHDOG_USEC");
-    unsetenv("WATCHDOG_PID");
-  }
-
-  // The next message; "" if there is none.
-  std::string Heard() {
-    char text[1024];
-    const ssize_t size = recv(fd_, text, sizeof(text), 0);
-    return size < 0 ? "" : std::string(text, static_cast<size_t>(size));
-  }
-
- private:
-  int fd_;
-};
-
 TEST(SystemdTest, SaysEachWordAsTheProtocolWantsIt) {
-  Manager manager;
+  ServiceManager manager;
   Systemd systemd;
   ASSERT_TRUE(systemd.present());
   systemd.Ready("2 of 2 servers up");
@@ -69,7 +36,7 @@ TEST(SystemdTest, SaysEachWordAsTheProtocolWantsIt) {
 }
 
 TEST(SystemdTest, AStatusIsSentWhenItHasChangedAndIsOneLine) {
-  Manager manager;
+  ServiceManager manager;
   Systemd systemd;
   systemd.Status("a\nb");
   EXPECT_EQ("STATUS=a b", manager.Heard());
@@ -80,7 +47,7 @@ TEST(SystemdTest, AStatusIsSentWhenItHasChangedAndIsOneLine) {
 }
 
 TEST(SystemdTest, TheWatchdogIsOursOnlyIfItNamesUs) {
-  Manager manager;
+  ServiceManager manager;
   EXPECT_EQ(absl::InfiniteDuration(), Systemd().watchdog());
   setenv("WATCHDOG_USEC", "20000000", 1);
   EXPECT_EQ(absl::Seconds(20), Systemd().watchdog());
