@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <utility>
 
 #include "config/quote.h"
 #include "config/text.h"
@@ -15,7 +16,37 @@ namespace {
 constexpr std::string_view kForms = "IP:PORT, [IPv6]:PORT, unix:PATH or unix:@NAME";
 
 std::string FormsFor(AddressUse use) {
-  return use == AddressUse::kListens ? Cat("write :PORT, ", kForms) : Cat("write ", kForms);
+  return use == AddressUse::kListens ? Cat("write :PORT, ", kForms)
+                                     : Cat("write NAME:PORT, ", kForms);
+}
+
+// The name of a host: labels of letters, digits, - and _, the last of which is no number. A dot at
+// the end says that no domain of resolv.conf is to be tried.
+bool IsHostName(std::string_view text) {
+  constexpr size_t kMostBytes = 253;
+  constexpr size_t kMostLabelBytes = 63;
+  if (text.ends_with('.')) text.remove_suffix(1);
+  if (text.empty() || text.size() > kMostBytes) return false;
+  const std::vector<std::string_view> labels = Split(text, '.');
+  const bool good = std::all_of(labels.begin(), labels.end(), [](std::string_view label) {
+    return !label.empty() && label.size() <= kMostLabelBytes && label.front() != '-' &&
+           label.back() != '-' && std::all_of(label.begin(), label.end(), [](char c) {
+             return IsLetter(c) || IsDigit(c) || c == '-' || c == '_';
+           });
+  });
+  return good && !AllDigits(labels.back());
+}
+
+absl::StatusOr<Address> ParseService(std::string_view name) {
+  const std::vector<std::string_view> labels = Split(name, '.');
+  if (!IsHostName(name) || labels.size() < 3 || labels[0][0] != '_' || labels[1][0] != '_') {
+    return Wrong(Cat(Quoted(name), " is not the name of a service"),
+                 "write srv:_NAME._tcp.DOMAIN, such as srv:_postgresql._tcp.example.net");
+  }
+  Address address;
+  address.kind = Address::Kind::kService;
+  address.path = AsciiLower(name);
+  return address;
 }
 
 bool ParseIpv4(std::string_view text, std::array<uint8_t, 16>* ip) {
@@ -94,10 +125,6 @@ absl::Status NotAnIp(std::string_view host, std::string_view port, AddressUse us
                      ? Cat("write :", Shown(port), " to listen on all addresses")
                      : FormsFor(use));
   }
-  if (AsciiLower(host) == "localhost") {
-    return Wrong("\"localhost\" is a name, and names are not resolved yet",
-                 Cat("write the address, 127.0.0.1:", Shown(port), " or [::1]:", Shown(port)));
-  }
   if (host.find_first_not_of("0123456789.") == std::string_view::npos) {
     return Wrong(Cat(Quoted(host), " is not an IPv4 address"),
                  "write four numbers of 0 to 255, such as 127.0.0.1");
@@ -105,15 +132,20 @@ absl::Status NotAnIp(std::string_view host, std::string_view port, AddressUse us
   if ((host.find('/') != std::string_view::npos)) {
     return Wrong(Cat(Quoted(host), " is not an address"), FormsFor(use));
   }
-  return Wrong(Cat(Quoted(host), " is a name, and names are not resolved yet"),
-               "write the address");
+  if (use == AddressUse::kListens && IsHostName(host)) {
+    return Wrong(Cat(Quoted(host), " is a name, and a listener needs an address"),
+                 AsciiLower(host) == "localhost"
+                     ? Cat("write 127.0.0.1:", Shown(port), " or [::1]:", Shown(port))
+                     : std::string("write the address"));
+  }
+  return Wrong(Cat(Quoted(host), " is neither an address nor a name"), FormsFor(use));
 }
 
 }  // namespace
 
 bool Address::is_any() const {
   const Address plain = Unmapped();
-  if (plain.is_unix()) return false;
+  if (plain.is_unix() || plain.is_name()) return false;
   return std::all_of(plain.ip.begin(), plain.ip.end(), [](uint8_t byte) { return byte == 0; });
 }
 
@@ -150,6 +182,10 @@ std::string Address::ToString() const {
     case Kind::kIpv6:
       inet_ntop(AF_INET6, ip.data(), text, sizeof(text));
       return Cat("[", text, "]", behind);
+    case Kind::kHost:
+      return Cat(path, behind);
+    case Kind::kService:
+      return Cat("srv:", path);
     case Kind::kUnixPath:
       return Cat("unix:", path);
     case Kind::kUnixAbstract:
@@ -164,6 +200,7 @@ absl::StatusOr<Address> ParseAddress(std::string_view text, AddressUse use) {
     return Wrong(Cat(Quoted(text), " is not an address"), FormsFor(use));
   }
   if (text.starts_with("unix:")) return ParseUnix(text.substr(5));
+  if (text.starts_with("srv:") && use == AddressUse::kConnects) return ParseService(text.substr(4));
   if (text[0] == '/' || text[0] == '@') {
     return Wrong(Cat(Quoted(text), " is not an address"), Cat("write unix:", Shown(text)));
   }
@@ -218,6 +255,12 @@ absl::StatusOr<Address> ParseAddress(std::string_view text, AddressUse use) {
       return Wrong(Cat(Quoted(text), " has no port"),
                    Cat("write it behind a colon, such as ", text, ":80"));
     }
+    if (use == AddressUse::kConnects && IsHostName(text)) {
+      address.kind = Address::Kind::kHost;
+      address.path = AsciiLower(text);
+      address.relative = true;
+      return address;
+    }
     return Wrong(Cat(Quoted(text), " is not an address"), FormsFor(use));
   }
   if (text.find(':') != colon) {
@@ -238,6 +281,9 @@ absl::StatusOr<Address> ParseAddress(std::string_view text, AddressUse use) {
     address.kind = Address::Kind::kAnyIp;
   } else if (ParseIpv4(host, &address.ip)) {
     address.kind = Address::Kind::kIpv4;
+  } else if (use == AddressUse::kConnects && IsHostName(host)) {
+    address.kind = Address::Kind::kHost;
+    address.path = AsciiLower(host);
   } else {
     return NotAnIp(host, port, use);
   }
@@ -331,6 +377,29 @@ std::string PrintIp(const Address& address) {
   text.resize(text.rfind(':'));
   if (text.starts_with('[')) return text.substr(1, text.size() - 2);
   return text;
+}
+
+absl::StatusOr<std::string> CanonicalNameservers(std::string_view text) {
+  constexpr uint16_t kPort = 53;
+  constexpr std::string_view kForm = "write IP, IP:PORT or [IPv6]:PORT";
+  std::vector<std::string> texts;
+  for (const std::string_view piece : Split(text, ',')) {
+    absl::StatusOr<Address> address = ParseIp(piece);
+    if (!address.ok()) {
+      address = ParseAddress(piece, AddressUse::kListens);
+      if (!address.ok()) return Wrong(Cat(Quoted(piece), " is no address of a name server"), kForm);
+      if (address->is_unix() || address->kind == Address::Kind::kAnyIp) {
+        return Wrong(Cat(Quoted(piece), " is no address of a name server"), kForm);
+      }
+    }
+    const bool usual = address->port == 0 || address->port == kPort;
+    std::string printed = usual ? PrintIp(*address) : address->ToString();
+    if (std::find(texts.begin(), texts.end(), printed) != texts.end()) {
+      return Wrong(Cat(Quoted(piece), " is here twice"), "keep one");
+    }
+    texts.push_back(std::move(printed));
+  }
+  return Join(texts, ",");
 }
 
 absl::Status CheckName(std::string_view name) {

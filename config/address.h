@@ -19,7 +19,7 @@
 
 namespace parkway::config {
 
-// An address as text, before any socket: a literal, never a name.
+// An address as text, before any socket: a literal, or for a server a name.
 struct Address {
   enum class Kind : uint8_t {
     kAnyIp,         // ":80": IPv6 and IPv4 together, IPv4 alone on a machine without IPv6
@@ -27,17 +27,23 @@ struct Address {
     kIpv6,          // "[::1]:80"
     kUnixPath,      // "unix:/run/x.sock"
     kUnixAbstract,  // "unix:@x"
+    kHost,          // "app.example.net:80": of a server
+    kService,       // "srv:_app._tcp.example.net": of a server
   };
 
   Kind kind = Kind::kAnyIp;
   std::array<uint8_t, 16> ip = {};  // kIpv4: the first four
   uint16_t port = 0;                // 1 to 65535; 0 for unix
-  // A server's, written without a port ("10.0.0.1", "10.0.0.1:+5"): `port` is added to that of the
+  // A server's, written without a port ("10.0.0.1", "app:+5"): `port` is added to that of the
   // listener that the connection came by.
   bool relative = false;
-  std::string path;  // without "unix:"; kUnixAbstract: the name, without the "@"
+  // Without "unix:"; kUnixAbstract: the name, without the "@"; kHost, kService: the name, in lower
+  // case.
+  std::string path;
 
   bool is_unix() const { return kind == Kind::kUnixPath || kind == Kind::kUnixAbstract; }
+  // Its addresses are to be asked for.
+  bool is_name() const { return kind == Kind::kHost || kind == Kind::kService; }
   // ":80", "0.0.0.0:80", "[::]:80".
   bool is_any() const;
   // 127.0.0.0/8 or ::1, also as ::ffff:127.0.0.1.
@@ -69,6 +75,9 @@ absl::Status CheckOwner(std::string_view text);
 // An IP address without a port, which is 0 then: "10.0.0.1", "2001:db8::1".
 absl::StatusOr<Address> ParseIp(std::string_view text);
 std::string PrintIp(const Address& address);
+
+// Name servers: "10.0.0.1,[::1]:5353", separated by commas, at port 53 if none is written.
+absl::StatusOr<std::string> CanonicalNameservers(std::string_view text);
 
 // Names of listeners, upstreams and servers: 1 to 64 of A-Z a-z 0-9 _ . -
 absl::Status CheckName(std::string_view name);

@@ -96,6 +96,9 @@ std::string Dump(const Snapshot& snapshot) {
     } else if (upstream.name != "default") {
       Append(&text, " name=", upstream.name);
     }
+    if (!upstream.servers_file.empty()) {
+      Append(&text, " servers_file=", QuotedIfNeeded(upstream.servers_file));
+    }
     Append(&text, Settings(kUpstream, upstream.settings, snapshot.scalars), "\n");
   }
   for (const auto& [number, line] : server_lines) text += line;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "config/log_sink.h"
+#include "config/quote.h"
 #include "config/text.h"
 
 namespace parkway::config {
@@ -98,7 +100,7 @@ absl::Status SetScalar(const Flag& flag, std::string_view text, Scalars& scalars
             return name.status();
           },
           [&](const TextField& field) {
-            if (text == "off" || text == "0") {
+            if (text == field.none || (field.none == "off" && text == "0")) {
               (scalars.*field.member).clear();
               return absl::OkStatus();
             }
@@ -117,7 +119,14 @@ absl::Status SetScalar(const Flag& flag, std::string_view text, Scalars& scalars
               scalars.*field.member = 0;
               return absl::OkStatus();
             }
-            absl::Status status = set_count(field.member, field.least, field.most);
+            absl::Status status;
+            if (field.hex && text.starts_with("0x")) {
+              const absl::StatusOr<uint32_t> bits = ParseHex(text, field.least, field.most);
+              if (bits.ok()) scalars.*field.member = *bits;
+              status = bits.status();
+            } else {
+              status = set_count(field.member, field.least, field.most);
+            }
             if (status.ok() || !field.off) return status;
             return absl::InvalidArgumentError(Cat(Message(status), ", or off"));
           },
@@ -146,6 +155,54 @@ absl::Status SetScalar(const Flag& flag, std::string_view text, Scalars& scalars
             const absl::StatusOr<Parting> parting = ParseParting(text);
             if (parting.ok()) scalars.*field.member = *parting;
             return parting.status();
+          },
+          [&](const BandwidthField& field) {
+            if (text == "off" || text == "0") {
+              scalars.*field.member = 0;
+              return absl::OkStatus();
+            }
+            const absl::StatusOr<uint64_t> bandwidth = ParseBandwidth(text);
+            if (bandwidth.ok()) scalars.*field.member = *bandwidth;
+            return bandwidth.status();
+          },
+          [&](const KeepaliveField& field) {
+            const absl::StatusOr<Keepalive> keepalive = ParseKeepalive(text);
+            if (keepalive.ok()) scalars.*field.member = *keepalive;
+            return keepalive.status();
+          },
+          [&](const LogSinkField& field) {
+            absl::StatusOr<LogSink> sink = ParseLogSink(text);
+            if (sink.ok()) scalars.*field.member = *std::move(sink);
+            return sink.status();
+          },
+          [&](const AddressField& field) {
+            if (text == "off" || text == "0") {
+              scalars.*field.member = std::nullopt;
+              return absl::OkStatus();
+            }
+            const absl::StatusOr<Address> address = ParseAddress(text, AddressUse::kListens);
+            if (!address.ok()) return address.status();
+            if (address->is_unix()) {
+              return Wrong(Cat(Quoted(text), " is a unix socket"), "write IP:PORT");
+            }
+            scalars.*field.member = *address;
+            return absl::OkStatus();
+          },
+          [&](const AutoSizeField& field) {
+            if (text == "auto") {
+              scalars.*field.member = std::nullopt;
+              return absl::OkStatus();
+            }
+            if (text == "off" || text == "0") {
+              scalars.*field.member = 0;
+              return absl::OkStatus();
+            }
+            const absl::StatusOr<uint64_t> size = ParseSize(text, field.least, field.most);
+            if (size.ok()) {
+              scalars.*field.member = *size;
+              return absl::OkStatus();
+            }
+            return absl::InvalidArgumentError(Cat(Message(size.status()), ", or auto or off"));
           },
           [&](const IpField& field) {
             if (text == "server") {
@@ -189,13 +246,14 @@ std::string PrintScalar(const Flag& flag, const Scalars& scalars) {
           },
           [&](const TextField& field) {
             const std::string& text = scalars.*field.member;
-            return text.empty() ? std::string("off") : text;
+            return text.empty() ? std::string(field.none) : text;
           },
           [&](const CpuField& field) { return PrintCpus(scalars.*field.member); },
           [&](const BoolField& field) { return std::string(PrintBool(scalars.*field.member)); },
           [&](const CountField& field) {
             const uint32_t count = scalars.*field.member;
-            return field.off && count == 0 ? std::string("off") : Cat(count);
+            if (field.off && count == 0) return std::string("off");
+            return field.hex ? PrintHex(count) : Cat(count);
           },
           [&](const PercentField& field) {
             const uint32_t percent = scalars.*field.member;
@@ -205,6 +263,21 @@ std::string PrintScalar(const Flag& flag, const Scalars& scalars) {
           [&](const BytesField& field) { return PrintBytes(scalars.*field.member); },
           [&](const ExpectationField& field) { return PrintExpectation(scalars.*field.member); },
           [&](const PartingField& field) { return PrintParting(scalars.*field.member); },
+          [&](const BandwidthField& field) {
+            const uint64_t bandwidth = scalars.*field.member;
+            return bandwidth == 0 ? std::string("off") : PrintBandwidth(bandwidth);
+          },
+          [&](const KeepaliveField& field) { return PrintKeepalive(scalars.*field.member); },
+          [&](const LogSinkField& field) { return PrintLogSink(scalars.*field.member); },
+          [&](const AddressField& field) {
+            const std::optional<Address>& address = scalars.*field.member;
+            return address.has_value() ? address->ToString() : std::string("off");
+          },
+          [&](const AutoSizeField& field) {
+            const std::optional<uint64_t>& size = scalars.*field.member;
+            if (!size.has_value()) return std::string("auto");
+            return *size == 0 ? std::string("off") : PrintSize(*size);
+          },
           [&](const IpField& field) {
             const std::optional<Address>& address = scalars.*field.member;
             return address.has_value() ? PrintIp(*address) : std::string("server");

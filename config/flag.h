@@ -36,12 +36,14 @@ inline constexpr Places kOnAll = kOnListen | kOnServers;
 enum class Group : uint8_t {
   kListening,
   kUpstream,
+  kNames,
   kAdmission,
   kHealth,
   kTimeouts,
   kLimits,
   kSockets,
   kLogging,
+  kAdmin,
   kProcess,
 };
 
@@ -63,6 +65,11 @@ struct CountField {
   uint32_t least;
   uint32_t most;
   bool off = false;  // zero is off
+  bool hex = false;  // bits rather than an amount: printed as 0x1f, and read so too
+};
+// Bytes per second; zero is off.
+struct BandwidthField {
+  uint64_t Scalars::*member;
 };
 struct PercentField {
   uint32_t Scalars::*member;
@@ -80,16 +87,33 @@ struct AutoCountField {
   uint32_t least;
   uint32_t most;
 };
+// "auto", "off", which is zero, or a size.
+struct AutoSizeField {
+  std::optional<uint64_t> Scalars::*member;
+  uint64_t least;
+  uint64_t most;
+};
 // A name that the kernel knows; "default": none.
 struct KernelNameField {
   std::string Scalars::*member;
   size_t most_bytes;
 };
-// "off", or text that `canonical` reads and prints; empty is off.
+// The word `none`, or text that `canonical` reads and prints; empty is none.
 struct TextField {
   std::string Scalars::*member;
   absl::StatusOr<std::string> (*canonical)(std::string_view text);
   std::string_view example;
+  std::string_view none = "off";
+};
+struct KeepaliveField {
+  Keepalive Scalars::*member;
+};
+struct LogSinkField {
+  LogSink Scalars::*member;
+};
+// An address to listen on, or "off".
+struct AddressField {
+  std::optional<Address> Scalars::*member;
 };
 struct CpuField {
   CpuAffinity Scalars::*member;
@@ -128,8 +152,9 @@ struct ActionField {};
 
 using Field =
     std::variant<DurationField, SizeField, CountField, PercentField, IpsField, AutoCountField,
-                 KernelNameField, CpuField, TextField, BoolField, BytesField, ExpectationField,
-                 PartingField, IpField, WordField, ListField, LoaderField, ActionField>;
+                 AutoSizeField, BandwidthField, KernelNameField, CpuField, TextField, BoolField,
+                 BytesField, ExpectationField, PartingField, KeepaliveField, LogSinkField,
+                 AddressField, IpField, WordField, ListField, LoaderField, ActionField>;
 
 // The flags that are no scalar are known to the loader by their names.
 inline constexpr std::string_view kListen = "listen";

@@ -16,15 +16,19 @@ namespace parkway::config {
 
 absl::Span<const Flag> ListeningRows();  // Listening
 absl::Span<const Flag> UpstreamRows();   // Upstream
+absl::Span<const Flag> NamesRows();      // Names
 absl::Span<const Flag> AdmissionRows();  // Admission
 absl::Span<const Flag> HealthRows();     // Health
-absl::Span<const Flag> SessionRows();    // Timeouts, Limits, Sockets
+absl::Span<const Flag> SessionRows();    // Timeouts, Limits
+absl::Span<const Flag> SocketRows();     // Sockets
 absl::Span<const Flag> ProcessRows();    // Logging, Process
+absl::Span<const Flag> AdminRows();      // Admin
 // Keys of one line alone.
 absl::Span<const Flag> LineRows();
 
 inline constexpr uint64_t kKiB = 1024;
-inline constexpr uint64_t kGiB = kKiB * kKiB * kKiB;
+inline constexpr uint64_t kMiB = kKiB * kKiB;
+inline constexpr uint64_t kGiB = kMiB * kKiB;
 
 // An enumeration whose values are the indices of its words.
 template <auto kMember>

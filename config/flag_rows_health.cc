@@ -119,6 +119,15 @@ constexpr Flag kRows[] = {
      .places = kOnServers,
      .reloadable = true,
      .help = "what becomes of connections on backup servers when this one is up again"},
+    {.name = "on_remove",
+     .field = PartingField{&Scalars::on_remove},
+     .default_text = "drain:1h",
+     .value = "keep|drain:DURATION|close",
+     .group = Group::kHealth,
+     .places = kOnServers,
+     .reloadable = true,
+     .help = "what becomes of the connections of a server that is removed: by a reload, "
+             "from servers_file, or because its name has other addresses now"},
 };
 
 }  // namespace

@@ -1,21 +1,64 @@
 #include "config/flag_rows.h"
+#include "config/log_sink.h"
+#include "config/value.h"
 
 namespace parkway::config {
 namespace {
 
-constexpr std::string_view kAccessLogWords[] = {"off", "stderr"};
+// In the order of their codes.
+constexpr std::string_view kFacilityWords[] = {
+    "kern",   "user",   "mail",   "daemon", "auth",   "syslog", "lpr",    "news",
+    "uucp",   "cron",   "auth2",  "ftp",    "ntp",    "audit",  "alert",  "cron2",
+    "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"};
+constexpr std::string_view kLogFormatWords[] = {"kv", "tcplog", "json"};
 constexpr std::string_view kSpliceWords[] = {"auto", "on", "off"};
 constexpr std::string_view kAcceptBalanceWords[] = {"auto", "off"};
 
 // In the order of --help.
 constexpr Flag kRows[] = {
     {.name = "access_log",
-     .field = Word<&Scalars::access_log>(kAccessLogWords),
+     .field = LogSinkField{&Scalars::access_log},
      .default_text = "stderr",
-     .value = "off|stderr",
+     .value = "SINK|off",
      .group = Group::kLogging,
      .reloadable = true,
-     .help = "one line for each connection that has ended"},
+     .help = "where one line for each connection that has ended goes: stderr, stdout, "
+             "file:PATH, unix:PATH (a datagram socket), syslog:HOST[:514]"},
+    {.name = "log_facility",
+     .field = WordField{
+         kFacilityWords,
+         [](Scalars& scalars, size_t index) {
+           scalars.log_facility = static_cast<uint32_t>(index);
+         },
+         [](const Scalars& scalars) { return static_cast<size_t>(scalars.log_facility); }},
+     .default_text = "local0",
+     .value = "NAME",
+     .group = Group::kLogging,
+     .reloadable = true,
+     .help = "of lines to a datagram socket or syslog"},
+    {.name = "log_format",
+     .field = Word<&Scalars::log_format>(kLogFormatWords),
+     .default_text = "kv",
+     .value = "kv|tcplog|json",
+     .group = Group::kLogging,
+     .reloadable = true,
+     .help = "kv: KEY=VALUE fields; tcplog: as HAProxy's, with KEY=VALUE fields behind; "
+             "json: an object a line"},
+    {.name = "log_skip",
+     .field = TextField{&Scalars::log_skip, CanonicalLogSkip, "null,normal"},
+     .default_text = "off",
+     .value = "WORD[,WORD]|off",
+     .group = Group::kLogging,
+     .reloadable = true,
+     .help = "connections without a line: null: those that carried no byte; normal: "
+             "those that both sides ended in order"},
+    {.name = "log_sample",
+     .field = CountField{&Scalars::log_sample, 1, 1'000'000},
+     .default_text = "1",
+     .value = "N",
+     .group = Group::kLogging,
+     .reloadable = true,
+     .help = "of those that are left, one line for each N connections, at random"},
     {.name = "stats_interval",
      .field = DurationField{&Scalars::stats_interval, true},
      .default_text = "off",
@@ -54,6 +97,26 @@ constexpr Flag kRows[] = {
      .reloadable = true,
      .help = "move bytes within the kernel: auto where a connection carries much, on always, off "
              "never"},
+    {.name = "user",
+     .field = TextField{&Scalars::user, CanonicalOwner, "parkway:parkway"},
+     .default_text = "off",
+     .value = "USER[:GROUP]|off",
+     .group = Group::kProcess,
+     .help = "who the process becomes once it listens; off: it stays who started it"},
+    {.name = "pidfile",
+     .field = TextField{&Scalars::pidfile, CanonicalPath, "/run/parkway.pid"},
+     .default_text = "off",
+     .value = "PATH|off",
+     .group = Group::kProcess,
+     .help = "a file that holds the process's number while it runs"},
+    {.name = "reload_strict",
+     .field = BoolField{&Scalars::reload_strict},
+     .default_text = "off",
+     .value = "on|off",
+     .group = Group::kProcess,
+     .reloadable = true,
+     .help = "a reload that changes what no reload can apply is refused; off: it "
+             "applies the rest, with a warning"},
     {.name = kFlagfile,
      .short_forms = "cf",
      .field = LoaderField{},

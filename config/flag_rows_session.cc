@@ -3,9 +3,6 @@
 namespace parkway::config {
 namespace {
 
-// TCP_CA_NAME_MAX without its zero.
-constexpr size_t kMostCongestionBytes = 15;
-
 // In the order of --help.
 constexpr Flag kRows[] = {
     {.name = "connect_timeout",
@@ -24,6 +21,23 @@ constexpr Flag kRows[] = {
      .places = kOnListen,
      .reloadable = true,
      .help = "a connection on which nothing moves for so long is closed"},
+    {.name = "client_idle_timeout",
+     .field = DurationField{&Scalars::client_idle_timeout, true},
+     .default_text = "off",
+     .value = "DURATION|off",
+     .group = Group::kTimeouts,
+     .places = kOnListen,
+     .reloadable = true,
+     .help = "a connection on whose client's side nothing was read or written for so "
+             "long is closed; off: only idle_timeout"},
+    {.name = "server_idle_timeout",
+     .field = DurationField{&Scalars::server_idle_timeout, true},
+     .default_text = "off",
+     .value = "DURATION|off",
+     .group = Group::kTimeouts,
+     .places = kOnListen,
+     .reloadable = true,
+     .help = "the same of the server's side"},
     {.name = "half_close_timeout",
      .field = DurationField{&Scalars::half_close_timeout, true},
      .default_text = "5m",
@@ -40,6 +54,23 @@ constexpr Flag kRows[] = {
      .places = kOnListen,
      .reloadable = true,
      .help = "after a reset, how long bytes that were read may take to reach the other side"},
+    {.name = "max_lifetime",
+     .field = DurationField{&Scalars::max_lifetime, true, absl::Seconds(1)},
+     .default_text = "off",
+     .value = "DURATION|off",
+     .group = Group::kTimeouts,
+     .places = kOnListen,
+     .reloadable = true,
+     .help = "how long a connection may last, however busy it is"},
+    {.name = "max_lifetime_jitter",
+     .field = PercentField{&Scalars::max_lifetime_jitter, 0, 100},
+     .default_text = "10%",
+     .value = "PERCENT",
+     .group = Group::kTimeouts,
+     .places = kOnListen,
+     .reloadable = true,
+     .help = "by how much less, at random, so that connections that came together do "
+             "not end together"},
     {.name = "drain_timeout",
      .field = DurationField{&Scalars::drain_timeout, true},
      .default_text = "30s",
@@ -55,51 +86,32 @@ constexpr Flag kRows[] = {
      .reloadable = true,
      .help = "connections at a time, beyond which clients queue in the backlog; auto: what the "
              "limit of open files allows"},
-    {.name = "rcvbuf",
-     .field = SizeField{&Scalars::rcvbuf, 2 * kKiB, kGiB},
+    {.name = "memory_limit",
+     .field = AutoSizeField{&Scalars::memory_limit, 16 * kMiB, 1024 * 1024 * kGiB},
+     .default_text = "auto",
+     .value = "auto|SIZE|off",
+     .group = Group::kLimits,
+     .reloadable = true,
+     .help = "what the process may use: at 90% it accepts nobody until there is less, "
+             "at 95% it closes those that have been idle longest; auto: what the cgroup "
+             "allows, if it limits memory"},
+    {.name = "rate_up",
+     .field = BandwidthField{&Scalars::rate_up},
      .default_text = "off",
-     .value = "SIZE|off",
-     .group = Group::kSockets,
-     .places = kOnAll,
+     .value = "BANDWIDTH|off",
+     .group = Group::kLimits,
+     .places = kOnListen,
      .reloadable = true,
-     .help = "the receive buffer of every socket (SO_RCVBUF; net.core.rmem_max limits it); off: "
-             "the kernel adapts it"},
-    {.name = "sndbuf",
-     .field = SizeField{&Scalars::sndbuf, 2 * kKiB, kGiB},
+     .help = "what each connection may carry from client to server, such as 10MiB/s or "
+             "80Mbit/s"},
+    {.name = "rate_down",
+     .field = BandwidthField{&Scalars::rate_down},
      .default_text = "off",
-     .value = "SIZE|off",
-     .group = Group::kSockets,
-     .places = kOnAll,
+     .value = "BANDWIDTH|off",
+     .group = Group::kLimits,
+     .places = kOnListen,
      .reloadable = true,
-     .help = "the send buffer of every socket (SO_SNDBUF; net.core.wmem_max limits it); off: the "
-             "kernel adapts it"},
-    {.name = "notsent_lowat",
-     .field = SizeField{&Scalars::notsent_lowat, kKiB, kGiB},
-     .default_text = "off",
-     .value = "SIZE|off",
-     .group = Group::kSockets,
-     .places = kOnAll,
-     .reloadable = true,
-     .help = "how much that was not sent yet a TCP socket may hold before it takes no more "
-             "(TCP_NOTSENT_LOWAT); off: net.ipv4.tcp_notsent_lowat"},
-    {.name = "congestion",
-     .field = KernelNameField{&Scalars::congestion, kMostCongestionBytes},
-     .default_text = "default",
-     .value = "NAME|default",
-     .group = Group::kSockets,
-     .places = kOnAll,
-     .reloadable = true,
-     .help = "congestion control of every TCP socket, such as cubic or bbr; default: "
-             "net.ipv4.tcp_congestion_control"},
-    {.name = "busy_poll",
-     .field = DurationField{&Scalars::busy_poll, true, absl::Microseconds(1), absl::Seconds(1)},
-     .default_text = "off",
-     .value = "DURATION|off",
-     .group = Group::kSockets,
-     .places = kOnAll,
-     .reloadable = true,
-     .help = "how long a read may poll the network card before it gives up (SO_BUSY_POLL): less "
-             "latency for more CPU; off: net.core.busy_read"},
+     .help = "the same from server to client"},
 };
 
 }  // namespace

@@ -31,8 +31,9 @@ void AppendWrapped(std::string* out, std::string_view text, size_t indent, size_
 absl::Span<const Flag> AllFlags() {
   static const std::vector<Flag> flags = [] {
     std::vector<Flag> all;
-    for (const auto rows : {ListeningRows(), UpstreamRows(), AdmissionRows(), HealthRows(),
-                            SessionRows(), ProcessRows()}) {
+    for (const auto rows :
+         {ListeningRows(), UpstreamRows(), NamesRows(), AdmissionRows(), HealthRows(),
+          SessionRows(), SocketRows(), AdminRows(), ProcessRows()}) {
       all.insert(all.end(), rows.begin(), rows.end());
     }
     return all;
@@ -100,6 +101,8 @@ std::string_view GroupName(Group group) {
       return "Listening";
     case Group::kUpstream:
       return "Upstream";
+    case Group::kNames:
+      return "Names";
     case Group::kAdmission:
       return "Admission";
     case Group::kHealth:
@@ -112,6 +115,8 @@ std::string_view GroupName(Group group) {
       return "Sockets";
     case Group::kLogging:
       return "Logging";
+    case Group::kAdmin:
+      return "Administration";
     case Group::kProcess:
       return "Process";
   }

@@ -78,6 +78,13 @@ bool ReadName(std::string_view flag, KeyValue& from, std::optional<Piece>* to, P
   return true;
 }
 
+bool ReadPath(std::string_view flag, KeyValue& from, std::optional<Piece>* to, Problems* problems) {
+  const absl::Status status = CanonicalPath(from.values[0].text).status();
+  if (!Told(flag, from.values[0], status, problems)) return false;
+  *to = std::move(from.values[0]);
+  return true;
+}
+
 bool ReadLimit(std::string_view flag, const KeyValue& from, uint32_t* to, Problems* problems) {
   constexpr uint64_t kMost = 10'000'000;
   const Piece& piece = from.values[0];
@@ -198,6 +205,8 @@ UpstreamLine ParseUpstream(const Place& place, const SourceText& text, Problems*
       good = ReadSetting(kUpstream, key, &line.settings, problems);
     } else if (key.key->name == "servers") {
       good = ReadServerAddresses(kUpstream, key, &line.servers, problems);
+    } else if (key.key->name == "servers_file") {
+      good = ReadPath(kUpstream, key, &line.servers_file, problems);
     } else {
       good = ReadName(kUpstream, key, &line.name, problems);
     }
@@ -229,7 +238,7 @@ ServerLine ParseServer(const Place& place, const SourceText& text, Problems* pro
     line.complete = line.complete && good;
   }
   if (line.complete && !has_address) {
-    problems->Add(place, kServer, "addr= is missing; write addr=IP:PORT");
+    problems->Add(place, kServer, "addr= is missing; write addr=HOST:PORT");
     line.complete = false;
   }
   return line;

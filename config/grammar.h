@@ -53,6 +53,7 @@ struct ListenLine : ListLineBase {
 // --upstream.
 struct UpstreamLine : ListLineBase {
   std::vector<PlacedAddress> servers;  // those of servers=
+  std::optional<Piece> servers_file;
 };
 
 // --server.

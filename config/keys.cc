@@ -23,6 +23,8 @@ constexpr KeySpec kKeys[] = {
     {kListen, "max_connections", "N|off", false, false, "off",
      "connections of this listener at a time; policy says what becomes of more"},
     {kUpstream, "servers", "ADDR[,ADDR...]", true, true, "", "the servers"},
+    {kUpstream, "servers_file", "PATH", false, false, "",
+     "a file of --server lines for more of them, which is read again when it changes"},
     {kUpstream, "name", "NAME", false, false, "default", "how listeners and logs call it"},
     {kServer, "addr", "ADDR", true, false, "", "where to connect"},
     {kServer, "upstream", "NAME", false, false, "the only upstream", "which upstream it is one of"},

@@ -7,6 +7,7 @@
 #include "config/flags.h"
 #include "config/gather.h"
 #include "config/grammar.h"
+#include "config/servers_file.h"
 #include "config/text.h"
 #include "config/validate.h"
 
@@ -43,6 +44,26 @@ bool ReadPrefixFiles(FileReader& files, Snapshot* snapshot, Problems* problems) 
     read("allow", listener.settings.allow);
     read("deny", listener.settings.deny);
     read("proxy_trusted", listener.settings.proxy_trusted);
+  }
+  read("http_allow", snapshot->scalars.http_allow);
+  return good;
+}
+
+bool ReadServersFiles(FileReader& files, Snapshot* snapshot, Problems* problems) {
+  bool good = true;
+  for (Upstream& upstream : snapshot->upstreams) {
+    if (upstream.servers_file.empty()) continue;
+    const absl::StatusOr<FileReader::File> file = files.Read(upstream.servers_file);
+    if (!file.ok()) {
+      problems->Add({.source = upstream.servers_file}, kUpstream,
+                    Cat("servers_file= of upstream ", upstream.name, " cannot be read: ",
+                        Message(file.status()), "; write it, or name another"));
+      good = false;
+      continue;
+    }
+    std::optional<std::vector<Server>> servers = ReadServersFile(upstream, file->bytes, problems);
+    good = good && servers.has_value();
+    if (servers.has_value()) upstream.file_servers = *std::move(servers);
   }
   return good;
 }
@@ -83,7 +104,11 @@ LoadResult Load(absl::Span<const std::string> arguments, const SystemFacts& fact
   Problems found;
   std::optional<Snapshot> snapshot = Validate(
       said, facts, looks ? Strictness::kCheck : Strictness::kStart, &found, &gathered.warnings);
-  if (snapshot.has_value() && !ReadPrefixFiles(files, &*snapshot, &found)) snapshot.reset();
+  if (snapshot.has_value()) {
+    const bool prefixes = ReadPrefixFiles(files, &*snapshot, &found);
+    const bool servers = ReadServersFiles(files, &*snapshot, &found);
+    if (!prefixes || !servers) snapshot.reset();
+  }
 
   result.errors = gathered.errors.Lines(gathered.may_be_unknown);
   for (std::string& line : found.Lines()) result.errors.push_back(std::move(line));

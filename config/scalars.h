@@ -11,11 +11,12 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "config/log_sink.h"
 #include "config/value.h"
 
 namespace parkway::config {
 
-enum class AccessLog : uint8_t { kOff, kStderr };
+enum class LogFormat : uint8_t { kKv, kTcplog, kJson };
 enum class Splice : uint8_t { kAuto, kOn, kOff };
 enum class AcceptProxy : uint8_t { kOff, kOn, kOptional };
 enum class SendProxy : uint8_t { kOff, kV1, kV2 };
@@ -35,6 +36,12 @@ enum class ServerState : uint8_t { kReady, kDrain, kDown };
 enum class Health : uint8_t { kOff, kTcp, kSendExpect };
 enum class HealthInitial : uint8_t { kUp, kDown };
 enum class HealthClose : uint8_t { kFin, kRst };
+// Of the addresses of a name: each is a server, or all are those of one.
+enum class Resolve : uint8_t { kAll, kOne };
+enum class DnsFamily : uint8_t { kAny, kV4, kV6 };
+// What a start does until a name has an address: it waits a while and then goes on, does not wait,
+// or fails.
+enum class DnsInit : uint8_t { kWait, kLazy, kFail };
 
 // Which CPUs the workers run on.
 struct CpuAffinity {
@@ -60,10 +67,22 @@ struct Scalars {
   absl::Duration connect_timeout;
   absl::Duration idle_timeout;
   absl::Duration half_close_timeout;
+  absl::Duration client_idle_timeout;
+  absl::Duration server_idle_timeout;
+  absl::Duration max_lifetime;
+  uint32_t max_lifetime_jitter = 0;  // percent
+  // Bytes per second; zero is off.
+  uint64_t rate_up = 0;
+  uint64_t rate_down = 0;
+  std::optional<uint64_t> memory_limit;  // nullopt: automatic; 0: off
   absl::Duration delayed_close;
   absl::Duration drain_timeout;
   absl::Duration stats_interval;
-  AccessLog access_log = AccessLog::kStderr;
+  LogSink access_log;
+  uint32_t log_facility = 0;  // of syslog
+  LogFormat log_format = LogFormat::kKv;
+  std::string log_skip;  // canonical (log_sink.h); empty: nothing is left out
+  uint32_t log_sample = 0;
   Splice splice = Splice::kAuto;
   AcceptBalance accept_balance = AcceptBalance::kAuto;
   CpuAffinity cpu_affinity;
@@ -81,12 +100,25 @@ struct Scalars {
   Expectation health_expect;
   Parting on_down;
   Parting on_up;
+  Parting on_remove;           // of a server
+  Parting on_listener_remove;  // of a listener
   // Options of sockets, of both sides; zero and empty: the kernel's own.
   uint64_t rcvbuf = 0;
   uint64_t sndbuf = 0;
   uint64_t notsent_lowat = 0;
   absl::Duration busy_poll;
   std::string congestion;
+  Keepalive keepalive;
+  absl::Duration tcp_user_timeout;
+  uint32_t tfo = 0;  // of a listener: connections that its queue holds; of a server: whether
+  bool mptcp = false;
+  uint32_t dscp = 0;
+  uint32_t mark = 0;
+  std::string device;
+  // Of listening sockets alone.
+  absl::Duration defer_accept;
+  bool freebind = false;
+  bool transparent = false;
   // Who is let in, and how. Of the texts, which are canonical (admission.h), empty is off.
   AcceptProxy accept_proxy = AcceptProxy::kOff;
   std::string proxy_trusted;
@@ -102,6 +134,25 @@ struct Scalars {
   uint64_t preread_bytes = 0;
   SendProxy send_proxy = SendProxy::kOff;
   std::string proxy_tlv;
+
+  // Names: how they are asked for.
+  Resolve resolve = Resolve::kAll;
+  std::string dns_servers;  // IP[:PORT],...; empty: those of resolv.conf
+  absl::Duration dns_timeout;
+  uint32_t dns_attempts = 0;
+  DnsFamily dns_family = DnsFamily::kAny;
+  absl::Duration dns_min_ttl;
+  absl::Duration dns_max_ttl;
+  DnsInit dns_init = DnsInit::kWait;
+  absl::Duration happy_eyeballs_delay;
+
+  // The process. Of the texts empty is off.
+  std::string admin_socket;     // a path, or "auto"
+  std::optional<Address> http;  // nullopt: off
+  std::string http_allow;       // canonical prefixes
+  std::string user;             // USER[:GROUP]
+  std::string pidfile;
+  bool reload_strict = false;
 
   // Which server, and how it is reached. Zero is off.
   Balance balance = Balance::kP2c;

@@ -65,8 +65,12 @@ struct Server {
 
 struct Upstream {
   std::string name;
-  std::vector<Server> servers;  // at least one: those of servers=, then those of --server lines
+  // Those of servers=, then those of --server lines. At least one, unless there is a file of them.
+  std::vector<Server> servers;
   Scalars settings;
+  std::string servers_file = {};  // empty: none
+  // What was in it (servers_file.h).
+  std::vector<Server> file_servers = {};
 };
 
 // In the order of their lines; names and protocols as in RouteLine.

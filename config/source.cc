@@ -51,6 +51,10 @@ void Problems::Add(const Place& place, std::string_view flag, std::string_view m
   entries_.push_back({std::move(text), ""});
 }
 
+void Problems::AddAll(const Problems& other) {
+  entries_.insert(entries_.end(), other.entries_.begin(), other.entries_.end());
+}
+
 void Problems::AddUnknown(const Place& place, std::string_view name, std::string_view message) {
   Add(place, name, message);
   entries_.back().unknown = std::string(name);

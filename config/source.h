@@ -61,6 +61,9 @@ class Problems {
   // The same, unless `name` turns out to be one of those that may be unknown.
   void AddUnknown(const Place& place, std::string_view name, std::string_view message);
 
+  // All of `other`.
+  void AddAll(const Problems& other);
+
   bool empty() const { return entries_.empty(); }
   // Without those of AddUnknown() whose name is in `may_be_unknown`.
   std::vector<std::string> Lines(const std::vector<std::string>& may_be_unknown) const;

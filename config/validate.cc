@@ -37,6 +37,8 @@ class Validator {
     AddListeners();
     AddRoutes();
     CheckTrust();
+    CheckTimesToLive();
+    CheckHttp();
     CheckListenAddresses();
     CheckServers();
     CheckLoops(said_, snapshot_, server_places_, facts_, &errors_, &machine_);
@@ -123,6 +125,7 @@ class Validator {
       std::vector<ServerPlace>& places = server_places_.emplace_back();
       upstream.name = name;
       upstream.settings = WithSettings(said_.scalars, line.settings);
+      if (line.servers_file.has_value()) upstream.servers_file = line.servers_file->text;
       for (const PlacedAddress& server : line.servers) {
         upstream.servers.push_back(
             {server.address.ToString(), server.address, upstream.settings, 0});
@@ -227,6 +230,66 @@ class Validator {
     }
   }
 
+  // Of a line, of the line's own setting if it has one, of the scalar flag.
+  Place PlaceOfSetting(const ListLineBase* line, std::string_view name) const {
+    if (line != nullptr) {
+      for (const Setting& setting : line->settings) {
+        if (setting.flag->name == name) return setting.place;
+      }
+    }
+    const auto set = said_.set_at.find(name);
+    return set != said_.set_at.end() ? set->second : line != nullptr ? line->place : Place();
+  }
+
+  void CheckTimesToLive() {
+    const auto check = [this](const Scalars& settings, const ListLineBase* line,
+                              std::string_view flag) {
+      if (settings.dns_min_ttl <= settings.dns_max_ttl) return true;
+      errors_.Add(PlaceOfSetting(line, "dns_min_ttl"), flag,
+                  Cat("dns_min_ttl of ", PrintDuration(settings.dns_min_ttl),
+                      " is more than dns_max_ttl of ", PrintDuration(settings.dns_max_ttl),
+                      "; make it less"));
+      return false;
+    };
+    if (!check(said_.scalars, nullptr, "dns_min_ttl")) return;
+    for (size_t i = 0; i < said_.upstreams.size(); ++i) {
+      if (!check(snapshot_.upstreams[i].settings, &said_.upstreams[i], kUpstream)) return;
+    }
+    for (const Upstream& upstream : snapshot_.upstreams) {
+      for (const Server& server : upstream.servers) {
+        if (server.line == 0) continue;
+        if (!check(server.settings, &said_.servers[server.line - 1], kServer)) return;
+      }
+    }
+  }
+
+  void CheckHttp() {
+    const Scalars& scalars = said_.scalars;
+    if (!scalars.http.has_value()) return;
+    const Place place = PlaceOfSetting(nullptr, "http");
+    if (!scalars.http->is_loopback() && scalars.http_allow.empty()) {
+      errors_.Add(place, "http",
+                  Cat(scalars.http->ToString(),
+                      " can be reached from other machines; write --http_allow=PREFIX for those "
+                      "that may ask, or listen on 127.0.0.1"));
+    }
+    const std::vector<std::string> own = BindKeys(*scalars.http, false);
+    for (size_t i = 0; i < said_.listens.size(); ++i) {
+      for (const PlacedAddress& at : said_.listens[i].addresses) {
+        const std::vector<std::string> theirs =
+            BindKeys(at.address, snapshot_.listeners[i].settings.v6only);
+        const bool same = std::any_of(own.begin(), own.end(), [&theirs](const std::string& key) {
+          return std::find(theirs.begin(), theirs.end(), key) != theirs.end();
+        });
+        if (!same) continue;
+        errors_.Add(place, "http",
+                    Cat(scalars.http->ToString(), " is that of a listener, at ",
+                        at.place.ToString(), "; choose another port"));
+        return;
+      }
+    }
+  }
+
   void CheckListenAddresses() {
     std::unordered_map<std::string, const PlacedAddress*> seen;
     size_t count = 0;
@@ -259,11 +322,11 @@ class Validator {
                           std::all_of(said_.servers.begin(), said_.servers.end(), Complete);
     for (size_t i = 0; i < snapshot_.upstreams.size(); ++i) {
       const Upstream& upstream = snapshot_.upstreams[i];
-      if (upstream.servers.empty() && all_read) {
+      if (upstream.servers.empty() && upstream.servers_file.empty() && all_read) {
         errors_.Add(said_.upstreams[i].place, kUpstream,
                     Cat("upstream ", upstream.name,
-                        " has no servers; write servers=IP:PORT, or --server=upstream=",
-                        upstream.name, " addr=IP:PORT"));
+                        " has no servers; write servers=HOST:PORT, or --server=upstream=",
+                        upstream.name, " addr=HOST:PORT"));
       }
       std::unordered_map<std::string, const Place*> addresses, names;
       for (size_t j = 0; j < upstream.servers.size(); ++j) {

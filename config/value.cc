@@ -1,6 +1,8 @@
 #include "config/value.h"
 
 #include <algorithm>
+#include <charconv>
+#include <utility>
 
 #include "config/text.h"
 
@@ -175,6 +177,55 @@ absl::StatusOr<uint64_t> ParseCount(std::string_view text, uint64_t least, uint6
   }
   if (count < least) return Wrong(Cat(Quoted(text), " is too small"), range);
   return count;
+}
+
+absl::StatusOr<uint32_t> ParseHex(std::string_view text, uint32_t least, uint32_t most) {
+  uint32_t bits = 0;
+  const std::string_view digits = text.substr(std::min<size_t>(2, text.size()));
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), bits, 16);
+  const bool right =
+      error == std::errc() && end == digits.data() + digits.size() && bits >= least && bits <= most;
+  if (right) return bits;
+  return Wrong(Cat(Quoted(text), " is not a number here"),
+               Cat("write one of ", PrintHex(least), " to ", PrintHex(most)));
+}
+
+std::string PrintHex(uint32_t bits) {
+  char digits[8];
+  const auto end = std::to_chars(digits, digits + sizeof(digits), bits, 16).ptr;
+  return Cat("0x", std::string_view(digits, static_cast<size_t>(end - digits)));
+}
+
+absl::StatusOr<uint64_t> ParseBandwidth(std::string_view text) {
+  constexpr uint64_t kLeast = 1024;
+  constexpr uint64_t kMost = uint64_t{1} << 40;
+  constexpr Unit kBits[] = {
+      {"Gbit", uint64_t{1000} * 1000 * 1000}, {"Mbit", 1000 * 1000}, {"kbit", 1000}};
+  constexpr std::string_view kForms = "write one such as 10MiB/s or 80Mbit/s";
+  std::string_view amount = text;
+  if (!amount.ends_with("/s")) return Wrong(Cat(Quoted(text), " is not a bandwidth"), kForms);
+  amount.remove_suffix(2);
+  const size_t digits = std::min(amount.find_first_not_of("0123456789"), amount.size());
+  const std::string_view name = amount.substr(digits);
+  uint64_t worth = 0;  // of one, in bits
+  for (const Unit& unit : kBits) {
+    if (unit.name == name) worth = unit.worth;
+  }
+  for (const Unit& unit : kSizeUnits) {
+    if (unit.name == name) worth = unit.worth * 8;
+  }
+  if (digits == 0 || worth == 0) return Wrong(Cat(Quoted(text), " is not a bandwidth"), kForms);
+  uint64_t count = 0, bits = 0;
+  if (!ParseNumber(amount.substr(0, digits), &count) || MultiplyOverflows(count, worth, &bits) ||
+      bits / 8 > kMost || bits / 8 < kLeast) {
+    return Wrong(Cat(Quoted(text), " is out of range"),
+                 Cat("write ", PrintBandwidth(kLeast), " to ", PrintBandwidth(kMost)));
+  }
+  return bits / 8;
+}
+
+std::string PrintBandwidth(uint64_t bytes_per_second) {
+  return Cat(PrintSize(bytes_per_second), "/s");
 }
 
 absl::StatusOr<uint32_t> ParsePercent(std::string_view text, uint32_t least, uint32_t most) {
@@ -354,6 +405,72 @@ std::string PrintParting(const Parting& parting) {
       return "close";
   }
   return "keep";
+}
+
+absl::StatusOr<Keepalive> ParseKeepalive(std::string_view text) {
+  constexpr std::string_view kForm =
+      "write IDLE:INTERVAL:COUNT in whole seconds, such as 60s:10s:3, or off";
+  // MAX_TCP_KEEPIDLE, MAX_TCP_KEEPINTVL and MAX_TCP_KEEPCNT of the kernel.
+  constexpr DurationRange kRange = {.least = absl::Seconds(1), .most = absl::Seconds(32767)};
+  constexpr uint64_t kMostCount = 127;
+  if (text == "off" || text == "0") return Keepalive();
+  const std::vector<std::string_view> parts = Split(text, ':');
+  if (parts.size() != 3) return Wrong(Cat(Quoted(text), " is not three parts"), kForm);
+  Keepalive keepalive;
+  for (const auto& [part, to] :
+       {std::pair(parts[0], &keepalive.idle), std::pair(parts[1], &keepalive.interval)}) {
+    const absl::StatusOr<absl::Duration> duration = ParseDuration(part, kRange);
+    if (!duration.ok()) return duration.status();
+    if (*duration != absl::Floor(*duration, absl::Seconds(1))) {
+      return Wrong(Cat(Quoted(part), " is not whole seconds"), kForm);
+    }
+    *to = *duration;
+  }
+  const absl::StatusOr<uint64_t> count = ParseCount(parts[2], 1, kMostCount);
+  if (!count.ok()) return count.status();
+  keepalive.count = static_cast<uint32_t>(*count);
+  return keepalive;
+}
+
+std::string PrintKeepalive(const Keepalive& keepalive) {
+  if (!keepalive.on()) return "off";
+  // One unit, as everybody writes them.
+  const auto seconds = [](absl::Duration d) { return Cat(absl::ToInt64Seconds(d), "s"); };
+  return Cat(seconds(keepalive.idle), ":", seconds(keepalive.interval), ":", keepalive.count);
+}
+
+absl::StatusOr<std::string> CanonicalPath(std::string_view text) {
+  constexpr size_t kMostPathBytes = 4095;
+  if (text.empty()) return Wrong("a path is missing", "write one such as /run/parkway/NAME");
+  if (text.size() > kMostPathBytes || std::any_of(text.begin(), text.end(), IsControl)) {
+    return Wrong(Cat(Quoted(text), " is not a path"), "choose another");
+  }
+  return std::string(text);
+}
+
+absl::StatusOr<std::string> CanonicalSocketPath(std::string_view text) {
+  if (text == "auto") return std::string(text);
+  absl::StatusOr<std::string> path = CanonicalPath(text);
+  if (!path.ok() || path->size() <= kMostUnixPathBytes) return path;
+  return Wrong(Cat(Quoted(text), " is ", text.size(), " bytes long"),
+               Cat("the kernel takes at most ", kMostUnixPathBytes, " for a socket"));
+}
+
+absl::StatusOr<std::string> CanonicalDevice(std::string_view text) {
+  constexpr size_t kMostBytes = 15;  // IFNAMSIZ without its zero
+  const bool right = !text.empty() && text.size() <= kMostBytes && text != "." && text != ".." &&
+                     std::none_of(text.begin(), text.end(), [](char c) {
+                       return c == '/' || c == ',' || c == ' ' || c == '"' || IsControl(c);
+                     });
+  if (right) return std::string(text);
+  return Wrong(Cat(Quoted(text), " is no name of a network interface"),
+               Cat("write one of 1 to ", kMostBytes, " bytes, such as eth0, or off"));
+}
+
+absl::StatusOr<std::string> CanonicalOwner(std::string_view text) {
+  absl::Status status = CheckOwner(text);
+  if (!status.ok()) return status;
+  return std::string(text);
 }
 
 absl::StatusOr<size_t> ParseWord(std::string_view text, absl::Span<const std::string_view> words) {

@@ -42,6 +42,14 @@ std::string PrintSize(uint64_t bytes);
 
 absl::StatusOr<uint64_t> ParseCount(std::string_view text, uint64_t least, uint64_t most);
 
+// Bits: "0x1f".
+absl::StatusOr<uint32_t> ParseHex(std::string_view text, uint32_t least, uint32_t most);
+std::string PrintHex(uint32_t bits);
+
+// "10MiB/s", "80Mbit/s": in bytes per second.
+absl::StatusOr<uint64_t> ParseBandwidth(std::string_view text);
+std::string PrintBandwidth(uint64_t bytes_per_second);
+
 // "50%".
 absl::StatusOr<uint32_t> ParsePercent(std::string_view text, uint32_t least, uint32_t most);
 std::string PrintPercent(uint32_t percent);
@@ -83,6 +91,28 @@ struct Parting {
 };
 absl::StatusOr<Parting> ParseParting(std::string_view text);
 std::string PrintParting(const Parting& parting);
+
+// When the kernel asks whether a silent peer is still there: "60s:10s:3": after a minute of
+// silence, three times, 10 seconds apart. Off: never.
+struct Keepalive {
+  absl::Duration idle;  // zero: off
+  absl::Duration interval;
+  uint32_t count = 0;
+
+  bool on() const { return idle > absl::ZeroDuration(); }
+  bool operator==(const Keepalive&) const = default;
+};
+absl::StatusOr<Keepalive> ParseKeepalive(std::string_view text);
+std::string PrintKeepalive(const Keepalive& keepalive);
+
+// A path in the file system, to a file or a socket.
+absl::StatusOr<std::string> CanonicalPath(std::string_view text);
+// The same, no longer than a socket's may be, or "auto".
+absl::StatusOr<std::string> CanonicalSocketPath(std::string_view text);
+// A network interface.
+absl::StatusOr<std::string> CanonicalDevice(std::string_view text);
+// USER or USER:GROUP.
+absl::StatusOr<std::string> CanonicalOwner(std::string_view text);
 
 // The index of `text` among `words`.
 absl::StatusOr<size_t> ParseWord(std::string_view text, absl::Span<const std::string_view> words);

@@ -363,6 +363,10 @@ Address AddressOf(const config::Address& address, bool ipv6) {
     }
     case config::Address::Kind::kIpv6:
       return Address::Ipv6(address.ip, address.port);
+    case config::Address::Kind::kHost:
+    case config::Address::Kind::kService:
+      // Its addresses are asked for.
+      break;
     case config::Address::Kind::kUnixPath:
       return Address::UnixPath(address.path);
     case config::Address::Kind::kUnixAbstract:
@@ -417,7 +421,7 @@ Plan PlanOf(const config::Snapshot& snapshot, const config::SystemFacts& facts,
   }
   plan.max_connections = snapshot.max_connections;
   plan.accept_balance = scalars.accept_balance == config::AcceptBalance::kAuto;
-  plan.access_log = scalars.access_log == config::AccessLog::kStderr;
+  plan.access_log = scalars.access_log.kind != config::LogSink::Kind::kOff;
   return plan;
 }
 

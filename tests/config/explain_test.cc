@@ -20,7 +20,7 @@ namespace {
 using ::testing::IsEmpty;
 
 LoadResult DumpOf(const std::string& file) {
-  FakeFiles files({{"a", file}});
+  FakeFiles files({{"a", file}, {"s 1", "--server=192.0.2.1:1 name=of-file weight=3\n"}});
   return Load(std::vector<std::string>{"-c", "a", "-T"}, SystemFacts(), files);
 }
 
@@ -82,7 +82,7 @@ class Generator {
     for (const Flag& flag : AllFlags()) {
       if (!flag.is_scalar()) continue;
       // Without it accept_proxy is refused.
-      if (flag.name != "proxy_trusted" && Draw(2) == 0) continue;
+      if (flag.name != "proxy_trusted" && flag.name != "http_allow" && Draw(2) == 0) continue;
       std::string value = Scalar(flag);
       if (Draw(3) == 0) value = Cat("\"", value, "\"");
       lines.push_back(Cat(Draw(3) == 0 ? "  " : "", "--", flag.name, "=", value));
@@ -107,7 +107,8 @@ class Generator {
       const bool inline_servers = Draw(3) != 0;
       lines.push_back(Line(kUpstream, "servers",
                            inline_servers ? Addresses(AddressUse::kConnects) : "",
-                           {unnamed && inline_servers ? "" : Cat("name=", name)}));
+                           {unnamed && inline_servers ? "" : Cat("name=", name),
+                            Draw(4) == 0 ? "servers_file=\"s 1\"" : ""}));
       for (uint32_t i = 0, n = inline_servers ? Draw(3) : 1 + Draw(3); i < n; ++i) {
         lines.push_back(Line(kServer, "addr", AnAddress(AddressUse::kConnects),
                              {Draw(2) == 0 ? "" : Cat("name=s", i), Cat("upstream=", name)}));
@@ -136,18 +137,50 @@ class Generator {
   }
 
   std::string Scalar(const Flag& flag) {
+    // The least is not to be above the most.
+    if (flag.name == "dns_min_ttl") return Draw(2) == 0 ? "900ms" : "1s";
+    if (flag.name == "dns_max_ttl") return Draw(2) == 0 ? "1s" : "90m";
+    // No listener is there.
+    if (flag.name == "http") return Draw(2) == 0 ? "[::1]:0900" : ":901";
     if (const auto* duration = std::get_if<DurationField>(&flag.field)) {
-      // One with a small range has small values.
-      if (duration->most < absl::Hours(1)) return Draw(2) == 0 ? "50us" : "1ms500us";
+      if (duration->most < kMostDuration) {
+        if (duration->off && Draw(4) == 0) return "off";
+        const absl::Duration range = std::min(duration->most - duration->least, absl::Minutes(30));
+        const int64_t most_us = absl::ToInt64Microseconds(range);
+        const absl::Duration value =
+            duration->least + absl::Microseconds(Draw(static_cast<uint32_t>(most_us + 1)));
+        return Draw(2) == 0 ? PrintDuration(value) : Cat(absl::ToInt64Microseconds(value), "us");
+      }
+      if (duration->least > absl::Milliseconds(1)) return Cat(1 + Draw(100), "m");
       return Duration(duration->off);
+    }
+    if (std::holds_alternative<BandwidthField>(flag.field)) {
+      return std::vector<std::string>{"off", "10MiB/s", "80Mbit/s", "2048B/s"}[Draw(4)];
+    }
+    if (std::holds_alternative<AutoSizeField>(flag.field)) {
+      return std::vector<std::string>{"off", "auto", "512MiB", "16384KiB"}[Draw(4)];
+    }
+    if (std::holds_alternative<KeepaliveField>(flag.field)) {
+      return std::vector<std::string>{"off", "60s:10s:3", "1h:1m:127", "1s:1s:1"}[Draw(4)];
+    }
+    if (std::holds_alternative<LogSinkField>(flag.field)) {
+      return std::vector<std::string>{"off",
+                                      "stderr",
+                                      "stdout",
+                                      "file:/a b",
+                                      "unix:/dev/log",
+                                      "syslog:::1",
+                                      "syslog:[::1]:0515",
+                                      "syslog:Log.Example.net",
+                                      "syslog:10.0.0.1:514"}[Draw(9)];
     }
     if (const auto* size = std::get_if<SizeField>(&flag.field)) {
       if (size->most < uint64_t{1} << 20) return Draw(2) == 0 ? "4096B" : "7KiB";
       return std::vector<std::string>{"off", "4096B", "4KiB", "1MiB", "3000KiB"}[Draw(5)];
     }
     if (const auto* text = std::get_if<TextField>(&flag.field)) {
-      const bool off = flag.name != "proxy_trusted" && Draw(2) == 0;
-      return off ? "off" : std::string(text->example);
+      const bool off = flag.name != "proxy_trusted" && flag.name != "http_allow" && Draw(2) == 0;
+      return std::string(off ? text->none : text->example);
     }
     if (std::holds_alternative<BoolField>(flag.field)) return Draw(2) == 0 ? "on" : "false";
     if (std::holds_alternative<KernelNameField>(flag.field)) {
@@ -191,7 +224,7 @@ class Generator {
   // Each address has a port or path of its own, so that none clashes.
   std::string AnAddress(AddressUse use) {
     const uint32_t port = next_++;
-    switch (Draw(use == AddressUse::kListens ? 6 : 5)) {
+    switch (Draw(use == AddressUse::kListens ? 6 : 8)) {
       case 0:
         return Cat(1 + Draw(255), ".", Draw(256), ".0.", Draw(256), ":", port);
       case 1:
@@ -202,8 +235,13 @@ class Generator {
         return QuotedIfNeeded(Cat("unix:/a b,\"", port, "\\"));
       case 4:
         return Cat("unix:/\"run dir\"/k=", port);
+      case 5:
+        if (use == AddressUse::kListens) return Cat(":", port);
+        return Cat("Host-", Draw(3), ".example.net:0", port);
+      case 6:
+        return Cat("localhost:", port);
       default:
-        return Cat(":", port);
+        return Cat("srv:_App-", port, "._tcp.Example.net");
     }
   }
 
@@ -262,7 +300,10 @@ std::string Shown(const Snapshot& snapshot) {
     Append(&text, " ", listener.mode, " ", listener.owner, Shown(listener.settings));
   }
   for (const Upstream& upstream : snapshot.upstreams) {
-    Append(&text, "upstream ", upstream.name, Shown(upstream.settings));
+    Append(&text, "upstream ", upstream.name, " ", upstream.servers_file, Shown(upstream.settings));
+    for (const Server& server : upstream.file_servers) {
+      Append(&text, "server ", server.name, " ", Shown(server.settings));
+    }
     for (const Server& server : upstream.servers) {
       Append(&text, "server ", server.name, " ", server.address.ToString(), " ",
              Shown(server.settings));

@@ -107,7 +107,24 @@ TEST(FlagsTest, DefaultsAreThoseThatWerePromised) {
   EXPECT_EQ(scalars.backlog, 4096u);
   EXPECT_EQ(scalars.threads, std::nullopt);
   EXPECT_EQ(scalars.max_connections, std::nullopt);
-  EXPECT_EQ(scalars.access_log, AccessLog::kStderr);
+  EXPECT_EQ(scalars.access_log.kind, LogSink::Kind::kStderr);
+  EXPECT_EQ(scalars.keepalive.idle, absl::Minutes(1));
+  EXPECT_EQ(scalars.keepalive.interval, absl::Seconds(10));
+  EXPECT_EQ(scalars.keepalive.count, 3u);
+  EXPECT_EQ(scalars.happy_eyeballs_delay, absl::Milliseconds(250));
+  EXPECT_EQ(scalars.dns_timeout, absl::Seconds(2));
+  EXPECT_EQ(scalars.dns_attempts, 3u);
+  EXPECT_EQ(scalars.dns_min_ttl, absl::Seconds(1));
+  EXPECT_EQ(scalars.dns_max_ttl, absl::Minutes(5));
+  EXPECT_EQ(scalars.dns_family, DnsFamily::kAny);
+  EXPECT_EQ(scalars.resolve, Resolve::kAll);
+  EXPECT_EQ(scalars.max_lifetime, absl::ZeroDuration());
+  EXPECT_EQ(scalars.max_lifetime_jitter, 10u);
+  EXPECT_EQ(scalars.client_idle_timeout, absl::ZeroDuration());
+  EXPECT_EQ(scalars.server_idle_timeout, absl::ZeroDuration());
+  EXPECT_EQ(scalars.admin_socket, "auto");
+  EXPECT_EQ(scalars.http, std::nullopt);
+  EXPECT_EQ(scalars.memory_limit, std::nullopt);
   EXPECT_EQ(scalars.splice, Splice::kAuto);
   EXPECT_EQ(scalars.health, Health::kOff);
   EXPECT_EQ(scalars.health_interval, absl::Seconds(5));
@@ -177,7 +194,45 @@ TEST(FlagsTest, EachScalarIsStoredInAPlaceOfItsOwn) {
       {"preread_timeout", "20s"},
       {"preread_bytes", "21KiB"},
       {"send_proxy", "v2"},
-      {"proxy_tlv", "crc32c,set:0xE0=text"}};
+      {"proxy_tlv", "crc32c,set:0xE0=text"},
+      {"client_idle_timeout", "21s"},
+      {"server_idle_timeout", "22s"},
+      {"max_lifetime", "23s"},
+      {"max_lifetime_jitter", "24%"},
+      {"rate_up", "25KiB/s"},
+      {"rate_down", "26KiB/s"},
+      {"memory_limit", "27MiB"},
+      {"keepalive", "28s:29s:30"},
+      {"tcp_user_timeout", "31s"},
+      {"tfo", "32"},
+      {"mptcp", "on"},
+      {"dscp", "33"},
+      {"mark", "0x22"},
+      {"device", "eth35"},
+      {"defer_accept", "36s"},
+      {"freebind", "on"},
+      {"transparent", "on"},
+      {"on_listener_remove", "close"},
+      {"on_remove", "drain:37s"},
+      {"resolve", "one"},
+      {"dns_servers", "10.0.0.38"},
+      {"dns_timeout", "39s"},
+      {"dns_attempts", "40"},
+      {"dns_family", "v6"},
+      {"dns_min_ttl", "41s"},
+      {"dns_max_ttl", "42s"},
+      {"dns_init", "fail"},
+      {"happy_eyeballs_delay", "43ms"},
+      {"log_facility", "local7"},
+      {"log_format", "json"},
+      {"log_skip", "null"},
+      {"log_sample", "44"},
+      {"admin_socket", "/run/45.sock"},
+      {"http", "127.0.0.1:46"},
+      {"http_allow", "47.0.0.0/8"},
+      {"user", "u48:g48"},
+      {"pidfile", "/run/49.pid"},
+      {"reload_strict", "on"}};
   Scalars scalars = DefaultScalars();
   size_t count = 0;
   for (const Flag& flag : AllFlags()) count += flag.is_scalar();
@@ -244,7 +299,8 @@ TEST(FlagsTest, OnlyScalarsAreSettingsOfLines) {
 
 TEST(FlagsTest, AValueThatIsRefusedChangesNothing) {
   Scalars scalars = DefaultScalars();
-  for (const char* name : {"threads", "backlog", "connect_timeout", "splice", "access_log"}) {
+  for (const char* name : {"threads", "backlog", "connect_timeout", "splice", "access_log",
+                           "keepalive", "rate_up", "http", "memory_limit", "mark", "log_skip"}) {
     EXPECT_FALSE(SetScalar(*FindFlag(name), "nonsense", scalars).ok()) << name;
   }
   EXPECT_FALSE(SetScalar(*FindFlag("threads"), "1025", scalars).ok());

@@ -195,7 +195,7 @@ TEST(GrammarTest, AWrongKeyIsToldWhereItBelongs) {
                           "of its own"));
   EXPECT_THAT(UpstreamErrors("1.2.3.4:5 idle_timout=8s"),
               ElementsAre("f:1:11: --upstream: idle_timout= is no key of --upstream; the keys are "
-                          "servers name, and flags with [U] in --help"));
+                          "servers servers_file name, and flags with [U] in --help"));
   EXPECT_THAT(
       ListenErrors(":80 idle_timout=8s"),
       ElementsAre(
@@ -233,10 +233,10 @@ TEST(GrammarTest, WhatIsMissingIsTold) {
   EXPECT_THAT(ListenErrors("name=web"),
               ElementsAre("f:1:1: --listen: addr= is missing; write addr=IP:PORT or addr=:PORT"));
   EXPECT_THAT(ServerErrors("upstream=app"),
-              ElementsAre("f:1:1: --server: addr= is missing; write addr=IP:PORT"));
+              ElementsAre("f:1:1: --server: addr= is missing; write addr=HOST:PORT"));
   EXPECT_THAT(UpstreamErrors("1.2.3.4:5,"),
-              ElementsAre("f:1:11: --upstream: an address is missing; write IP:PORT, [IPv6]:PORT, "
-                          "unix:PATH or unix:@NAME"));
+              ElementsAre("f:1:11: --upstream: an address is missing; write NAME:PORT, IP:PORT, "
+                          "[IPv6]:PORT, unix:PATH or unix:@NAME"));
 }
 
 TEST(GrammarTest, AllThatIsWrongWithALineIsTold) {

@@ -113,7 +113,7 @@ TEST(LoadTest, TheCommandLineIsReadAsPeopleWriteIt) {
       {"--listen", ":8080", "-upstream=127.0.0.1:9000", "-threads", "7", "--access_log=off"});
   ASSERT_THAT(result.errors, IsEmpty());
   EXPECT_EQ(result.snapshot->threads, 7u);
-  EXPECT_EQ(result.snapshot->scalars.access_log, AccessLog::kOff);
+  EXPECT_EQ(result.snapshot->scalars.access_log.kind, LogSink::Kind::kOff);
 }
 
 TEST(LoadTest, TheLastOfAScalarOnTheCommandLineCounts) {
@@ -356,7 +356,7 @@ TEST(LoadTest, AServerOfAnUpstreamIsThereOnce) {
 TEST(LoadTest, AnUpstreamNeedsServersAndAServerAnUpstream) {
   EXPECT_THAT(ErrorsOf(LoadWith({"--listen=:80", "--upstream=name=app"})),
               ElementsAre("command line: --upstream: upstream app has no servers; write "
-                          "servers=IP:PORT, or --server=upstream=app addr=IP:PORT"));
+                          "servers=HOST:PORT, or --server=upstream=app addr=HOST:PORT"));
   EXPECT_THAT(ErrorsOf(LoadWith({"--listen=:80", "--server=1.2.3.4:5"})),
               ElementsAre(StartsWith("--upstream: it is missing")));
   EXPECT_THAT(ErrorsOf(LoadFile("--server=1.2.3.4:5 upstream=defalt\n")),
@@ -376,17 +376,46 @@ TEST(LoadTest, EveryListenerIsLookedAtForLoops) {
                           "address or port"));
 }
 
+TEST(LoadTest, HttpBeyondLoopbackNeedsToKnowWhomItServes) {
+  const std::string simple = "--listen=:80\n--upstream=1.2.3.4:5\n";
+  EXPECT_THAT(LoadWith({"-c", "a"}, {{"a", simple + "--http=127.0.0.1:9180\n"}}).errors, IsEmpty());
+  EXPECT_THAT(ErrorsOf(LoadWith({"-c", "a"}, {{"a", simple + "--http=:9180\n"}})),
+              ElementsAre("a:3:1: --http: :9180 can be reached from other machines; write "
+                          "--http_allow=PREFIX for those that may ask, or listen on 127.0.0.1"));
+  EXPECT_THAT(
+      LoadWith({"-c", "a"}, {{"a", simple + "--http=:9180\n--http_allow=10.0.0.0/8\n"}}).errors,
+      IsEmpty());
+  EXPECT_THAT(ErrorsOf(LoadWith({"-c", "a"}, {{"a", simple + "--http=0.0.0.0:80\n"
+                                                             "--http_allow=10.0.0.0/8\n"}})),
+              ElementsAre("a:3:1: --http: 0.0.0.0:80 is that of a listener, at a:1:10; choose "
+                          "another port"));
+}
+
+TEST(LoadTest, TheLeastTimeToLiveIsNotAboveTheMost) {
+  const std::string simple = "--listen=:80\n--upstream=1.2.3.4:5\n";
+  EXPECT_THAT(ErrorsOf(LoadWith({"-c", "a"}, {{"a", simple + "--dns_min_ttl=10m\n"}})),
+              ElementsAre("a:3:1: --dns_min_ttl: dns_min_ttl of 10m is more than dns_max_ttl of "
+                          "5m; make it less"));
+  EXPECT_THAT(ErrorsOf(LoadWith({"-c", "a"}, {{"a", simple + "--server=a:1 dns_min_ttl=10m\n"}})),
+              ElementsAre(StartsWith("a:3:14: --server: dns_min_ttl of 10m")));
+}
+
+TEST(LoadTest, ANameOfAServerIsThereOnceInWhateverCase) {
+  EXPECT_THAT(ErrorsOf(LoadWith({"-c", "a"}, {{"a", "--listen=:80\n--upstream=b:5,B:5\n"}})),
+              ElementsAre(StartsWith("a:2:16: --upstream: b:5 is here twice")));
+}
+
 TEST(LoadTest, AllErrorsAreToldAtOnceInOrder) {
   EXPECT_THAT(
       ErrorsOf(LoadMore({"-c", "a.flags", "--threads=0", "stray"}, {{"a.flags",
                                                                      "--idle_timeout=5\n"
                                                                      "--listn=:80\n"
-                                                                     "--access_log=stdout\n"}})),
+                                                                     "--access_log=syslog\n"}})),
       ElementsAre(StartsWith("command line: \"stray\" is not a flag"),
                   StartsWith("a.flags:1:16: --idle_timeout: \"5\" has no unit"),
                   StartsWith("a.flags:2:1: --listn: there is no such flag"),
-                  "a.flags:3:14: --access_log: \"stdout\" is not known here; write off or "
-                  "stderr",
+                  "a.flags:3:14: --access_log: \"syslog\" is not known here; write off, stderr, "
+                  "stdout, file:PATH, unix:PATH or syslog:HOST[:514]",
                   "command line: --threads: \"0\" is too small; write a whole number of 1 "
                   "to 1024, or auto"));
 }

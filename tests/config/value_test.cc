@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "config/text.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 namespace parkway::config {
@@ -83,7 +84,8 @@ TEST(AddressTextTest, AWrongAddressIsToldWhatWouldBeRight) {
   EXPECT_EQ(Listen(""),
             "an address is missing; write :PORT, IP:PORT, [IPv6]:PORT, unix:PATH or unix:@NAME");
   EXPECT_EQ(Connect(""),
-            "an address is missing; write IP:PORT, [IPv6]:PORT, unix:PATH or unix:@NAME");
+            "an address is missing; write NAME:PORT, IP:PORT, [IPv6]:PORT, unix:PATH or "
+            "unix:@NAME");
   EXPECT_EQ(Listen(":0"), "\"0\" is not a port; a port is 1 to 65535");
   EXPECT_EQ(Listen(":65536"), "\"65536\" is not a port; a port is 1 to 65535");
   EXPECT_EQ(Listen(":99999999999999999999"),
@@ -92,7 +94,8 @@ TEST(AddressTextTest, AWrongAddressIsToldWhatWouldBeRight) {
   EXPECT_EQ(Listen("1.2.3.4:http"), "\"http\" is not a port; a port is 1 to 65535");
   EXPECT_EQ(Listen("8080"), "\"8080\" is not an address; write :8080 to listen on all addresses");
   EXPECT_EQ(Connect("8080"),
-            "\"8080\" is not an address; write IP:PORT, [IPv6]:PORT, unix:PATH or unix:@NAME");
+            "\"8080\" is not an address; write NAME:PORT, IP:PORT, [IPv6]:PORT, unix:PATH or "
+            "unix:@NAME");
   EXPECT_EQ(Listen("*:80"), "\"*\" is not an address; write :80 to listen on all addresses");
   EXPECT_EQ(Connect(":80"),
             "\":80\" does not say which server; write its address, such as 127.0.0.1:80");
@@ -183,12 +186,108 @@ TEST(AddressTextTest, Ipv6NeedsItsBrackets) {
             "[::1]:80");
 }
 
-TEST(AddressTextTest, NamesAreNotResolvedYet) {
-  EXPECT_EQ(Connect("db.example.net:5432"),
-            "\"db.example.net\" is a name, and names are not resolved yet; write the address");
-  EXPECT_EQ(Connect("localhost:80"),
-            "\"localhost\" is a name, and names are not resolved yet; write the address, "
-            "127.0.0.1:80 or [::1]:80");
+TEST(AddressTextTest, AServerMayHaveAName) {
+  for (const char* text :
+       {"db.example.net:5432", "localhost:80", "a:+5", "db-1_x", "example.net.:1"}) {
+    const absl::StatusOr<Address> address = ParseAddress(text, AddressUse::kConnects);
+    ASSERT_TRUE(address.ok()) << text;
+    EXPECT_EQ(address->kind, Address::Kind::kHost);
+    EXPECT_TRUE(address->is_name());
+    EXPECT_FALSE(address->is_unix() || address->is_any() || address->is_loopback());
+    EXPECT_EQ(address->ToString(), text);
+  }
+  const Address upper = *ParseAddress("DB.Example.NET", AddressUse::kConnects);
+  EXPECT_EQ(upper.path, "db.example.net");
+  EXPECT_TRUE(upper.relative);
+  EXPECT_EQ(upper.port, 0);
+  for (const char* text : {"a..b:1", "-a:1", "a-:1", "a b:1", "ex\xc3\xa4mple:1", "a%b:1"}) {
+    EXPECT_THAT(Connect(text), testing::HasSubstr("is neither an address nor a name")) << text;
+  }
+  EXPECT_FALSE(ParseAddress(std::string(64, 'a') + ":1", AddressUse::kConnects).ok());
+  EXPECT_EQ(Connect("a:0"), "\"0\" is not a port; a port is 1 to 65535");
+}
+
+TEST(AddressTextTest, AListenerMayNotHaveAName) {
+  EXPECT_EQ(Listen("db.example.net:5432"),
+            "\"db.example.net\" is a name, and a listener needs an address; write the address");
+  EXPECT_EQ(Listen("localhost:80"),
+            "\"localhost\" is a name, and a listener needs an address; write 127.0.0.1:80 or "
+            "[::1]:80");
+}
+
+TEST(AddressTextTest, AServerMayBeAService) {
+  const Address service = *ParseAddress("srv:_PG._tcp.example.net", AddressUse::kConnects);
+  EXPECT_EQ(service.kind, Address::Kind::kService);
+  EXPECT_EQ(service.path, "_pg._tcp.example.net");
+  EXPECT_EQ(service.ToString(), "srv:_pg._tcp.example.net");
+  EXPECT_FALSE(service.relative);
+  for (const char* text :
+       {"srv:", "srv:pg._tcp.example.net", "srv:_pg.tcp.example.net", "srv:_pg._tcp"}) {
+    EXPECT_THAT(Connect(text), testing::HasSubstr("is not the name of a service")) << text;
+  }
+  EXPECT_FALSE(ParseAddress("srv:_pg._tcp.example.net", AddressUse::kListens).ok());
+}
+
+TEST(NameserversTest, APortIsShownWhereItIsAnother) {
+  EXPECT_EQ(*CanonicalNameservers("10.0.0.1,10.0.0.2:53,10.0.0.3:5353,::1,[::2]:53,[::3]:54"),
+            "10.0.0.1,10.0.0.2,10.0.0.3:5353,::1,::2,[::3]:54");
+  for (const char* text :
+       {"", "ns.example.net", "10.0.0.1,", ":53", "unix:/x", "10.0.0.1,10.0.0.1:53"}) {
+    EXPECT_FALSE(CanonicalNameservers(text).ok()) << text;
+  }
+}
+
+TEST(BandwidthTest, BytesAndBitsInASecond) {
+  EXPECT_EQ(*ParseBandwidth("10MiB/s"), 10u << 20);
+  EXPECT_EQ(*ParseBandwidth("80Mbit/s"), 10'000'000u);
+  EXPECT_EQ(*ParseBandwidth("1Gbit/s"), 125'000'000u);
+  EXPECT_EQ(*ParseBandwidth("9kbit/s"), 1125u);
+  EXPECT_EQ(*ParseBandwidth("2000B/s"), 2000u);
+  EXPECT_EQ(PrintBandwidth(10u << 20), "10MiB/s");
+  EXPECT_EQ(PrintBandwidth(*ParseBandwidth("80Mbit/s")), "10000000B/s");
+  for (const char* text :
+       {"", "10MiB", "10/s", "MiB/s", "-1MiB/s", "10MB/s", "1023B/s", "1B/s", "1025GiB/s",
+        "99999999999999999999B/s", "18446744073709551615GiB/s", "1.5MiB/s"}) {
+    EXPECT_FALSE(ParseBandwidth(text).ok()) << text;
+  }
+  EXPECT_EQ(Message(ParseBandwidth("10").status()),
+            "\"10\" is not a bandwidth; write one such as 10MiB/s or 80Mbit/s");
+}
+
+TEST(KeepaliveTest, ThreeNumbersOrOff) {
+  const Keepalive usual = *ParseKeepalive("1m:10s:3");
+  EXPECT_EQ(usual.idle, absl::Minutes(1));
+  EXPECT_EQ(usual.interval, absl::Seconds(10));
+  EXPECT_EQ(usual.count, 3u);
+  EXPECT_EQ(PrintKeepalive(usual), "60s:10s:3");
+  EXPECT_FALSE(ParseKeepalive("off")->on());
+  EXPECT_EQ(PrintKeepalive(Keepalive()), "off");
+  for (const char* text : {"", "on", "60s", "60s:10s", "60s:10s:3:4", "60:10:3", "0:10s:3",
+                           "60s:0:3", "60s:10s:0", "60s:10s:128", "1500ms:10s:3", "32768s:10s:3"}) {
+    EXPECT_FALSE(ParseKeepalive(text).ok()) << text;
+  }
+}
+
+TEST(HexTest, BitsAreShownAsBits) {
+  EXPECT_EQ(*ParseHex("0x1F", 1, 0xffffffff), 0x1fu);
+  EXPECT_EQ(PrintHex(0xffffffff), "0xffffffff");
+  for (const char* text : {"0x", "0x0", "0x100000000", "0xg", "0x1 "}) {
+    EXPECT_FALSE(ParseHex(text, 1, 0xffffffff).ok()) << text;
+  }
+}
+
+TEST(PathTest, DevicesSocketsAndFilesHaveNames) {
+  for (const char* text : {"eth0", "eth0.100", "br-lan", "wg0", "a:b"}) {
+    EXPECT_EQ(*CanonicalDevice(text), text);
+  }
+  for (const char* text : {"", "a/b", "a b", "..", "sixteen-letters-", "a,b"}) {
+    EXPECT_FALSE(CanonicalDevice(text).ok()) << text;
+  }
+  EXPECT_EQ(*CanonicalPath("a b"), "a b");
+  EXPECT_FALSE(CanonicalPath("").ok());
+  EXPECT_FALSE(CanonicalPath("a\nb").ok());
+  EXPECT_EQ(*CanonicalSocketPath("auto"), "auto");
+  EXPECT_FALSE(CanonicalSocketPath(std::string(kMostUnixPathBytes + 1, 'p')).ok());
 }
 
 TEST(AddressTextTest, UnixPathsFitASocket) {

@@ -128,7 +128,7 @@ TEST(PlanOfTest, TimesAndLimitsAreTheSnapshots) {
   listen.half_close_timeout = absl::ZeroDuration();
   listen.backlog = 17;
   snapshot.upstreams[0].servers[0].settings.connect_timeout = absl::Milliseconds(250);
-  snapshot.scalars.access_log = config::AccessLog::kOff;
+  snapshot.scalars.access_log.kind = config::LogSink::Kind::kOff;
   snapshot.max_connections = 123;
   const Plan plan = PlanOf(snapshot, {}, {});
   EXPECT_EQ(plan.listeners[0].times.idle_ns, 120'000'000'000);
