@@ -46,12 +46,9 @@ std::string WhyOf(int status) {
       return "no such name";
     case ARES_ETIMEOUT:
       return "timeout";
-    case ARES_ESERVFAIL:
-      return "SERVFAIL";
-    case ARES_EREFUSED:
-      return "REFUSED";
+    // Also when all of them said SERVFAIL or REFUSED: c-ares goes on to the next, and forgets it.
     case ARES_ECONNREFUSED:
-      return "no name server reached";
+      return "no name server could say";
     default:
       return ares_strerror(status);
   }

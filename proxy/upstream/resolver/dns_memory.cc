@@ -26,6 +26,7 @@ std::string KeyOf(const SrvTarget& target) {
 
 bool DnsMemory::Answered(const DnsAnswer& answer, MonotonicTime now, Random& random) {
   ++answers_;
+  failed_ = false;
   failures_in_a_row_ = 0;
   error_.clear();
   good_at_ = now;
@@ -48,6 +49,7 @@ bool DnsMemory::Answered(const DnsAnswer& answer, MonotonicTime now, Random& ran
 bool DnsMemory::Nothing(const std::string& why, bool others_left, MonotonicTime now,
                         Random& random) {
   ++nothings_;
+  failed_ = false;
   if (!others_left) {
     error_ = why;
     BackOff(now, random);
@@ -68,6 +70,7 @@ bool DnsMemory::Nothing(const std::string& why, bool others_left, MonotonicTime 
 
 void DnsMemory::Failed(const std::string& why, MonotonicTime now, Random& random) {
   ++failures_;
+  failed_ = true;
   error_ = why;
   BackOff(now, random);
 }

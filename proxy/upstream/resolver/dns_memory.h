@@ -70,6 +70,9 @@ class DnsMemory {
   MonotonicTime good_at() const { return good_at_; }
   // Why the latest outcome was none; empty: it was one.
   const std::string& error() const { return error_; }
+  // Whether what counts now is older than it should be, or should be there and is not known:
+  // that there is nothing of a kind that never was there is no failure.
+  bool failing() const { return failed_ || (!error_.empty() && !values_.empty()); }
   absl::Duration ttl() const { return ttl_; }
 
  private:
@@ -94,6 +97,7 @@ class DnsMemory {
   uint64_t nothings_ = 0;
   uint64_t failures_ = 0;
   std::string error_;
+  bool failed_ = false;  // the latest outcome was a failure
 };
 
 }  // namespace parkway

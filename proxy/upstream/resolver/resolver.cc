@@ -5,6 +5,7 @@
 #include <iterator>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "poller/check.h"
 
 namespace parkway {
@@ -34,6 +35,14 @@ bool Fits(const Address& address, DnsFamily family) {
 
 NameQuery HostOf(const NameQuery& service, const std::string& host) {
   return {.name = host, .service = false, .settings = service.settings};
+}
+
+// Without the port.
+std::string IpOf(const Address& address) {
+  std::string text = address.ToString();
+  text.resize(text.rfind(':'));
+  if (!text.empty() && text.front() == '[') text = text.substr(1, text.size() - 2);
+  return text;
 }
 
 absl::Duration Between(MonotonicTime from, MonotonicTime to) {
@@ -299,11 +308,43 @@ void Resolver::Tell() {
   std::vector<NameQuery> changed;
   for (const auto& [query, entry] : entries_) {
     View view = ViewOf(*entry);
-    if (view == entry->shown) continue;
-    entry->shown = std::move(view);
-    if (entry->wanted) changed.push_back(query);
+    if (view != entry->shown) {
+      entry->shown = std::move(view);
+      if (entry->wanted) changed.push_back(query);
+    }
+    SayTrouble(*entry);
   }
   if (!changed.empty()) changed_(changed);
+}
+
+// Why its addresses, or servers, are not what they should be; empty: they are.
+std::string Resolver::TroubleOf(const Entry& entry) const {
+  if (!entry.from_hosts.empty()) return {};
+  const bool settled = std::all_of(entry.questions.begin(), entry.questions.end(),
+                                   [](const auto& one) { return one->memory.settled(); });
+  const bool none = std::all_of(entry.questions.begin(), entry.questions.end(),
+                                [](const auto& one) { return one->memory.empty(); });
+  if (!settled) return {};
+  std::string text;
+  for (const auto& question : entry.questions) {
+    const DnsMemory& memory = question->memory;
+    if (memory.error().empty() || !(none || memory.failing())) continue;
+    absl::StrAppend(&text, text.empty() ? "" : ", ", DnsTypeName(question->type), ": ",
+                    memory.error());
+  }
+  if (text.empty()) return {};
+  return absl::StrCat(text, none && entry.once_there.empty() ? "; it has no address yet"
+                                                             : "; the last answer is kept");
+}
+
+void Resolver::SayTrouble(Entry& entry) {
+  std::string trouble = TroubleOf(entry);
+  if (trouble == entry.trouble) return;
+  if (options_.say != nullptr) {
+    options_.say(absl::StrCat("name ", entry.query.name, ": ",
+                              trouble.empty() ? std::string("answered again") : trouble));
+  }
+  entry.trouble = std::move(trouble);
 }
 
 Next Resolver::LoopTask::Run(Scheduler& scheduler, Wake) noexcept {
@@ -330,7 +371,7 @@ std::vector<DnsStatus> Resolver::Status() const {
       DnsStatus& status = all.emplace_back();
       status.name = query.name;
       status.type = "hosts";
-      status.values = entry->from_hosts.size();
+      for (const Address& address : entry->from_hosts) status.values.push_back(IpOf(address));
       status.known = true;
       continue;
     }
@@ -339,7 +380,13 @@ std::vector<DnsStatus> Resolver::Status() const {
       DnsStatus& status = all.emplace_back();
       status.name = query.name;
       status.type = DnsTypeName(question->type);
-      status.values = memory.size();
+      if (query.service) {
+        for (const SrvTarget& target : memory.targets()) {
+          status.values.push_back(absl::StrCat(target.host, ":", target.port));
+        }
+      } else {
+        for (const Address& address : memory.addresses()) status.values.push_back(IpOf(address));
+      }
       status.answers = memory.answers();
       status.nothings = memory.nothings();
       status.failures = memory.failures();

@@ -78,8 +78,8 @@ struct ResolvedAddress {
 // How one question is doing: for `show dns` and the metrics.
 struct DnsStatus {
   std::string name;
-  std::string type;   // "A", "AAAA", "SRV"; "hosts": it is in /etc/hosts
-  size_t values = 0;  // addresses, or servers of a service, that count now
+  std::string type;                 // "A", "AAAA", "SRV"; "hosts": it is in /etc/hosts
+  std::vector<std::string> values;  // addresses, or servers of a service, that count now
   uint64_t answers = 0;
   uint64_t nothings = 0;  // there is no such name, or no such record
   uint64_t failures = 0;
@@ -100,6 +100,8 @@ class Resolver {
     uint64_t seed = 1;
     absl::Duration first_backoff = absl::Seconds(1);
     absl::Duration longest_backoff = absl::Seconds(30);
+    // Is told in one line when a name is no longer answered, and when it is again. May be null.
+    std::function<void(const std::string& line)> say = nullptr;
   };
   struct View {
     bool settled = false;  // each of its questions has had an outcome, good or bad
@@ -144,6 +146,7 @@ class Resolver {
     std::vector<Address> from_hosts;  // not empty: nobody is asked
     std::vector<Address> once_there;  // were in the file, until somebody answers
     View shown;
+    std::string trouble;  // as it was told; empty: none
   };
   struct LoopTask final : public Task {
     explicit LoopTask(Resolver& resolver_in) : resolver(resolver_in) {}
@@ -163,6 +166,8 @@ class Resolver {
   DnsChannel& ChannelOf(const DnsSettings& settings);
   View ViewOf(const Entry& entry) const;
   void Tell();
+  std::string TroubleOf(const Entry& entry) const;
+  void SayTrouble(Entry& entry);
   void ReadHosts();
   void TakeHosts(Entry& entry);
   void ReadResolvConf();
