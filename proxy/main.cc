@@ -8,13 +8,12 @@
 #include "config/convert/convert.h"
 #include "config/file_reader.h"
 #include "config/load.h"
+#include "proxy/core/version.h"
 #include "proxy/plan_of.h"
 #include "proxy/process.h"
 #include "proxy/system/facts.h"
 
 namespace {
-
-constexpr char kVersion[] = "0.1.0";
 
 // glog, for lines about the process, writes where the access log does.
 void StartLog(const char* program) {
@@ -39,7 +38,8 @@ int main(int argc, char** argv) {
     fprintf(stderr, "parkway: warning: %s\n", line.c_str());
   }
   for (const std::string& line : loaded.errors) fprintf(stderr, "parkway: %s\n", line.c_str());
-  if (loaded.action == parkway::config::Action::kVersion) printf("parkway %s\n", kVersion);
+  if (loaded.action == parkway::config::Action::kVersion)
+    printf("parkway %s\n", parkway::kVersion);
   fputs(loaded.text.c_str(), stdout);
   if (loaded.action != parkway::config::Action::kRun) return loaded.exit_code;
 
@@ -47,7 +47,7 @@ int main(int argc, char** argv) {
   const parkway::config::Snapshot& snapshot = *loaded.snapshot;
   const parkway::Plan plan = parkway::PlanOf(snapshot, facts, parkway::EphemeralPorts());
   parkway::ProcessOptions options;
-  options.version = kVersion;
+  options.version = parkway::kVersion;
   options.threads = snapshot.threads;
   options.cpus = parkway::CpusFor(snapshot.scalars.cpu_affinity);
   options.drain_timeout = snapshot.scalars.drain_timeout;

@@ -1,6 +1,7 @@
 #include "proxy/admin/arguments.h"
 
 #include "absl/status/statusor.h"
+#include "config/quote.h"
 #include "config/text.h"
 #include "config/value.h"
 

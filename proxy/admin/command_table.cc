@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "config/quote.h"
 #include "config/text.h"
-#include "config/value.h"
 
 namespace parkway::admin {
 

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "absl/time/time.h"
+#include "config/quote.h"
 #include "config/text.h"
-#include "config/value.h"
 #include "proxy/admin/command_table.h"
 #include "proxy/admin/format.h"
 #include "proxy/admin/show.h"

@@ -1,0 +1,11 @@
+// The version of Parkway, as its programs say it.
+#ifndef PROXY_CORE_VERSION_H_
+#define PROXY_CORE_VERSION_H_
+
+namespace parkway {
+
+inline constexpr char kVersion[] = "0.1.0";
+
+}  // namespace parkway
+
+#endif  // PROXY_CORE_VERSION_H_
