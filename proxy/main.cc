@@ -1,5 +1,6 @@
 // parkway: flags in, exit code out.
 #include <glog/logging.h>
+#include <stdlib.h>
 
 #include <cstdio>
 #include <string>
@@ -21,6 +22,15 @@ void StartLog(const char* program) {
   google::InitGoogleLogging(program);
 }
 
+// "auto": in the folder that systemd has made for this run, if it has. Empty: off.
+std::string AdminSocket(const std::string& wanted) {
+  if (wanted != "auto") return wanted;
+  const char* folder = getenv("RUNTIME_DIRECTORY");
+  if (folder == nullptr || *folder == '\0') return "";
+  const std::string folders = folder;  // the first of several
+  return folders.substr(0, folders.find(':')) + "/admin.sock";
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -38,8 +48,7 @@ int main(int argc, char** argv) {
     fprintf(stderr, "parkway: warning: %s\n", line.c_str());
   }
   for (const std::string& line : loaded.errors) fprintf(stderr, "parkway: %s\n", line.c_str());
-  if (loaded.action == parkway::config::Action::kVersion)
-    printf("parkway %s\n", parkway::kVersion);
+  if (loaded.action == parkway::config::Action::kVersion) printf("parkway %s\n", parkway::kVersion);
   fputs(loaded.text.c_str(), stdout);
   if (loaded.action != parkway::config::Action::kRun) return loaded.exit_code;
 
@@ -54,5 +63,6 @@ int main(int argc, char** argv) {
   options.stats_interval = snapshot.scalars.stats_interval;
   options.reserved_descriptors = snapshot.reserved_descriptors;
   options.pipes_per_worker = snapshot.pipes_per_worker;
+  options.admin_socket = AdminSocket(snapshot.scalars.admin_socket);
   return parkway::RunProcess(plan, options);
 }

@@ -20,9 +20,12 @@
 #include "absl/time/clock.h"
 #include "poller/scheduler.h"
 #include "poller/stack_overflow.h"
+#include "proxy/admin/desk.h"
+#include "proxy/collect_source.h"
 #include "proxy/control.h"
 #include "proxy/core/post_call.h"
 #include "proxy/observe/access_log.h"
+#include "proxy/observe/collect.h"
 #include "proxy/repeated.h"
 #include "proxy/service_report.h"
 #include "proxy/system/listen_sockets.h"
@@ -64,7 +67,14 @@ class Process : private ServerWatcher {
                            .reload_state = [this] { return control_.reload_state(); },
                            .turns = [this] { return Turns(); },
                            .nudge = [this] { Nudge(); }}),
-        shared_(plan, options.threads) {
+        shared_(plan, options.threads),
+        desk_(scheduler_, {.control = control_,
+                           .read =
+                               [this](admin::Commands::OnReadings done) {
+                                 collector_->Collect({}, std::move(done));
+                               },
+                           .say = [this](std::string line) { log_->Say(std::move(line)); },
+                           .version = options.version}) {
     shared_.limit.set_other_descriptors(static_cast<uint32_t>(options.reserved_descriptors));
     FillControl();
     report_.Announce(control_);
@@ -116,6 +126,9 @@ class Process : private ServerWatcher {
   void Nudge();
   void AskForNumbers();
   void WriteNumbers();
+  void StartCollecting();
+  // What the process alone knows.
+  void AddOwn(Readings& readings) const;
   // Any worker.
   void OnServerChange(const ServerChange& change) override;
   void Complain(const std::string& line) { fprintf(stderr, "parkway: %s\n", line.c_str()); }
@@ -134,6 +147,8 @@ class Process : private ServerWatcher {
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::thread> threads_;
   std::unique_ptr<AccessLog> log_;
+  std::unique_ptr<Collector> collector_;
+  admin::Desk desk_;
   std::vector<std::string> unix_paths_;
   ReloadState reload_state_;
   bool stopping_ = false;
@@ -179,6 +194,15 @@ int Process::Run() {
                        absl::StrFormat("worker-%d", threads_.size() - 1).c_str());
   }
   reload_state_.loaded_at = reload_state_.last_at = absl::Now();
+  StartCollecting();
+  if (!options_.admin_socket.empty()) {
+    if (const std::string wrong = desk_.Open(options_.admin_socket); !wrong.empty()) {
+      Complain(wrong);
+      StopWorkers();
+      StopOwnTasks();
+      return kExitOsError;
+    }
+  }
   SayStarted();
   if (options_.stats_interval > absl::ZeroDuration()) {
     numbers_.Every(scheduler_, std::max(options_.stats_interval, absl::Milliseconds(1)));
@@ -319,7 +343,10 @@ void Process::StopOwnTasks() {
   numbers_.End(scheduler_);
   numbers_line_.End(scheduler_);
   report_.End(scheduler_);
-  while (!signals_.ended() || !numbers_.ended() || !numbers_line_.ended() || !report_.ended()) {
+  desk_.Close();
+  if (collector_ != nullptr) collector_->Hurry();
+  while (!signals_.ended() || !numbers_.ended() || !numbers_line_.ended() || !report_.ended() ||
+         !desk_.done() || (collector_ != nullptr && collector_->busy())) {
     scheduler_.Turn();
   }
 }
@@ -515,6 +542,34 @@ std::vector<uint64_t> Process::Turns() const {
 void Process::Nudge() {
   for (const auto& worker : workers_) {
     PostCall(worker->scheduler_ref(), [] {});
+  }
+}
+
+void Process::StartCollecting() {
+  CollectSource source = SourceOf(workers_, threads_);
+  source.plan = [this] { return std::shared_ptr<const Plan>(std::shared_ptr<void>(), &plan_); };
+  source.balancer = [this](size_t upstream) { return shared_.balancers[upstream].get(); };
+  source.add = [this](Readings& readings) { AddOwn(readings); };
+  collector_ = std::make_unique<Collector>(scheduler_, std::move(source));
+}
+
+void Process::AddOwn(Readings& readings) const {
+  ProcessReading& process = readings.process;
+  process.version = options_.version;
+  process.ready = !stopping_;
+  process.generation = reload_state_.generation;
+  process.connection_limit = shared_.limit.limit();
+  process.reload.last_ok = reload_state_.last_ok;
+  if (!reload_state_.last_ok) process.reload.last_error = reload_state_.last_text;
+  process.reload.last_success = reload_state_.loaded_at;
+  process.reload.reloads = reload_state_.reloads;
+  process.reload.reloads_refused = reload_state_.refused;
+  if (!stopping_) return;
+  process.drain.draining = true;
+  process.drain.what = "stop";
+  process.drain.left = Sessions();
+  for (ListenerReading& listener : readings.listeners) {
+    listener.state = ListenerReading::State::kDraining;
   }
 }
 

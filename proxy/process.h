@@ -30,6 +30,7 @@ struct ProcessOptions {
   uint32_t pipes_per_worker = 0;       // for splice; 0: never splice
   uint64_t reserved_descriptors = 64;  // for what is no connection
   std::string version;
+  std::string admin_socket;  // a path; empty: none
 };
 
 // Runs until told to stop; returns the exit code.

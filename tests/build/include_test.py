@@ -30,8 +30,9 @@ TOP = {"BUILD.bazel", "WORKSPACE", "README.md", "LICENSE", "poller", "config", "
        "tests"}
 
 # Rooms of proxy/ that have threads of their own or run before and after the workers.
-OFF_WORKER = ("proxy/main", "proxy/process", "proxy/system/", "proxy/admin/", "proxy/observe/",
-              "proxy/upstream/resolver", "proxy/handover/sender", "proxy/handover/receiver")
+OFF_WORKER = ("proxy/main", "proxy/process", "proxy/collect_source", "proxy/system/",
+              "proxy/admin/", "proxy/observe/", "proxy/upstream/resolver",
+              "proxy/handover/sender", "proxy/handover/receiver")
 
 NEVER_IN_PROXY = {"sys/epoll.h"}
 NEVER_ON_A_WORKER = {
