@@ -61,6 +61,9 @@ struct Server {
   Address address;
   Scalars settings;
   size_t line = 0;  // of the --server lines, from 1; 0: it is from servers=
+  // Never in a snapshot: what becomes of a server whose address is a name, once it is known.
+  std::string group = {};                // it is one of those of this server
+  std::vector<Address> candidates = {};  // all its addresses, if it has several
 };
 
 struct Upstream {

@@ -85,7 +85,11 @@ class DnsChannel::Connection {
   // Whether c-ares has something to send.
   void WantWrite(bool wanted) {
     wants_write_ = wanted;
-    if (!wanted || writer_.live) return;
+    if (!wanted) return;
+    if (writer_.live) {
+      channel_.scheduler_.Kick(writer_);
+      return;
+    }
     writer_.live = true;
     channel_.scheduler_.Spawn(writer_);
   }
@@ -99,6 +103,7 @@ class DnsChannel::Connection {
   void Close() {
     closed_ = true;
     channel_.scheduler_.Evict(desc_);
+    channel_.scheduler_.Kick(writer_);
     if (!reader_.live && !writer_.live) channel_.Forget(*this);
   }
   // Of the channel alone.
@@ -121,6 +126,7 @@ class DnsChannel::Connection {
     Next Run(Scheduler&, Wake) noexcept override { return connection.Write(); }
     const char* name() const override { return "dns questions"; }
     Connection& connection;
+    SleepTimer timer;
     bool live = false;
   };
 
@@ -141,8 +147,8 @@ class DnsChannel::Connection {
       if (write_blocked_ && wants_write_ && !closed_) return Next::AwaitWritable(desc_);
     }
     if (closed_) return End(writer_.live);
-    writer_.live = false;
-    return Next::Done();
+    // Until there is something to send again.
+    return Next::SleepUntil(writer_.timer, channel_.scheduler_.now().PlusNs(kLongSleepNs));
   }
 
   // This may be gone afterwards.

@@ -33,9 +33,13 @@ bool Fits(const Address& address, DnsFamily family) {
   return true;
 }
 
+// Whole, so that it is not completed.
 NameQuery HostOf(const NameQuery& service, const std::string& host) {
-  return {.name = host, .service = false, .settings = service.settings};
+  return {.name = host + ".", .service = false, .settings = service.settings};
 }
+
+// As it is shown.
+std::string PlainName(const NameQuery& query) { return CanonicalDnsName(query.name); }
 
 // Without the port.
 std::string IpOf(const Address& address) {
@@ -85,13 +89,17 @@ void Resolver::Nudge() { scheduler_.Kick(task_); }
 // ---------------------------------------------------------------------------------------------
 // What is wanted
 
+// A dot at the end stays: it says that no domain of resolv.conf is to be tried.
+NameQuery Resolver::Canonical(const NameQuery& query) {
+  NameQuery canonical = query;
+  canonical.name = CanonicalDnsName(query.name);
+  if (query.name.ends_with('.')) canonical.name += '.';
+  return canonical;
+}
+
 void Resolver::Want(const std::set<NameQuery>& queries) {
   for (auto& [query, entry] : entries_) entry->wanted = false;
-  for (const NameQuery& query : queries) {
-    NameQuery canonical = query;
-    canonical.name = CanonicalDnsName(query.name);
-    EntryOf(canonical).wanted = true;
-  }
+  for (const NameQuery& query : queries) EntryOf(Canonical(query)).wanted = true;
   Reach();
   unclear_ = true;
   Nudge();
@@ -142,9 +150,7 @@ void Resolver::Reach() {
 }
 
 Resolver::View Resolver::Look(const NameQuery& query) const {
-  NameQuery canonical = query;
-  canonical.name = CanonicalDnsName(query.name);
-  const auto found = entries_.find(canonical);
+  const auto found = entries_.find(Canonical(query));
   return found == entries_.end() ? View() : ViewOf(*found->second);
 }
 
@@ -337,11 +343,19 @@ std::string Resolver::TroubleOf(const Entry& entry) const {
                                                              : "; the last answer is kept");
 }
 
+std::string Resolver::Trouble(const NameQuery& query) const {
+  const auto found = entries_.find(Canonical(query));
+  if (found == entries_.end()) return {};
+  const std::string trouble = TroubleOf(*found->second);
+  if (!trouble.empty() || !ViewOf(*found->second).addresses.empty()) return trouble;
+  return "nobody has answered yet";
+}
+
 void Resolver::SayTrouble(Entry& entry) {
   std::string trouble = TroubleOf(entry);
   if (trouble == entry.trouble) return;
   if (options_.say != nullptr) {
-    options_.say(absl::StrCat("name ", entry.query.name, ": ",
+    options_.say(absl::StrCat("name ", PlainName(entry.query), ": ",
                               trouble.empty() ? std::string("answered again") : trouble));
   }
   entry.trouble = std::move(trouble);
@@ -369,7 +383,7 @@ std::vector<DnsStatus> Resolver::Status() const {
   for (const auto& [query, entry] : entries_) {
     if (!entry->from_hosts.empty()) {
       DnsStatus& status = all.emplace_back();
-      status.name = query.name;
+      status.name = PlainName(query);
       status.type = "hosts";
       for (const Address& address : entry->from_hosts) status.values.push_back(IpOf(address));
       status.known = true;
@@ -378,7 +392,7 @@ std::vector<DnsStatus> Resolver::Status() const {
     for (const auto& question : entry->questions) {
       const DnsMemory& memory = question->memory;
       DnsStatus& status = all.emplace_back();
-      status.name = query.name;
+      status.name = PlainName(query);
       status.type = DnsTypeName(question->type);
       if (query.service) {
         for (const SrvTarget& target : memory.targets()) {

@@ -117,10 +117,14 @@ class Resolver {
   Resolver(const Resolver&) = delete;
   Resolver& operator=(const Resolver&) = delete;
 
+  // As it is compared: names are the same in whatever case.
+  static NameQuery Canonical(const NameQuery& query);
   // These and no others, from now on. What is known of those that were wanted before stays.
   void Want(const std::set<NameQuery>& queries);
   // Nothing of one that is not wanted.
   View Look(const NameQuery& query) const;
+  // Why what is known of it is not what it should be; empty: it is.
+  std::string Trouble(const NameQuery& query) const;
   // Ask for all of them now.
   void Refresh();
   std::vector<DnsStatus> Status() const;

@@ -111,7 +111,7 @@ class ResolverTest : public testing::Test {
 TEST_F(ResolverTest, ANameHasTheAddressesOfBothFamiliesAndIsToldOnce) {
   server_.Set("app.test", ns_t_a, {{RecordA("app.test", "10.0.0.1", 60)}});
   server_.Set("app.test", ns_t_aaaa, {{RecordAaaa("app.test", "2001:db8::1", 60)}});
-  resolver_->Want({Host("App.Test.")});
+  resolver_->Want({Host("App.Test")});
   EXPECT_TRUE(Settles(Host("app.test")));
   EXPECT_EQ("10.0.0.1:0 [2001:db8::1]:0", Known(Host("app.test")));
   EXPECT_EQ(1, server_.Asked("app.test", ns_t_a));
@@ -244,6 +244,13 @@ TEST_F(ResolverTest, WhatWasCutShortIsAskedAgainOverTcp) {
   EXPECT_EQ(1, server_.tcp_connections());
 }
 
+TEST_F(ResolverTest, OneConnectionCarriesOneQuestionAfterTheOther) {
+  server_.Set("app.test", ns_t_a, {{RecordA("app.test", "10.0.0.1", 0)}, How::kTruncated});
+  resolver_->Want({Host("app.test")});
+  EXPECT_TRUE(stage_.TurnUntil([&] { return StatusOf("app.test", "A").answers >= 4; }));
+  EXPECT_EQ("", StatusOf("app.test", "A").last_error);
+}
+
 TEST_F(ResolverTest, AliasesAreFollowed) {
   server_.Set("www.test", ns_t_a,
               {{RecordCname("www.test", "cdn.test", 60), RecordCname("cdn.test", "e.test", 60),
@@ -282,6 +289,15 @@ TEST_F(ResolverTest, TheResolvConfIsReadAgainWhenItChangesAndItsSearchListComple
   EXPECT_EQ("10.0.0.1:0", Becomes(Host("app"), "10.0.0.1:0"));
   Write("resolv.conf", "nameserver 127.255.255.254\nsearch two.test\n");
   EXPECT_EQ("10.0.0.1:0 10.0.0.2:0", Becomes(Host("app"), "10.0.0.1:0 10.0.0.2:0"));
+}
+
+TEST_F(ResolverTest, ANameWithADotAtItsEndIsWhole) {
+  server_.Set("app", ns_t_a, {{RecordA("app", "10.0.0.1", 60)}});
+  server_.Set("app.one.test", ns_t_a, {{RecordA("app.one.test", "10.0.0.2", 60)}});
+  Write("resolv.conf", "search one.test\n");
+  resolver_->Want({Host("app.")});
+  EXPECT_EQ("10.0.0.1:0", Becomes(Host("app."), "10.0.0.1:0"));
+  EXPECT_EQ(0, server_.Asked("app.one.test", ns_t_a));
 }
 
 TEST_F(ResolverTest, TheNextNameServerIsAskedWhenOneIsSilent) {
