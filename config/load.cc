@@ -49,16 +49,17 @@ bool ReadPrefixFiles(FileReader& files, Snapshot* snapshot, Problems* problems) 
   return good;
 }
 
-bool ReadServersFiles(FileReader& files, Snapshot* snapshot, Problems* problems) {
+// One that is not there yet is no mistake: who writes it may start later. One that is wrong is.
+bool ReadServersFiles(FileReader& files, Snapshot* snapshot, Problems* problems,
+                      Problems* warnings) {
   bool good = true;
   for (Upstream& upstream : snapshot->upstreams) {
     if (upstream.servers_file.empty()) continue;
     const absl::StatusOr<FileReader::File> file = files.Read(upstream.servers_file);
     if (!file.ok()) {
-      problems->Add({.source = upstream.servers_file}, kUpstream,
+      warnings->Add({.source = upstream.servers_file}, kUpstream,
                     Cat("servers_file= of upstream ", upstream.name, " cannot be read: ",
-                        Message(file.status()), "; write it, or name another"));
-      good = false;
+                        Message(file.status()), "; it has no servers until the file is there"));
       continue;
     }
     std::optional<std::vector<Server>> servers = ReadServersFile(upstream, file->bytes, problems);
@@ -106,7 +107,7 @@ LoadResult Load(absl::Span<const std::string> arguments, const SystemFacts& fact
       said, facts, looks ? Strictness::kCheck : Strictness::kStart, &found, &gathered.warnings);
   if (snapshot.has_value()) {
     const bool prefixes = ReadPrefixFiles(files, &*snapshot, &found);
-    const bool servers = ReadServersFiles(files, &*snapshot, &found);
+    const bool servers = ReadServersFiles(files, &*snapshot, &found, &gathered.warnings);
     if (!prefixes || !servers) snapshot.reset();
   }
 

@@ -309,16 +309,31 @@ std::shared_ptr<const ProxyOut> ProxyOutOf(const config::Scalars& settings) {
   return out;
 }
 
+// Of a server of several addresses, which one is taken shows only when it has answered.
+void AddCandidates(const config::Server& server, const config::SystemFacts& facts,
+                   ServerPlan& plan) {
+  if (server.candidates.empty()) return;
+  plan.happy_eyeballs_delay = server.settings.happy_eyeballs_delay;
+  plan.local = false;
+  plan.may_connect_to_itself = false;
+  for (const config::Address& candidate : server.candidates) {
+    plan.candidates.push_back(AddressOf(candidate, facts.ipv6));
+    plan.may_connect_to_itself = plan.may_connect_to_itself || IsLocal(candidate, facts);
+  }
+}
+
 ServerPlan ServerOf(const config::Server& server, const config::SystemFacts& facts,
                     const PortRange& ephemeral) {
   ServerPlan plan;
   plan.name = server.name;
+  plan.group = server.group;
   plan.address = AddressOf(server.address, facts.ipv6);
   plan.local = IsLocal(server.address, facts);
   plan.port_is_offset = server.address.relative;
   plan.may_connect_to_itself = plan.local && !server.address.is_unix() &&
                                (server.address.relative || ephemeral.contains(server.address.port));
   const config::Scalars& settings = server.settings;
+  AddCandidates(server, facts, plan);
   plan.connect_timeout = settings.connect_timeout;
   plan.weight = settings.weight;
   plan.priority = std::max<uint32_t>(settings.priority, settings.backup ? 1 : 0);
@@ -329,7 +344,10 @@ ServerPlan ServerOf(const config::Server& server, const config::SystemFacts& fac
   plan.ejection_time = settings.ejection_time;
   for (const config::Address& source : settings.source) {
     Address from = AddressOf(source, facts.ipv6);
-    if (from.family() == plan.address.family()) plan.sources.push_back(from);
+    const auto fits = [&from](const Address& to) { return to.family() == from.family(); };
+    if (fits(plan.address) || std::any_of(plan.candidates.begin(), plan.candidates.end(), fits)) {
+      plan.sources.push_back(from);
+    }
   }
   plan.health = HealthOf(server, facts);
   plan.sockets = SocketsOf(server.settings);

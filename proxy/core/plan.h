@@ -79,6 +79,7 @@ struct ServerPlan {
   SocketOptions sockets = {};
   std::shared_ptr<const ProxyOut> send_proxy = nullptr;  // null: no header
   HealthPlan health = {};
+  std::string group = {};  // of one address of a name: what they are counted under; else empty
 };
 
 struct UpstreamPlan {

@@ -91,11 +91,15 @@ TEST(ServersFileTest, ALoadIsRefusedIfItIsWrong) {
   EXPECT_THAT(LoadOf("--server=:80\n").errors, ElementsAre(HasSubstr("s:1:10: --server: \":80\"")));
 }
 
-TEST(ServersFileTest, ALoadIsRefusedIfItIsNotThere) {
+TEST(ServersFileTest, OneThatIsNotThereYetIsAWarningAndHasNoServers) {
   FakeFiles files;
   files.Put("a", "--listen=:80\n--upstream=name=app servers_file=s\n");
+  const LoadResult result = Load(std::vector<std::string>{"-c", "a"}, SystemFacts(), files);
+  EXPECT_THAT(result.errors, IsEmpty());
+  ASSERT_TRUE(result.snapshot.has_value());
+  EXPECT_THAT(result.snapshot->upstreams[0].file_servers, IsEmpty());
   EXPECT_THAT(
-      Load(std::vector<std::string>{"-c", "a"}, SystemFacts(), files).errors,
+      result.warnings,
       ElementsAre(HasSubstr("s: --upstream: servers_file= of upstream app cannot be read: ")));
 }
 
