@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -88,13 +89,29 @@ void ReadServer(const ServerPlan& plan, const Server& state, MonotonicTime now, 
   }
 }
 
-void MarkUsed(const Plan& plan, std::vector<UpstreamReading>& upstreams) {
-  for (const ListenerPlan& listener : plan.listeners) {
-    if (listener.upstream < upstreams.size()) upstreams[listener.upstream].used = true;
-    if (listener.front == nullptr) continue;
-    for (const size_t upstream : listener.front->routes.upstreams()) {
-      if (upstream < upstreams.size()) upstreams[upstream].used = true;
-    }
+// Where a connection may be led, its own upstream first.
+std::vector<std::string> UpstreamsOf(const ListenerPlan& listener, const Plan& plan) {
+  std::vector<size_t> slots;
+  const auto add = [&](size_t slot) {
+    if (slot >= plan.upstreams.size()) return;
+    if (std::find(slots.begin(), slots.end(), slot) == slots.end()) slots.push_back(slot);
+  };
+  add(listener.upstream);
+  if (listener.front != nullptr) {
+    for (const size_t slot : listener.front->routes.upstreams()) add(slot);
+  }
+  std::vector<std::string> names;
+  for (const size_t slot : slots) names.push_back(plan.upstreams[slot].name);
+  return names;
+}
+
+void MarkUsed(Readings& readings) {
+  std::unordered_set<std::string> used;
+  for (const ListenerReading& listener : readings.listeners) {
+    used.insert(listener.upstreams.begin(), listener.upstreams.end());
+  }
+  for (UpstreamReading& upstream : readings.upstreams) {
+    upstream.used = used.contains(upstream.name);
   }
 }
 
@@ -235,6 +252,7 @@ Collector::Collector(Scheduler& control, CollectSource source)
     : control_(control),
       source_(std::move(source)),
       cpu_marks_(source_.workers.size()),
+      silent_since_(std::make_shared<std::vector<int64_t>>(source_.workers.size(), 0)),
       started_(absl::Now()),
       started_ns_(ReadMonotonicClock().ns()) {}
 
@@ -257,12 +275,18 @@ void Collector::Begin() {
   round_ = std::make_shared<Round>(*this, source_.workers.size(), slowest);
   const MonotonicTime now = ReadMonotonicClock();
   for (size_t i = 0; i < source_.workers.size(); ++i) {
-    source_.workers[i].ask(
-        now, slowest, [&control = control_, round = std::weak_ptr<Round>(round_), i](auto found) {
-          PostCall(control, [&control, round, i, found = std::move(found)] {
-            if (const auto here = round.lock()) here->OnAnswer(control, i, found);
-          });
-        });
+    int64_t& since = (*silent_since_)[i];
+    if (since == 0) since = now.ns();
+    source_.workers[i].ask(now, slowest,
+                           [&control = control_, round = std::weak_ptr<Round>(round_),
+                            silent = silent_since_, i](auto found) {
+                             PostCall(control,
+                                      [&control, round, silent, i, found = std::move(found)] {
+                                        (*silent)[i] = 0;
+                                        if (const auto here = round.lock())
+                                          here->OnAnswer(control, i, found);
+                                      });
+                           });
   }
   control_.Spawn(*round_);
 }
@@ -293,6 +317,7 @@ std::shared_ptr<const Readings> Collector::Assemble(const Round& round) {
       ListenerReading& made = readings->listeners.emplace_back();
       made.name = of.name;
       if (of.upstream < plan->upstreams.size()) made.upstream = plan->upstreams[of.upstream].name;
+      made.upstreams = UpstreamsOf(of, *plan);
       if (of.limits != nullptr) made.max_connections = of.limits->numbers.max_connections;
     }
     ListenerReading& listener = readings->listeners[found->second];
@@ -333,7 +358,7 @@ std::shared_ptr<const Readings> Collector::Assemble(const Round& round) {
       }
     }
   }
-  MarkUsed(*plan, readings->upstreams);
+  MarkUsed(*readings);
 
   ProcessReading& process = readings->process;
   process.started = started_;
@@ -375,6 +400,8 @@ WorkerReading Collector::ReadWorker(size_t index, bool answered) {
   WorkerReading reading;
   reading.index = static_cast<uint32_t>(index);
   reading.answered = answered;
+  const int64_t since = (*silent_since_)[index];
+  if (since != 0) reading.silent_for = absl::Nanoseconds(ReadMonotonicClock().ns() - since);
   reading.connections = worker.connections();
   reading.accepts = stats.accepted.value();
   reading.handed_over = stats.handed_over.value();

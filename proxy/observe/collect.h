@@ -107,6 +107,8 @@ class Collector {
   std::vector<Question> answered_;  // by the present one
   std::shared_ptr<Round> round_;
   std::vector<std::deque<CpuMark>> cpu_marks_;
+  // For each worker: since when it owes an answer; 0: it does not. Kept alive by answers under way.
+  const std::shared_ptr<std::vector<int64_t>> silent_since_;
   const absl::Time started_;
   const int64_t started_ns_;
 };

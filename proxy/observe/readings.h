@@ -123,8 +123,9 @@ struct ListenerReading {
   std::string name;
   std::vector<std::string> addresses;
   State state = State::kAccepting;
-  bool gone = false;     // removed; its connections go on
-  std::string upstream;  // empty: routes alone decide
+  bool gone = false;                   // removed; its connections go on
+  std::string upstream;                // empty: routes alone decide
+  std::vector<std::string> upstreams;  // all that it may lead to, that one first
   uint64_t active = 0;
   uint64_t max_connections = 0;  // its own; 0: only that of the process
   uint64_t total = 0;            // accepted
@@ -242,6 +243,8 @@ struct UpstreamReading {
 struct WorkerReading {
   uint32_t index = 0;
   bool answered = false;  // false: it did not in time; the numbers are its last
+  // Since it was first asked and did not answer; zero: it has answered what it was asked.
+  absl::Duration silent_for;
   uint64_t connections = 0;
   uint64_t accepts = 0;      // taken from a listener by this worker
   uint64_t handed_over = 0;  // of them, given to another
