@@ -63,6 +63,10 @@ int main(int argc, char** argv) {
   options.stats_interval = snapshot.scalars.stats_interval;
   options.reserved_descriptors = snapshot.reserved_descriptors;
   options.pipes_per_worker = snapshot.pipes_per_worker;
+  if (snapshot.scalars.http.has_value()) {
+    options.shown.http = parkway::AddressOf(*snapshot.scalars.http, facts.ipv6);
+    options.shown.http_allow = parkway::HttpAllowOf(snapshot);
+  }
   options.admin_socket = AdminSocket(snapshot.scalars.admin_socket);
   return parkway::RunProcess(plan, options);
 }

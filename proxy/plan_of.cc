@@ -369,6 +369,12 @@ SpliceUse SpliceOf(config::Splice splice) {
 
 }  // namespace
 
+AccessList HttpAllowOf(const config::Snapshot& snapshot) {
+  AccessList::Builder builder;
+  AddPrefixes(PrefixesOf(snapshot, snapshot.scalars.http_allow), AccessList::kAllow, builder);
+  return builder.Build();
+}
+
 Address AddressOf(const config::Address& address, bool ipv6) {
   switch (address.kind) {
     case config::Address::Kind::kAnyIp:

@@ -148,6 +148,7 @@ class Process : private ServerWatcher {
   std::vector<std::thread> threads_;
   std::unique_ptr<AccessLog> log_;
   std::unique_ptr<Collector> collector_;
+  std::unique_ptr<Observatory> observatory_;
   admin::Desk desk_;
   std::vector<std::string> unix_paths_;
   ReloadState reload_state_;
@@ -195,6 +196,13 @@ int Process::Run() {
   }
   reload_state_.loaded_at = reload_state_.last_at = absl::Now();
   StartCollecting();
+  observatory_ = std::make_unique<Observatory>(scheduler_, *collector_, options_.shown);
+  if (const std::string wrong = observatory_->Start(); !wrong.empty()) {
+    Complain(wrong);
+    StopWorkers();
+    StopOwnTasks();
+    return kExitOsError;
+  }
   if (!options_.admin_socket.empty()) {
     if (const std::string wrong = desk_.Open(options_.admin_socket); !wrong.empty()) {
       Complain(wrong);
@@ -344,9 +352,11 @@ void Process::StopOwnTasks() {
   numbers_line_.End(scheduler_);
   report_.End(scheduler_);
   desk_.Close();
+  if (observatory_ != nullptr) observatory_->End();
   if (collector_ != nullptr) collector_->Hurry();
   while (!signals_.ended() || !numbers_.ended() || !numbers_line_.ended() || !report_.ended() ||
-         !desk_.done() || (collector_ != nullptr && collector_->busy())) {
+         !desk_.done() || (observatory_ != nullptr && !observatory_->ended()) ||
+         (collector_ != nullptr && collector_->busy())) {
     scheduler_.Turn();
   }
 }
@@ -564,10 +574,21 @@ void Process::AddOwn(Readings& readings) const {
   process.reload.last_success = reload_state_.loaded_at;
   process.reload.reloads = reload_state_.reloads;
   process.reload.reloads_refused = reload_state_.refused;
+  for (const DrainProgress& drain : control_.drains()) {
+    if (drain.ended) continue;
+    process.drain.draining = true;
+    process.drain.what = drain.what;
+    process.drain.began_with += drain.total;
+    process.drain.left += drain.left;
+    process.drain.time_left = std::max(process.drain.time_left, drain.over - drain.passed);
+  }
   if (!stopping_) return;
   process.drain.draining = true;
   process.drain.what = "stop";
   process.drain.left = Sessions();
+  process.drain.time_left = patient_
+                                ? absl::InfiniteDuration()
+                                : absl::Nanoseconds(stop_deadline_.ns() - scheduler_.now().ns());
   for (ListenerReading& listener : readings.listeners) {
     listener.state = ListenerReading::State::kDraining;
   }

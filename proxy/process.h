@@ -13,6 +13,7 @@
 
 #include "absl/time/time.h"
 #include "proxy/core/plan.h"
+#include "proxy/observatory.h"
 
 namespace parkway {
 
@@ -30,6 +31,7 @@ struct ProcessOptions {
   uint32_t pipes_per_worker = 0;       // for splice; 0: never splice
   uint64_t reserved_descriptors = 64;  // for what is no connection
   std::string version;
+  Observatory::Options shown;
   std::string admin_socket;  // a path; empty: none
 };
 

@@ -298,6 +298,7 @@ void Worker::StopAccepting() {
 }
 
 void Worker::Hold(size_t listener, bool hold) {
+  stats_.listeners.At(listener).held.Set(hold);
   for (const auto& acceptor : acceptors_) {
     if (acceptor->listener() != listener) continue;
     if (hold) {

@@ -82,6 +82,7 @@ class ClosedStats {
 };
 
 struct ListenerStats {
+  Counter held;      // 1: accepts nobody, by the operator's word
   Counter accepted;  // by this worker, given to another or not
   Counter begun;     // sessions
   Counter ended;

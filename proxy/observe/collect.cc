@@ -329,6 +329,7 @@ std::shared_ptr<const Readings> Collector::Assemble(const Round& round) {
       // In this order: what ends between the two is not counted twice.
       ended += stats->ended.value();
       begun += stats->begun.value();
+      if (stats->held.value() != 0) listener.state = ListenerReading::State::kPaused;
       AddListener(*stats, *plan, listener);
     }
     listener.active += begun > ended ? begun - ended : 0;
