@@ -8,6 +8,7 @@
 #include <initializer_list>
 #include <limits>
 #include <sstream>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -18,7 +19,7 @@ namespace {
 using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 using prometheus::MetricType;
-using Labels = std::initializer_list<std::pair<const char*, const std::string&>>;
+using Labels = std::initializer_list<std::pair<const char*, std::string_view>>;
 
 constexpr double kUsPerSecond = 1e6;
 
@@ -66,7 +67,7 @@ class Family {
  private:
   ClientMetric& New(Labels labels) {
     ClientMetric& metric = family_.metric.emplace_back();
-    for (const auto& [name, value] : labels) metric.label.push_back({name, value});
+    for (const auto& [name, value] : labels) metric.label.push_back({name, std::string(value)});
     return metric;
   }
 

@@ -107,13 +107,16 @@ TEST(MetricsTest, EachNameHasOneSetOfLabelsAndOneHelp) {
 
 TEST(MetricsTest, WhereThereAreManyOnlyWhatHasHappenedIsSaid) {
   Readings readings = Sample();
-  EXPECT_THAT(MetricsText(readings), HasSubstr("cause=\"connect_refused\"} 0"));
+  const auto says = [&readings](const char* what) {
+    return MetricsText(readings).find(what) != std::string::npos;
+  };
+  EXPECT_TRUE(says("server=\"a\",cause=\"connect_refused\"} 0"));
   readings.upstreams[0].servers.resize(kFewServers + 1);
   for (size_t i = 1; i < readings.upstreams[0].servers.size(); ++i) {
     readings.upstreams[0].servers[i].name = std::to_string(i);
   }
-  EXPECT_THAT(MetricsText(readings), Not(HasSubstr("cause=\"connect_refused\"} 0")));
-  EXPECT_THAT(MetricsText(readings), HasSubstr("cause=\"connect_timeout\"} 4"));
+  EXPECT_FALSE(says("server=\"a\",cause=\"connect_refused\"} 0"));
+  EXPECT_TRUE(says("server=\"a\",cause=\"connect_timeout\"} 4"));
 }
 
 TEST(ReadinessTest, ReadyIsWhoAcceptsAndHasAServer) {
