@@ -103,19 +103,19 @@ void HealthDuty::OnHealthChange(const HealthChange& change) {
 }
 
 void HealthDuty::Log(const HealthChange& change) {
-  LogRecord record;
-  record.kind = change.up ? LogRecord::Kind::kServerUp : LogRecord::Kind::kServerDown;
+  HealthRecord record;
+  record.up = change.up;
   record.upstream = change.ref.upstream;
   record.server = change.ref.server;
-  record.listener = static_cast<uint16_t>(std::min<size_t>(CountUp(change.ref.upstream), 0xffff));
+  record.word = change.result->word;
   record.error = change.result->error;
-  record.attempts = static_cast<uint8_t>(change.result->word);
-  record.unsent_bytes = change.outcomes;
-  record.bytes_up = static_cast<uint64_t>(change.result->took_ns);
-  record.started = change.since;
-  record.ended = change.now;
-  record.set_text(change.result->answer);
-  host_.Log(record);
+  record.in_a_row = change.outcomes;
+  record.servers_up = static_cast<uint32_t>(CountUp(change.ref.upstream));
+  record.took_ns = change.result->took_ns;
+  record.since = change.since;
+  record.when = change.now;
+  record.answer = decltype(record.answer)(change.result->answer);
+  host_.Log({.what = record});
 }
 
 void HealthDuty::Follow(const HealthChange& change) {

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "config/admission.h"
+#include "config/log_sink.h"
 #include "proxy/core/proxy_out.h"
 #include "proxy/inbound/access_list.h"
 #include "proxy/inbound/client_hello.h"
@@ -355,6 +356,64 @@ ServerPlan ServerOf(const config::Server& server, const config::SystemFacts& fac
   return plan;
 }
 
+SessionTimes TimesOf(const config::Scalars& settings) {
+  SessionTimes times;
+  times.idle_ns = absl::ToInt64Nanoseconds(settings.idle_timeout);
+  times.half_close_ns = absl::ToInt64Nanoseconds(settings.half_close_timeout);
+  times.delayed_close_ns = absl::ToInt64Nanoseconds(settings.delayed_close);
+  times.client_idle_ns = absl::ToInt64Nanoseconds(settings.client_idle_timeout);
+  times.server_idle_ns = absl::ToInt64Nanoseconds(settings.server_idle_timeout);
+  times.lifetime_ns = absl::ToInt64Nanoseconds(settings.max_lifetime);
+  times.lifetime_jitter_percent = settings.max_lifetime_jitter;
+  times.rate_up = settings.rate_up;
+  times.rate_down = settings.rate_down;
+  return times;
+}
+
+LogPlan::Target TargetOf(config::LogSink::Kind kind) {
+  switch (kind) {
+    case config::LogSink::Kind::kOff:
+      break;
+    case config::LogSink::Kind::kStderr:
+      return LogPlan::Target::kStderr;
+    case config::LogSink::Kind::kStdout:
+      return LogPlan::Target::kStdout;
+    case config::LogSink::Kind::kFile:
+      return LogPlan::Target::kFile;
+    case config::LogSink::Kind::kUnix:
+      return LogPlan::Target::kUnix;
+    case config::LogSink::Kind::kSyslog:
+      return LogPlan::Target::kSyslog;
+  }
+  return LogPlan::Target::kOff;
+}
+
+LogFormat FormatOf(config::LogFormat format) {
+  switch (format) {
+    case config::LogFormat::kKv:
+      break;
+    case config::LogFormat::kTcplog:
+      return LogFormat::kTcplog;
+    case config::LogFormat::kJson:
+      return LogFormat::kJson;
+  }
+  return LogFormat::kKeyValue;
+}
+
+LogPlan LogOf(const config::Scalars& scalars) {
+  LogPlan log;
+  log.target = TargetOf(scalars.access_log.kind);
+  log.where = scalars.access_log.target;
+  log.port = scalars.access_log.port;
+  log.facility = scalars.log_facility;
+  log.format = FormatOf(scalars.log_format);
+  const config::LogSkip skip = config::ParseLogSkip(scalars.log_skip).value_or(config::LogSkip());
+  log.skip_null = skip.null;
+  log.skip_normal = skip.normal;
+  log.sample = scalars.log_sample;
+  return log;
+}
+
 SpliceUse SpliceOf(config::Splice splice) {
   switch (splice) {
     case config::Splice::kOn:
@@ -438,14 +497,12 @@ Plan PlanOf(const config::Snapshot& snapshot, const config::SystemFacts& facts,
       added.limits = limits;
       added.sockets = SocketsOf(settings);
       added.splice = SpliceOf(settings.splice);
-      added.times.idle_ns = absl::ToInt64Nanoseconds(settings.idle_timeout);
-      added.times.half_close_ns = absl::ToInt64Nanoseconds(settings.half_close_timeout);
-      added.times.delayed_close_ns = absl::ToInt64Nanoseconds(settings.delayed_close);
+      added.times = TimesOf(settings);
     }
   }
   plan.max_connections = snapshot.max_connections;
   plan.accept_balance = scalars.accept_balance == config::AcceptBalance::kAuto;
-  plan.access_log = scalars.access_log.kind != config::LogSink::Kind::kOff;
+  plan.log = LogOf(scalars);
   return plan;
 }
 

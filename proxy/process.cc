@@ -100,6 +100,7 @@ class Process : private ServerWatcher {
   };
 
   bool MakeWorkers();
+  bool OpenLog();
   bool Bind();
   bool BindOne(size_t listener);
   bool Pin(size_t worker);
@@ -172,15 +173,12 @@ int Process::Run() {
     Complain(absl::StrCat("signals cannot be taken: ", strerror(-error)));
     return kExitOsError;
   }
-  if (!MakeWorkers() || !Bind()) {
+  if (!MakeWorkers() || !OpenLog() || !Bind()) {
     for (const std::string& path : unix_paths_) unlink(path.c_str());
     StopOwnTasks();
     return kExitOsError;
   }
 
-  std::vector<LogRing*> rings;
-  for (const auto& worker : workers_) rings.push_back(&worker->log_ring());
-  log_ = std::make_unique<AccessLog>(plan_, std::move(rings), STDERR_FILENO);
   log_->Start();
   for (const auto& balancer : shared_.balancers) balancer->set_watcher(this);
   for (const auto& worker : workers_) {
@@ -250,7 +248,7 @@ bool Process::MakeWorkers() {
     options.index = i;
     options.seed = (static_cast<uint64_t>(getpid()) << 16 | i) * 0x9e3779b97f4a7c15u + 1;
     options.max_stacks = stacks;
-    options.log_connections = plan_.access_log;
+    options.log = plan_.log;
     options.max_pipes = options_.pipes_per_worker;
     workers_.push_back(std::make_unique<Worker>(options, shared_));
     if (workers_.back()->init_error() != 0) {
@@ -261,6 +259,15 @@ bool Process::MakeWorkers() {
   }
   for (const auto& worker : workers_) shared_.workers.push_back(worker.get());
   return true;
+}
+
+bool Process::OpenLog() {
+  std::vector<LogRing*> rings;
+  for (const auto& worker : workers_) rings.push_back(&worker->log_ring());
+  log_ = std::make_unique<AccessLog>(plan_, std::move(rings), STDERR_FILENO);
+  const std::string failure = log_->Open();
+  if (!failure.empty()) Complain(failure);
+  return failure.empty();
 }
 
 bool Process::Bind() {
@@ -491,7 +498,10 @@ Outcome Process::SetLogLevel(const std::string& level) {
                                        "\" is none; info, warning or error; nothing was changed"));
 }
 
-Outcome Process::ReopenLogs() { return Outcome::Done("logs go to stderr, which is not reopened"); }
+Outcome Process::ReopenLogs() {
+  log_->Reopen();
+  return Outcome::Done("the access log is opened again");
+}
 
 void Process::OnServerChange(const ServerChange& change) {
   const UpstreamPlan& upstream = plan_.upstreams[change.upstream];

@@ -5,6 +5,7 @@
 #include "poller/kernel.h"
 #include "poller/socket.h"
 #include "poller/stack_overflow.h"
+#include "proxy/closed_of.h"
 #include "proxy/core/post_call.h"
 
 namespace parkway {
@@ -38,6 +39,12 @@ class AdoptMessage : public Message {
 
 constexpr uint64_t kNsPerUs = 1'000;
 
+void CountTcp(const TcpFacts& facts, TcpStats& stats) {
+  stats.rtt.Add(facts.rtt_us);
+  stats.retransmits.Add(facts.retransmits);
+  stats.rwnd_limited_us.Add(facts.rwnd_limited_us);
+}
+
 }  // namespace
 
 Worker::Worker(const Options& options, WorkerShared& shared)
@@ -58,6 +65,8 @@ Worker::Worker(const Options& options, WorkerShared& shared)
               shared.worker_count, options.seed),
       census_(scheduler_, sessions_, *this) {
   SessionHost::scheduler = &scheduler_;
+  SessionHost::wishes.tcp = options.log.on() || options.tcp_info;
+  SessionHost::wishes.addresses = options.log.on() && options.log.format == LogFormat::kJson;
   tools.buffer = buffer_.get();
   tools.chunks = &chunks_;
   if (options.max_pipes > 0) tools.pipes = &pipes_;
@@ -142,14 +151,14 @@ void Worker::Refuse(size_t listener, int fd, const Address& peer, CloseCause cau
   kernel::Close(fd);
   stats_.closed[static_cast<size_t>(cause)].Add(1);
   stats_.listeners.At(listener).closed.Add(ClosedStats::kNoUpstream, cause);
-  if (!options_.log_connections) return;
-  LogRecord record;
+  if (!options_.log.on()) return;
+  ClosedRecord record;
   record.cause = cause;
   record.listener = static_cast<uint16_t>(listener);
   record.upstream = static_cast<uint16_t>(shared_.plan.listeners[listener].upstream);
   record.client = PackedAddress(peer);
   record.started = record.ended = scheduler_.now();
-  Log(record);
+  Log({.what = record});
 }
 
 void Worker::ReleaseSlot(size_t listener) {
@@ -184,25 +193,9 @@ void Worker::Sweep() {
   sessions_.ForEach([this](Session& session) { CountMoved(session); });
 }
 
-void Worker::Finished(Session& session) {
-  CountEnd(session);
-  if (options_.log_connections) {
-    LogRecord record;
-    record.cause = session.cause();
-    record.has_server = session.server() != nullptr;
-    record.attempts = session.attempts;
-    record.listener = session.listener;
-    record.upstream = session.upstream;
-    record.server = session.server_index;
-    record.unsent_bytes = session.unsent_bytes();
-    record.client = session.client_address();
-    record.id = session.id();
-    record.bytes_up = session.bytes_up();
-    record.bytes_down = session.bytes_down();
-    record.started = session.started();
-    record.ended = scheduler_.now();
-    Log(record);
-  }
+void Worker::Finished(Session& session, const SessionEnd& end) {
+  if (options_.log.on()) LogClosed(session, end);
+  CountEnd(session, end);
   if (session.counted) {
     shared_.balancers[session.upstream]->Release(session.server_index, scheduler_.now());
   }
@@ -214,7 +207,40 @@ void Worker::Finished(Session& session) {
   ReleaseSlot(listener);
 }
 
-void Worker::CountEnd(Session& session) {
+void Worker::LogClosed(const Session& session, const SessionEnd& end) {
+  const LogPlan& plan = options_.log;
+  if (IsSkipped(plan, session) || (plan.sample > 1 && random_() % plan.sample != 0)) return;
+  LogRecord record;
+  ClosedRecord& closed =
+      record.what.emplace<ClosedRecord>(ClosedOf(session, end, scheduler_.now()));
+  AddOthers(session, closed);
+  Log(record);
+}
+
+// Who else was there. This one still counts everywhere.
+void Worker::AddOthers(const Session& session, ClosedRecord& record) const {
+  uint64_t listener = 0;
+  uint64_t upstream = 0;
+  for (const Worker* worker : shared_.workers) {
+    record.process_connections += worker->sessions();
+    const WorkerStats& stats = worker->stats_;
+    if (const ListenerStats* of = stats.listeners.Find(session.listener)) {
+      listener += of->begun.value() - of->ended.value();
+    }
+    if (const UpstreamStats* of = stats.upstreams.Find(session.upstream)) {
+      upstream += of->begun.value() - of->ended.value();
+    }
+  }
+  record.listener_connections = static_cast<uint32_t>(listener);
+  if (!session.counted_upstream) return;
+  record.upstream_connections = static_cast<uint32_t>(upstream) - 1;
+  if (session.attempts == 0) return;
+  const uint32_t server =
+      shared_.balancers[session.upstream]->server(session.server_index).connections();
+  record.server_connections = server - (session.counted ? 1 : 0);
+}
+
+void Worker::CountEnd(Session& session, const SessionEnd& end) {
   CountMoved(session);
   stats_.sessions_out.Add(1);
   stats_.bytes_unsent.Add(session.unsent_bytes());
@@ -224,6 +250,11 @@ void Worker::CountEnd(Session& session) {
   listener.closed.Add(session.upstream, session.cause());
   listener.duration.Add(static_cast<uint64_t>(scheduler_.now().ns() - session.started().ns()) /
                         kNsPerUs);
+  if (session.counted_upstream) stats_.upstreams.At(session.upstream).ended.Add(1);
+  if (end.client.known) CountTcp(end.client, listener.tcp);
+  if (end.server.known) {
+    CountTcp(end.server, stats_.server(session.upstream, session.server_index).tcp);
+  }
 }
 
 void Worker::OnHangup(PollDesc& desc) {
@@ -321,22 +352,12 @@ void Worker::OnAcceptorClosed(Acceptor&) {
 }
 
 void Worker::OnAcceptTrouble(size_t listener, int error) {
-  LogRecord record;
-  record.kind = LogRecord::Kind::kAcceptTrouble;
-  record.listener = static_cast<uint16_t>(listener);
-  record.error = error;
-  record.ended = scheduler_.now();
-  Log(record);
+  Log({.what = AcceptTroubleRecord{.listener = static_cast<uint16_t>(listener), .error = error}});
 }
 
 void Worker::WouldRefuse(const Session& session, CloseCause cause) {
-  LogRecord record;
-  record.kind = LogRecord::Kind::kWouldRefuse;
-  record.cause = cause;
-  record.listener = session.listener;
-  record.client = session.client_address();
-  record.ended = scheduler_.now();
-  Log(record);
+  Log({.what = WouldRefuseRecord{
+           .listener = session.listener, .cause = cause, .client = session.client_address()}});
 }
 
 void Worker::Log(const LogRecord& record) {

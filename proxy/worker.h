@@ -24,6 +24,7 @@
 #include "poller/pools.h"
 #include "poller/scheduler.h"
 #include "proxy/census.h"
+#include "proxy/core/log_plan.h"
 #include "proxy/core/plan.h"
 #include "proxy/core/stats.h"
 #include "proxy/health_duty.h"
@@ -82,7 +83,8 @@ class Worker final : public SessionHost,
     uint32_t max_stacks = 1024;
     size_t chunk_cap_bytes = size_t{1} << 30;  // for directions that are blocked on a receiver
     uint32_t max_pipes = 32;                   // lent at once; 0: never splice
-    bool log_connections = false;              // a record for each that ends
+    LogPlan log = {};                          // of connections that end
+    bool tcp_info = false;                     // look at it as they end, though no log wants it
   };
 
   Worker(const Options& options, WorkerShared& shared);
@@ -143,7 +145,7 @@ class Worker final : public SessionHost,
  private:
   Progress Connect(Session& session, Wake wake) override;
   void LeaveQueue(Session& session) override;
-  void Finished(Session& session) override;
+  void Finished(Session& session, const SessionEnd& end) override;
   void CountMoved(Session& session) override;
   void OnHangup(PollDesc& desc) override;
   void OnTimer(TimerWheel::Node& node) override;
@@ -159,7 +161,9 @@ class Worker final : public SessionHost,
 
   void OutOfMemory(size_t listener, int fd, const Address& peer);
   void Refuse(size_t listener, int fd, const Address& peer, CloseCause cause);
-  void CountEnd(Session& session);
+  void CountEnd(Session& session, const SessionEnd& end);
+  void LogClosed(const Session& session, const SessionEnd& end);
+  void AddOthers(const Session& session, ClosedRecord& record) const;
   void ReleaseSlot(size_t listener);
   void WakeWaitingListeners();
 

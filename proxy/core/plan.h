@@ -15,6 +15,7 @@
 #include "poller/address.h"
 #include "poller/socket_options.h"
 #include "proxy/core/health_plan.h"
+#include "proxy/core/log_plan.h"
 #include "proxy/core/proxy_out.h"
 #include "proxy/session/session_times.h"
 
@@ -133,7 +134,7 @@ struct Plan {
   std::vector<ListenerPlan> listeners;
   std::vector<UpstreamPlan> upstreams;
   uint32_t max_connections = 1024;  // of the process
-  bool access_log = false;
+  LogPlan log = {};
   bool accept_balance = true;  // to the least loaded worker; false: each keeps what it accepts
 };
 

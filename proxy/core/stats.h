@@ -113,6 +113,8 @@ struct ServerStats {
 };
 
 struct UpstreamStats {
+  Counter begun;   // connections that are to get one of its servers
+  Counter ended;   // of them
   Counter queued;  // connections that had to wait for a server to have room
   Histogram<kShortTimes> queue_time;
   Counter retries;       // attempts after a failed one

@@ -76,6 +76,8 @@ SessionHost::Progress Connector::Connect(Session& session, Wake wake) {
       !reception_.Receive(session, listener, heard)) {
     return SessionHost::Progress::kFailed;
   }
+  session.counted_upstream = true;
+  stats_.upstreams.At(session.upstream).begun.Add(1);
   Tried tried;
   return TryServers(session, tried, heard, kNoServer);
 }
@@ -134,12 +136,15 @@ SessionHost::Progress Connector::TryServers(Session& session, Tried& tried, Hear
   return SessionHost::Progress::kFailed;
 }
 
-ServerStats& Connector::CountAttempt(const Session& session, bool again) {
+ServerStats& Connector::CountAttempt(Session& session, bool again) {
   stats_.connect_attempts.Add(1);
   UpstreamStats& upstream = stats_.upstreams.At(session.upstream);
   if (session.attempts > 1) {
     upstream.retries.Add(1);
-    if (!again) upstream.redispatches.Add(1);
+    if (!again) {
+      session.redispatched = true;
+      upstream.redispatches.Add(1);
+    }
   }
   ServerStats& server = upstream.servers.At(session.server_index);
   server.attempts.Add(1);
@@ -279,6 +284,9 @@ SessionHost::Progress Connector::JoinQueue(Session& session, const Tried& tried,
   if (upstream.queue_timeout > absl::ZeroDuration()) {
     waiting.deadline = scheduler_.now() + upstream.queue_timeout;
   }
+  SessionExtras& extras = session.extras();
+  extras.in_line_since = scheduler_.now();
+  extras.queue_place = balancer(session).waiting() + 1;
   // The grant comes as a message, so not before this activation is over.
   if (!balancer(session).Enqueue(std::move(place), scheduler_.now())) {
     queued_.erase(&session);
@@ -324,6 +332,9 @@ SessionHost::Progress Connector::StillQueued(Session& session, Wake wake) {
   }
   Tried tried = waiting.tried;
   Heard heard = std::move(waiting.heard);
+  SessionExtras& extras = session.extras();
+  extras.queued_ns += scheduler_.now().ns() - extras.in_line_since.ns();
+  extras.in_line_since = MonotonicTime();
   const size_t server = waiting.server;
   stats_.upstreams.At(session.upstream)
       .queue_time.Add(static_cast<uint64_t>(scheduler_.now().ns() - waiting.since.ns()) / kNsPerUs);

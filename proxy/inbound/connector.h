@@ -85,7 +85,7 @@ class Connector {
   // False: the client has left, and the session has a cause.
   bool StillThere(Session& session);
   // `again`: at a server that this client has tried.
-  ServerStats& CountAttempt(const Session& session, bool again);
+  ServerStats& CountAttempt(Session& session, bool again);
   // Before attempt number `attempt`. 0, or the errno that ends it.
   int Pause(Session& session, int attempt);
   int AttemptPatiently(Session& session, const ServerPlan& server, const Heard& heard);

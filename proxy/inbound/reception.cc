@@ -4,6 +4,7 @@
 #include <optional>
 #include <string_view>
 
+#include "absl/strings/str_join.h"
 #include "poller/check.h"
 #include "poller/socket.h"
 #include "proxy/inbound/client_hello.h"
@@ -74,7 +75,10 @@ bool Reception::ReadProxyHeader(Session& session, const FrontPlan& front, Heard&
         heard.source = parsed.source;
         heard.destination = parsed.destination;
         heard.tlvs = parsed.tlvs;
-        if (parsed.has_addresses) session.set_client_address(PackedAddress(parsed.source));
+        if (parsed.has_addresses) {
+          if (session.remembers()) session.extras().peer = session.client_address();
+          session.set_client_address(PackedAddress(parsed.source));
+        }
         up.ForgetHeld(parsed.size, tools_);
         return true;
       case ProxyParsed::Result::kNotHeader:
@@ -130,6 +134,10 @@ bool Reception::ChooseRoute(Session& session, const ListenerPlan& listener, Hear
     return false;
   }
   session.upstream = static_cast<uint16_t>(upstream);
+  if (session.remembers()) {
+    session.extras().sni = seen.sni;
+    session.extras().alpn = absl::StrJoin(seen.alpn, ",");
+  }
   heard.sni = std::move(seen.sni);
   return true;
 }

@@ -2,15 +2,14 @@
 
 #include <errno.h>
 #include <glog/logging.h>
-#include <string.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
-#include "proxy/core/health_plan.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 
 namespace parkway {
 
@@ -21,17 +20,27 @@ constexpr auto kBatchInterval = std::chrono::milliseconds(100);
 // Without connections to log there is only trouble to wait for.
 constexpr auto kQuietInterval = std::chrono::seconds(1);
 constexpr auto kStopPatience = std::chrono::seconds(1);
+constexpr auto kTroubleInterval = std::chrono::seconds(10);
 constexpr size_t kMostLines = 1024;
 constexpr size_t kBatchBytes = 64 * 1024;
+
+MonotonicTime MonotonicNow() {
+  // The writer is no worker: it reads the clock as the library has it.
+  return MonotonicTime(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                           std::chrono::steady_clock::now().time_since_epoch())
+                           .count());
+}
 
 }  // namespace
 
 AccessLog::AccessLog(const Plan& plan, std::vector<LogRing*> rings, int fd)
-    : plan_(plan), rings_(std::move(rings)), fd_(fd) {}
+    : plan_(plan), rings_(std::move(rings)), fd_(fd), sink_(plan.log) {}
 
 AccessLog::~AccessLog() {
   if (thread_.joinable()) Stop();
 }
+
+std::string AccessLog::Open() { return sink_.Open(); }
 
 void AccessLog::Start() {
   thread_ = std::thread([this] { Run(); });
@@ -40,8 +49,8 @@ void AccessLog::Start() {
 void AccessLog::Say(std::string line) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (lines_.size() >= kMostLines) return;
-    lines_.push_back({true, std::move(line)});
+    if (orders_.lines.size() >= kMostLines) return;
+    orders_.lines.push_back({true, std::move(line)});
   }
   wake_.notify_one();
 }
@@ -49,8 +58,16 @@ void AccessLog::Say(std::string line) {
 void AccessLog::Write(std::string line) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (lines_.size() >= kMostLines) return;
-    lines_.push_back({false, std::move(line)});
+    if (orders_.lines.size() >= kMostLines) return;
+    orders_.lines.push_back({false, std::move(line)});
+  }
+  wake_.notify_one();
+}
+
+void AccessLog::Reopen() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    orders_.reopen = true;
   }
   wake_.notify_one();
 }
@@ -58,7 +75,7 @@ void AccessLog::Write(std::string line) {
 bool AccessLog::Stop() {
   if (!thread_.joinable()) return true;
   std::unique_lock<std::mutex> lock(mutex_);
-  stopping_ = true;
+  orders_.stop = true;
   wake_.notify_one();
   const bool done = wake_.wait_for(lock, kStopPatience, [this] { return stopped_; });
   lock.unlock();
@@ -70,7 +87,7 @@ bool AccessLog::Stop() {
   return done;
 }
 
-void AccessLog::WriteAll(const std::string& text) {
+void AccessLog::WriteErr(const std::string& text) {
   size_t written = 0;
   while (written < text.size()) {
     const ssize_t n = write(fd_, text.data() + written, text.size() - written);
@@ -81,117 +98,83 @@ void AccessLog::WriteAll(const std::string& text) {
   }
 }
 
+AccessLog::Orders AccessLog::WaitForOrders() {
+  const std::chrono::milliseconds interval = plan_.log.on() ? kBatchInterval : kQuietInterval;
+  std::unique_lock<std::mutex> lock(mutex_);
+  if (orders_.lines.empty() && !orders_.stop && !orders_.reopen) wake_.wait_for(lock, interval);
+  Orders orders = std::move(orders_);
+  orders_ = Orders();
+  return orders;
+}
+
 void AccessLog::Run() {
-  const std::chrono::milliseconds interval = plan_.access_log ? kBatchInterval : kQuietInterval;
-  std::string batch;
-  for (;;) {
-    std::vector<Line> lines;
-    bool last = false;
-    {
-      std::unique_lock<std::mutex> lock(mutex_);
-      if (lines_.empty() && !stopping_) wake_.wait_for(lock, interval);
-      lines.swap(lines_);
-      last = stopping_;
+  for (bool last = false; !last;) {
+    const Orders orders = WaitForOrders();
+    last = orders.stop;
+    WriteLines(orders.lines);
+    if (orders.reopen) {
+      // What came before it belongs into the old one.
+      WriteRecords();
+      const std::string failure = sink_.Open();
+      LOG(INFO) << (failure.empty() ? "access_log: reopened"
+                                    : failure + "; it goes on where it was");
     }
-    for (const Line& line : lines) {
-      if (line.through_glog) {
-        LOG(INFO) << line.text;
-      } else {
-        absl::StrAppend(&batch, line.text, "\n");
-      }
-    }
-    LogRecord record;
-    for (LogRing* ring : rings_) {
-      while (ring->Pop(record)) {
-        absl::StrAppend(&batch, Format(plan_, record), "\n");
-        if (batch.size() >= kBatchBytes) {
-          WriteAll(batch);
-          batch.clear();
-        }
-      }
-    }
-    if (!batch.empty()) WriteAll(batch);
-    batch.clear();
-    if (last) break;
+    WriteRecords();
+    SayTrouble();
   }
   std::lock_guard<std::mutex> lock(mutex_);
   stopped_ = true;
   wake_.notify_all();
 }
 
-namespace {
-
-// Control characters would break the line.
-std::string Escaped(const std::string& text) {
-  std::string escaped;
-  for (const char c : text) {
-    if (c == '\r') {
-      escaped += "\\r";
-    } else if (c == '\n') {
-      escaped += "\\n";
-    } else if (c < ' ' || c > '~' || c == '"' || c == '\\') {
-      absl::StrAppendFormat(&escaped, "\\x%02x", static_cast<uint8_t>(c));
+void AccessLog::WriteLines(const std::vector<Line>& lines) {
+  for (const Line& line : lines) {
+    if (line.through_glog) {
+      LOG(INFO) << line.text;
     } else {
-      escaped += c;
+      absl::StrAppend(&err_batch_, line.text, "\n");
     }
   }
-  return escaped;
 }
 
-std::string FormatHealth(const Plan& plan, const LogRecord& record) {
-  const bool up = record.kind == LogRecord::Kind::kServerUp;
-  const UpstreamPlan& upstream = plan.upstreams[record.upstream];
-  const ServerPlan& server = upstream.servers[record.server];
-  const std::string address = server.health.probe.address.ToString();
-  std::string line = absl::StrCat(up ? "NOTICE" : "WARNING", ": upstream ", upstream.name,
-                                  " server ", server.name, " is ", up ? "UP" : "DOWN", ": ",
-                                  HealthWordName(static_cast<HealthWord>(record.attempts)));
-  if (record.error != 0) absl::StrAppend(&line, " (", strerror(record.error), ")");
-  const std::string answer = record.text();
-  if (!answer.empty()) absl::StrAppend(&line, " \"", Escaped(answer), "\"");
-  if (address != server.name) absl::StrAppend(&line, " from ", address);
-  absl::StrAppendFormat(&line, " after %.3fms, %d in a row; was %s ",
-                        static_cast<double>(record.bytes_up) / 1e6, record.unsent_bytes,
-                        up ? "down" : "up");
-  if (record.started.ns() == 0) {
-    line += "by assumption";
-  } else {
-    absl::StrAppendFormat(&line, "for %.3fs",
-                          static_cast<double>(record.ended.ns() - record.started.ns()) / 1e9);
+void AccessLog::WriteRecords() {
+  const LogFormatter formatter(plan_, MonotonicNow(), absl::Now());
+  // One stream for both keeps their order.
+  const bool to_err = plan_.log.target == LogPlan::Target::kStderr;
+  std::string line;
+  LogRecord record;
+  for (LogRing* ring : rings_) {
+    while (ring->Pop(record)) {
+      line.clear();
+      const ClosedRecord* closed = record.closed();
+      if (closed == nullptr) {
+        formatter.AppendEvent(record, line);
+      } else {
+        formatter.Append(*closed, record.worker, plan_.log.format, line);
+      }
+      if (closed != nullptr && !to_err) {
+        sink_.Line(line);
+        continue;
+      }
+      absl::StrAppend(&err_batch_, line, "\n");
+      if (err_batch_.size() >= kBatchBytes) {
+        WriteErr(err_batch_);
+        err_batch_.clear();
+      }
+    }
   }
-  absl::StrAppend(&line, "; ", record.listener, " of ", upstream.servers.size(), " servers up");
-  return line;
+  sink_.Flush();
+  if (!err_batch_.empty()) WriteErr(err_batch_);
+  err_batch_.clear();
 }
 
-}  // namespace
-
-std::string AccessLog::Format(const Plan& plan, const LogRecord& record) {
-  if (record.kind == LogRecord::Kind::kServerUp || record.kind == LogRecord::Kind::kServerDown) {
-    return FormatHealth(plan, record);
-  }
-  const ListenerPlan& listener = plan.listeners[record.listener];
-  if (record.kind == LogRecord::Kind::kAcceptTrouble) {
-    return absl::StrFormat("listener %s: accept: %s; paused, the backlog queues", listener.name,
-                           strerror(record.error));
-  }
-  if (record.kind == LogRecord::Kind::kWouldRefuse) {
-    return absl::StrFormat("listener %s: dry_run: client %s would end with cause=%s", listener.name,
-                           record.client.ToString(), CloseCauseName(record.cause));
-  }
-  // One that no route took has none.
-  const UpstreamPlan* upstream =
-      record.upstream < plan.upstreams.size() ? &plan.upstreams[record.upstream] : nullptr;
-  const double seconds =
-      static_cast<double>(record.ended.ns() - record.started.ns()) / 1'000'000'000.0;
-  // A client that found no server has none.
-  const std::string server =
-      record.attempts > 0 ? TargetOf(upstream->servers[record.server], listener).ToString() : "-";
-  return absl::StrFormat(
-      "client=%s listener=%s upstream=%s server=%s bytes_in=%d bytes_out=%d duration=%.3fs "
-      "cause=%s attempts=%d unsent=%d",
-      record.client.ToString(), listener.name, upstream == nullptr ? "-" : upstream->name, server,
-      record.bytes_up, record.bytes_down, seconds, CloseCauseName(record.cause), record.attempts,
-      record.unsent_bytes);
+void AccessLog::SayTrouble() {
+  const auto now = std::chrono::steady_clock::now();
+  if (now < next_trouble_) return;
+  const std::string trouble = sink_.TakeTrouble();
+  if (trouble.empty()) return;
+  next_trouble_ = now + kTroubleInterval;
+  LOG(WARNING) << trouble << "; " << dropped() << " lines lost so far";
 }
 
 }  // namespace parkway

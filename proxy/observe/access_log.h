@@ -1,26 +1,26 @@
 // AccessLog: the one thread that writes. It takes records from the workers' rings, formats them,
-// and writes them in batches; it also writes what the process has to say of itself, so that
-// nothing else ever waits for a reader of stderr that has stopped reading.
+// and writes them in batches where the plan says; it also writes what the process has to say of
+// itself to `fd` (stderr), so that nothing else ever waits for a reader that has stopped reading.
 //
-// One line per ended connection:
-//   client=1.2.3.4:5678 listener=web upstream=app server=10.0.0.1:80 bytes_in=79 bytes_out=853
-//   duration=0.012s cause=server_fin attempts=1 unsent=0
-// bytes_in came from the client, bytes_out went to it; unsent was read and could not be delivered.
+// One line for each connection that has ended: proxy/observe/log_format.h. Trouble with listeners,
+// servers that go and come: always to `fd`.
 //
-// Start, Say and Stop: the main thread. The rings must outlive Stop.
+// Start, Say, Reopen and Stop: the control thread. The rings must outlive Stop.
 #ifndef PROXY_OBSERVE_ACCESS_LOG_H_
 #define PROXY_OBSERVE_ACCESS_LOG_H_
 
-#include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "proxy/core/plan.h"
+#include "proxy/observe/log_format.h"
 #include "proxy/observe/log_ring.h"
+#include "proxy/observe/log_sink.h"
 
 namespace parkway {
 
@@ -31,35 +31,51 @@ class AccessLog {
   AccessLog(const AccessLog&) = delete;
   AccessLog& operator=(const AccessLog&) = delete;
 
+  // Opens what the plan names; returns why that is impossible, or nothing. Before Start.
+  std::string Open();
   void Start();
   // A line about the process, through glog. Never waits; beyond a bound it is dropped.
   void Say(std::string line);
   // A line as it is, such as the numbers of an interval.
   void Write(std::string line);
+  // Soon the log goes to a file of the same name that is new if the old one was renamed.
+  void Reopen();
   // Writes what is left, for at most a second: a reader that does not read cannot hold up an exit.
   // False: the writer is stuck; end the process without joining it.
   bool Stop();
 
-  // The line of a record, without a newline.
-  static std::string Format(const Plan& plan, const LogRecord& record);
+  // Any thread. Lines that a ring had and that could not be written.
+  uint64_t dropped() const { return sink_.dropped(); }
 
  private:
   struct Line {
     bool through_glog;
     std::string text;
   };
+  // What was asked for since the last look.
+  struct Orders {
+    std::vector<Line> lines;
+    bool reopen = false;
+    bool stop = false;
+  };
 
+  Orders WaitForOrders();
   void Run();
-  void WriteAll(const std::string& text);
+  void WriteLines(const std::vector<Line>& lines);
+  void WriteRecords();
+  void SayTrouble();
+  void WriteErr(const std::string& text);
 
   const Plan& plan_;
   const std::vector<LogRing*> rings_;
   const int fd_;
+  LogSink sink_;
+  std::string err_batch_;
+  std::chrono::steady_clock::time_point next_trouble_;
   std::thread thread_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::vector<Line> lines_;
-  bool stopping_ = false;
+  Orders orders_;
   bool stopped_ = false;
 };
 

@@ -282,6 +282,7 @@ bool Relay::SpliceOut(PollDesc& sink, RelayTools& tools, Step& step) {
   const IoResult out = TrySpliceOut(pipe_.read_fd, sink, held_);
   bytes_ += out.bytes;
   step.moved += out.bytes;
+  step.spliced += out.bytes;
   held_ -= static_cast<uint32_t>(out.bytes);
   if (out.failed()) {
     step.outcome = Outcome::kSinkError;

@@ -69,6 +69,7 @@ class Relay {
     Outcome outcome;
     int error = 0;
     size_t moved = 0;
+    size_t spliced = 0;  // of these
     size_t limit = kNoLimit;
   };
   static constexpr size_t kNoLimit = SIZE_MAX;

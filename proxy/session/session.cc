@@ -19,8 +19,9 @@ namespace {
 constexpr int64_t kMicrosecond = 1'000;
 constexpr int64_t kMillisecond = 1'000'000;
 // Between two looks at a send queue that is to become empty.
-constexpr uint8_t kFirstLingerMs = 1;
-constexpr uint8_t kMostLingerMs = 50;
+constexpr int64_t kFirstLingerMs = 1;
+constexpr int64_t kMostLingerMs = 50;
+constexpr int kMostLingerDoublings = 6;
 
 Session::Side Other(Session::Side side) {
   return side == Session::Side::kClient ? Session::Side::kServer : Session::Side::kClient;
@@ -143,7 +144,10 @@ Next Session::RunFlow(Flow& flow, Scheduler& scheduler, Wake wake) {
   const size_t held_before = flow.relay.held();
   const Relay::Step step = flow.relay.Run(source, sink, worker.tools, budget, limit);
   if (extras_ != nullptr) NoteStep(flow, step, held_before);
+  if (step.spliced > 0) extras().spliced_bytes += step.spliced;
   if (step.moved > 0) {
+    // What was in our hands did not wait for the server.
+    if (!flow.up && held_before == 0) NoteServerWait();
     last_activity_ = scheduler.now();
     if (Unmarked(flow.relay, flow.up ? counted_up_ : counted_down_) >= kMostUncounted) {
       worker.CountMoved(*this);
@@ -236,6 +240,7 @@ Next Session::OnEnd(Flow& flow) {
     return Leave(flow);
   }
   flow.done = true;
+  if (!flow.up) NoteServerWait();
   last_activity_ = scheduler().now();
   // The half-close timeout may be the shorter one.
   ArmTimer();
@@ -288,7 +293,7 @@ void Session::OnSideError(Side side, int error) {
 // reset it.
 void Session::Finish() {
   phase_ = Phase::kLingering;
-  linger_ms_ = kFirstLingerMs;
+  linger_doublings_ = 0;
   WakeBoth();
 }
 
@@ -319,8 +324,9 @@ void Session::Linger() {
     return;
   }
   s.wheel().Cancel(timer_);
-  s.wheel().Arm(timer_, s.now().PlusNs(linger_ms_ * kMillisecond));
-  linger_ms_ = static_cast<uint8_t>(std::min<int>(linger_ms_ * 2, kMostLingerMs));
+  const int64_t wait = std::min(kFirstLingerMs << linger_doublings_, kMostLingerMs);
+  s.wheel().Arm(timer_, s.now().PlusNs(wait * kMillisecond));
+  if (linger_doublings_ < kMostLingerDoublings) ++linger_doublings_;
 }
 
 // Frees the session.
@@ -334,6 +340,8 @@ void Session::Close() {
   if (lost_up > 0) reset_server_ = true;
   if (lost_down > 0) reset_client_ = true;
   s.wheel().Cancel(timer_);
+  SessionEnd end;
+  if (worker.wishes.tcp || worker.wishes.addresses) end = Look();
   int fds[2];
   int count = 0;
   for (PollDesc* desc : {server_, client_}) {
@@ -347,7 +355,7 @@ void Session::Close() {
   CloseBoth(fds, count);
   worker.times.Release(times_);
   SessionExtras* const extras = extras_;
-  worker.Finished(*this);
+  worker.Finished(*this, end);
   if (extras != nullptr) worker.extras.Return(*extras);
 }
 

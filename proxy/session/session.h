@@ -34,6 +34,7 @@
 #include "poller/timer_wheel.h"
 #include "proxy/core/close_cause.h"
 #include "proxy/session/relay.h"
+#include "proxy/session/session_end.h"
 #include "proxy/session/session_extras.h"
 #include "proxy/session/session_times.h"
 #include "proxy/session/times_table.h"
@@ -55,7 +56,7 @@ class SessionHost {
   // A queued session is to end: it gives up its place.
   virtual void LeaveQueue(Session& session) = 0;
   // The session has ended, its sockets are closed: account for it and free it.
-  virtual void Finished(Session& session) = 0;
+  virtual void Finished(Session& session, const SessionEnd& end) = 0;
   // Much has moved since the last TakeMoved: it is to be called.
   virtual void CountMoved(Session& session) = 0;
 
@@ -63,6 +64,7 @@ class SessionHost {
   RelayTools tools;
   TimesTable times;
   ExtrasPool extras;
+  EndWishes wishes;  // of `end` above
 
  protected:
   ~SessionHost() = default;
@@ -96,6 +98,8 @@ class Session {
   void set_client_address(const PackedAddress& address) { client_address_ = address; }
   // What most sessions lack: there from the first call on.
   SessionExtras& extras();
+  // Whether the log wants to know what a client has said of itself.
+  bool remembers() const { return host().wishes.addresses; }
   // Every attempt has failed: the client will get a reset.
   void FailConnect(CloseCause cause);
   // The client's socket has failed with `error` while connecting.
@@ -125,6 +129,9 @@ class Session {
   int64_t first_byte_after_us() const { return UsOf(timer_.wseq); }
   // Null: it has none.
   const SessionExtras* extras_if_any() const { return extras_; }
+  // Whether its FIN was passed on.
+  bool client_ended() const { return up_.done; }
+  bool server_ended() const { return down_.done; }
 
   // What has moved since the last call: totals are made of these while a session lives, whenever
   // somebody looks, and at no cost per message. To be called each 4 GiB (CountMoved sees to that).
@@ -144,8 +151,10 @@ class Session {
   uint16_t upstream = 0;
   uint16_t server_index = 0;
   uint8_t attempts = 0;
-  bool counted : 1 = false;         // as a connection of the server: to be given back
-  bool counted_source : 1 = false;  // the same for max_connections_per_source
+  bool counted : 1 = false;           // as a connection of the server: to be given back
+  bool counted_source : 1 = false;    // the same for max_connections_per_source
+  bool counted_upstream : 1 = false;  // as one of its upstream
+  bool redispatched : 1 = false;      // not all attempts were on one server
 
   static Session& OfTimer(TimerWheel::Node& node);
   static constexpr TimerKind kTimerKind = TimerKind::kOwner0;
@@ -177,6 +186,7 @@ class Session {
   void Finish();
   Next Leave(Flow& flow);
   void AllLeft();
+  SessionEnd Look();
   void Linger();
   void Close();
 
@@ -202,6 +212,11 @@ class Session {
   // 0 in the timer's words: it has not happened.
   static int64_t UsOf(uint32_t word) { return static_cast<int64_t>(word) - 1; }
   uint32_t WordOfNow() const;
+  void NoteServerWait() {
+    const int64_t waited = (scheduler().now().ns() - last_activity_.ns()) >> kServerWaitShift;
+    const uint64_t sum = server_wait_ + static_cast<uint64_t>(waited);
+    server_wait_ = sum > UINT32_MAX ? UINT32_MAX : static_cast<uint32_t>(sum);
+  }
   const SessionTimes& times() const { return host().times[times_]; }
 
   SessionHost& host() const;
@@ -214,17 +229,20 @@ class Session {
     return extras_ != nullptr && phase_ == Phase::kRelaying && way(flow).pacer.limited();
   }
 
+  static constexpr int kServerWaitShift = 14;
   // So much moved is counted, though nobody has asked.
   static constexpr uint32_t kMostUncounted = uint32_t{1} << 30;
 
-  Phase phase_ = Phase::kConnecting;
-  CloseCause cause_ = CloseCause::kNone;
+  uint8_t linger_doublings_ : 3 = 0;
   uint16_t times_;
-  uint8_t linger_ms_ = 0;
+  Phase phase_ : 3 = Phase::kConnecting;
   Side failed_ : 1 = Side::kClient;  // kResetting, kLingering: the side that failed
   bool reset_client_ : 1 = false;    // close with RST
   bool reset_server_ : 1 = false;
   bool server_tuned_ : 1 = false;  // keepalive was set
+  CloseCause cause_ = CloseCause::kNone;
+  // For how long it was the server's turn to say something, in units of 2^kServerWaitShift ns.
+  uint32_t server_wait_ = 0;
   Flow up_;
   Flow down_;
   PollDesc* client_;

@@ -12,8 +12,10 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <string>
 #include <vector>
 
+#include "poller/address.h"
 #include "poller/clock.h"
 #include "poller/scheduler.h"
 #include "proxy/session/pacer.h"
@@ -32,8 +34,16 @@ struct SessionExtras {
   // When bytes were last read from a side's socket or written to it.
   MonotonicTime client_active;
   MonotonicTime server_active;
-  // How long it stood in line for a server.
+  // In line for a server: how long it stood there in all, since when it does now (zero: it does
+  // not), and in which place it was the last time.
   int64_t queued_ns = 0;
+  MonotonicTime in_line_since;
+  uint32_t queue_place = 0;
+  int64_t paced_ns = 0;        // asleep for tokens, in all
+  uint64_t spliced_bytes = 0;  // of both directions
+  PackedAddress peer;          // of the client's socket, if a PROXY header named another
+  std::string sni;
+  std::string alpn;
 };
 
 class ExtrasPool {

@@ -1,5 +1,5 @@
 // The times of a session: what its timer is armed for, what ends it when nothing moves, and how a
-// direction sleeps that has used up its rate.
+// direction sleeps that has used up its rate; and what it looks at before it closes.
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
@@ -7,11 +7,13 @@
 
 #include "poller/kernel.h"
 #include "proxy/session/session.h"
+#include "proxy/session/tcp_info.h"
 
 namespace parkway {
 
 namespace {
 
+constexpr int64_t kMicrosecond = 1'000;
 constexpr int64_t kMillisecond = 1'000'000;
 // The first look of a session's timer: a connection that lives so long gets keepalive.
 constexpr int64_t kFirstLookNs = 10'000 * kMillisecond;
@@ -48,6 +50,7 @@ Next Session::SleepForTokens(Flow& flow) {
     }
   }
   SessionExtras::Way& of = way(flow);
+  extras_->paced_ns += of.pacer.ReadyAt().ns() - scheduler().now().ns();
   return Next::SleepUntil(of.sleep, of.pacer.ReadyAt());
 }
 
@@ -116,6 +119,35 @@ void Session::LookAtTimes() {
     return;
   }
   ArmTimer();
+}
+
+// What is to be known of the sockets before they are closed.
+SessionEnd Session::Look() {
+  SessionEnd end;
+  const auto name_of = [](const PollDesc& desc) {
+    sockaddr_storage name = {};
+    socklen_t length = sizeof(name);
+    auto* any = reinterpret_cast<sockaddr*>(&name);
+    if (kernel::GetSockName(desc.fd(), any, &length) != 0) return PackedAddress();
+    return PackedAddress(Address::FromSockaddr(any, length));
+  };
+  const EndWishes& wishes = host().wishes;
+  if (wishes.addresses) {
+    end.local = name_of(*client_);
+    if (server_ != nullptr) end.source = name_of(*server_);
+  }
+  if (!wishes.tcp) return end;
+  end.client = ReadTcpFacts(client_->fd());
+  if (server_ == nullptr || connected_after_us() < 0) return end;
+  end.server = ReadTcpFacts(server_->fd());
+  const int64_t now = scheduler().now().ns();
+  Waits waits;
+  waits.lived_us = (now - started_.ns()) / kMicrosecond - connected_after_us();
+  waits.server_us = (static_cast<int64_t>(server_wait_) << kServerWaitShift) / kMicrosecond;
+  waits.last_us = (now - last_activity_.ns()) / kMicrosecond;
+  if (extras_ != nullptr) waits.paced_us = extras_->paced_ns / kMicrosecond;
+  end.limited_by = Verdict(end.client, end.server, waits);
+  return end;
 }
 
 }  // namespace parkway

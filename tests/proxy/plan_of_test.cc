@@ -137,7 +137,7 @@ TEST(PlanOfTest, TimesAndLimitsAreTheSnapshots) {
   EXPECT_EQ(plan.listeners[0].backlog, 17);
   EXPECT_EQ(plan.upstreams[0].servers[0].connect_timeout, absl::Milliseconds(250));
   EXPECT_EQ(plan.max_connections, 123u);
-  EXPECT_FALSE(plan.access_log);
+  EXPECT_FALSE(plan.log.on());
 }
 
 TEST(PlanOfTest, AServerMayTakeThePortThatTheClientCameTo) {

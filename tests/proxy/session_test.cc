@@ -114,7 +114,7 @@ class SessionTest : public testing::Test, public SessionHost, public Scheduler::
   }
   void LeaveQueue(Session&) override {}
   void CountMoved(Session& session) override { counted_.push_back(session.TakeMoved()); }
-  void Finished(Session& session) override {
+  void Finished(Session& session, const SessionEnd&) override {
     cause_ = session.cause();
     unsent_ = session.unsent_bytes();
     session_ = nullptr;

@@ -135,7 +135,7 @@ class Show {
   void VerifyStory(const Story& story);
   void VerifyIdle(const Peer& client, const Peer* server, std::optional<CloseCause> cause,
                   const std::string& both);
-  static std::string When(const LogRecord& record);
+  static std::string When(const ClosedRecord& record);
   void VerifyEnd(Peer& seen_by, Peer& of, std::optional<CloseCause> cause);
   void Fail(const std::string& what) {
     if (failures_.size() < 20) failures_.push_back(what);
@@ -148,7 +148,7 @@ class Show {
   Stage stage_;
   bool some_server_bad_ = false;
   bool unix_front_ = false;
-  std::map<std::string, LogRecord> records_;
+  std::map<std::string, ClosedRecord> records_;
   std::vector<std::string> failures_;
 };
 
@@ -378,8 +378,8 @@ bool Show::NoSessions() const {
 
 void Show::Verify() {
   const SimProxy& front = *stage_.proxies().back();
-  for (const LogRecord& record : front.records()) {
-    if (record.kind == LogRecord::Kind::kClosed) records_[record.client.ToString()] = record;
+  for (const ClosedRecord& record : front.records()) {
+    records_[record.client.ToString()] = record;
   }
   uint64_t dropped = 0;
   for (const auto& proxy : stage_.proxies()) dropped += proxy->Sum(&WorkerStats::log_dropped);
@@ -387,9 +387,8 @@ void Show::Verify() {
   for (const auto& story : cast_.stories()) VerifyStory(*story);
   if (failures_.empty()) return;
   for (const auto& proxy : stage_.proxies()) {
-    for (const LogRecord& record : proxy->records()) {
-      if (record.kind == LogRecord::Kind::kClosed && record.cause != CloseCause::kClientFin &&
-          record.cause != CloseCause::kServerFin) {
+    for (const ClosedRecord& record : proxy->records()) {
+      if (record.cause != CloseCause::kClientFin && record.cause != CloseCause::kServerFin) {
         Fail("process " + std::to_string(proxy->process()) + ": " + record.client.ToString() + " " +
              CloseCauseName(record.cause) + When(record));
       }
@@ -429,7 +428,7 @@ void Show::VerifyEnd(Peer& seen_by, Peer& of, std::optional<CloseCause> cause) {
   }
 }
 
-std::string Show::When(const LogRecord& record) {
+std::string Show::When(const ClosedRecord& record) {
   return " from " + std::to_string(record.started.ns() / kMicrosecond) + " us to " +
          std::to_string(record.ended.ns() / kMicrosecond) + " us, up " +
          std::to_string(record.bytes_up) + ", down " + std::to_string(record.bytes_down) +
@@ -583,8 +582,7 @@ Totals PlayAll(const Profile& profile, int64_t sessions) {
     totals.resource_faults += counts.resource_faults;
     totals.turns += show.stage().turns();
     totals.queued += show.stage().proxies().back()->Sum(&WorkerStats::queued);
-    for (const LogRecord& record : show.stage().proxies().back()->records()) {
-      if (record.kind != LogRecord::Kind::kClosed) continue;
+    for (const ClosedRecord& record : show.stage().proxies().back()->records()) {
       ++totals.causes[static_cast<size_t>(record.cause)];
     }
     if (show.failures().empty()) continue;
@@ -853,7 +851,7 @@ TEST(SimulationTest, ASilentAddressOfAServerIsOvertakenByItsOtherOne) {
     small.Add(Says(100'000, Script::End::kFin), Says(100'000, Script::End::kFin));
     // The peers look at every byte: none is missing and none comes twice.
     small.Play();
-    const LogRecord& record = small.proxy().records()[0];
+    const ClosedRecord& record = small.proxy().records()[0];
     EXPECT_TRUE(record.cause == CloseCause::kClientFin || record.cause == CloseCause::kServerFin)
         << replay;
     EXPECT_EQ(record.attempts, 1) << replay;
@@ -899,7 +897,7 @@ TEST(SimulationTest, AClientThatLeavesEndsTheWaitForAUnixBacklog) {
     EXPECT_TRUE(
         small.stage().Run([&] { return small.cast().AllOver() && small.proxy().sessions() == 0; }));
     small.Finish();
-    const LogRecord& record = small.proxy().records()[0];
+    const ClosedRecord& record = small.proxy().records()[0];
     EXPECT_EQ(record.cause, CloseCause::kClientRst) << replay;
     EXPECT_LT(record.ended.ns() - record.started.ns(), 200 * kMillisecond) << replay;
   }
@@ -920,7 +918,7 @@ TEST(SimulationTest, AResetIsHeardOfThoughNobodyWaitsForIt) {
       Peer& reader = up ? small.server(story) : small.client(story);
       EXPECT_EQ(reader.saw_error(), ECONNRESET) << replay;
       EXPECT_FALSE(reader.saw_fin()) << replay;
-      const LogRecord& record = small.proxy().records()[0];
+      const ClosedRecord& record = small.proxy().records()[0];
       EXPECT_EQ(record.cause, up ? CloseCause::kClientRst : CloseCause::kServerRst) << replay;
       // The reset, and delayed_close for what could still have been delivered.
       EXPECT_LT(record.ended.ns() - record.started.ns(), 13 * kSecond) << replay;
@@ -1055,7 +1053,7 @@ TEST(SimulationTest, ARateIsKeptBothWaysCopyingAndSplicingAndCostsFewTurns) {
       const Story& up_only =
           small.Add(Says(500'000, Script::End::kFin), Says(8, Script::End::kFinLast));
       small.Play();
-      for (const LogRecord& record : small.proxy().records()) {
+      for (const ClosedRecord& record : small.proxy().records()) {
         const auto bytes_up = static_cast<double>(record.bytes_up);
         EXPECT_NEAR(static_cast<double>(record.ended.ns() - record.started.ns()) / kSecond,
                     bytes_up / 50'000, bytes_up / 50'000 * 0.03)
@@ -1105,7 +1103,7 @@ TEST(SimulationTest, AResetReachesADirectionThatSleepsForTokens) {
       EXPECT_TRUE(small.stage().Run([&] { return small.cast().AllOver(); }));
       const int64_t over = small.world().now();
       small.Play();
-      const LogRecord& record = small.proxy().records()[0];
+      const ClosedRecord& record = small.proxy().records()[0];
       EXPECT_EQ(record.cause, up ? CloseCause::kClientRst : CloseCause::kServerRst) << replay;
       // What it left behind is delivered at once, not at the rate.
       EXPECT_LT(record.ended.ns(), over + kSecond) << replay;
@@ -1127,7 +1125,7 @@ TEST(SimulationTest, ASideThatIsSilentEndsItUnlessTheOtherMakesItBusy) {
       small.Add(Says(8, Script::End::kFinLast), sends);
       small.Add(Says(100, Script::End::kNever), Says(100, Script::End::kNever));
       small.Play();
-      for (const LogRecord& record : small.proxy().records()) {
+      for (const ClosedRecord& record : small.proxy().records()) {
         const int64_t lived = record.ended.ns() - record.started.ns();
         if (record.bytes_down == 30'000) {
           EXPECT_EQ(record.cause, CloseCause::kServerFin) << replay;
@@ -1154,7 +1152,7 @@ TEST(SimulationTest, HalfClosedOnlyTheHalfCloseTimeoutCounts) {
     slow.rest_ns = 100 * kSecond;
     small.Add(Says(100, Script::End::kFin), slow);
     small.Play();
-    const LogRecord& record = small.proxy().records()[0];
+    const ClosedRecord& record = small.proxy().records()[0];
     EXPECT_EQ(record.cause, CloseCause::kHalfCloseTimeout) << replay;
     EXPECT_GT(record.ended.ns() - record.started.ns(), 39 * kSecond) << replay;
   }
@@ -1173,7 +1171,7 @@ TEST(SimulationTest, ALifeEndsWithinItsJitterAndNotAllAtOnce) {
     small.Play();
     double least = 1e9;
     double most = 0;
-    for (const LogRecord& record : small.proxy().records()) {
+    for (const ClosedRecord& record : small.proxy().records()) {
       EXPECT_EQ(record.cause, CloseCause::kLifetime) << replay;
       const double lived = static_cast<double>(record.ended.ns() - record.started.ns()) / kSecond;
       least = std::min(least, lived);

@@ -148,6 +148,8 @@ int GetSockOpt(int fd, int level, int name, void* value, socklen_t* length) {
   World& world = Begin();
   auto* socket = world.FindAs<sim::Socket>(fd, File::Kind::kSocket, "getsockopt");
   if (socket == nullptr) return -EBADF;
+  // Nothing that it could say.
+  if (level == IPPROTO_TCP && name == TCP_INFO) return -ENOPROTOOPT;
   if (level != SOL_SOCKET || name != SO_ERROR || *length < sizeof(int)) {
     world.Complain("getsockopt of an option that the simulation does not know");
     return -ENOPROTOOPT;

@@ -31,7 +31,7 @@ SimProxy::SimProxy(World& world, int process, const Plan& plan, const ProxyOptio
     of_worker.max_stacks = options.max_stacks;
     of_worker.chunk_cap_bytes = options.chunk_cap_bytes;
     of_worker.max_pipes = options.max_pipes;
-    of_worker.log_connections = true;
+    of_worker.log.target = LogPlan::Target::kStderr;
     workers_.push_back(std::make_unique<Worker>(of_worker, shared_));
     epolls_.push_back(world_.last_epoll());
   }
@@ -85,7 +85,9 @@ bool SimProxy::Due(size_t worker) const {
 void SimProxy::TakeRecords() {
   LogRecord record;
   for (const auto& worker : workers_) {
-    while (worker->log_ring().Pop(record)) records_.push_back(record);
+    while (worker->log_ring().Pop(record)) {
+      if (const ClosedRecord* closed = record.closed()) records_.push_back(*closed);
+    }
   }
 }
 

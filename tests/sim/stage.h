@@ -41,7 +41,8 @@ class SimProxy {
   int process() const { return process_; }
   const Plan& plan() const { return plan_; }
   std::vector<std::unique_ptr<Worker>>& workers() { return workers_; }
-  const std::vector<LogRecord>& records() const { return records_; }
+  // Of the connections that have ended.
+  const std::vector<ClosedRecord>& records() const { return records_; }
   uint32_t sessions() const;
   bool accepting() const;
   uint64_t turns() const;
@@ -62,7 +63,7 @@ class SimProxy {
   WorkerShared shared_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<Epoll*> epolls_;
-  std::vector<LogRecord> records_;
+  std::vector<ClosedRecord> records_;
 };
 
 class Stage {

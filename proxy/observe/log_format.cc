@@ -1,0 +1,396 @@
+#include "proxy/observe/log_format.h"
+
+#include <string.h>
+
+#include <algorithm>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/time.h"
+
+namespace parkway {
+
+namespace {
+
+constexpr double kUsPerSecond = 1e6;
+constexpr double kUsPerMs = 1e3;
+constexpr double kNsPerSecond = 1e9;
+constexpr int64_t kWholeUsPerMs = 1000;
+constexpr int64_t kNsPerUs = 1000;
+
+int64_t DurationUs(const ClosedRecord& record) {
+  return (record.ended.ns() - record.started.ns()) / kNsPerUs;
+}
+
+// nullptr: no route took it.
+const UpstreamPlan* UpstreamOf(const Plan& plan, const ClosedRecord& record) {
+  return record.upstream < plan.upstreams.size() ? &plan.upstreams[record.upstream] : nullptr;
+}
+
+// nullptr: it found none.
+const ServerPlan* ServerOf(const UpstreamPlan* upstream, const ClosedRecord& record) {
+  return upstream == nullptr || record.attempts == 0 ? nullptr : &upstream->servers[record.server];
+}
+
+bool Known(const PackedAddress& address) { return address != PackedAddress(); }
+
+// Without the port, and without the brackets that the port needs.
+std::string HostOf(const PackedAddress& address) {
+  std::string text = address.ToString();
+  text.resize(std::min(text.rfind(':'), text.size()));
+  text.erase(std::remove_if(text.begin(), text.end(), [](char c) { return c == '[' || c == ']'; }),
+             text.end());
+  return text;
+}
+
+// An address as HAProxy writes it: IPv6 without brackets, and a number for what has no port.
+std::string HaproxyAddress(const PackedAddress& address) {
+  if (address.is_unix()) return "unix:1";
+  return absl::StrCat(HostOf(address), ":", address.port());
+}
+
+// Control characters would break the line.
+std::string Escaped(std::string_view text) {
+  std::string escaped;
+  for (const char c : text) {
+    if (c == '\r') {
+      escaped += "\\r";
+    } else if (c == '\n') {
+      escaped += "\\n";
+    } else if (c < ' ' || c > '~' || c == '"' || c == '\\') {
+      absl::StrAppendFormat(&escaped, "\\x%02x", static_cast<uint8_t>(c));
+    } else {
+      escaped += c;
+    }
+  }
+  return escaped;
+}
+
+const char* CloserName(FirstCloser closer) {
+  switch (closer) {
+    case FirstCloser::kClient:
+      return "client";
+    case FirstCloser::kServer:
+      return "server";
+    case FirstCloser::kProxy:
+      break;
+  }
+  return "proxy";
+}
+
+// What belongs to whom when nobody moved: the one that was still to say something.
+bool ClientHasEnded(const ClosedRecord& record) {
+  return record.first_closer == FirstCloser::kClient;
+}
+
+char FirstLetter(const ClosedRecord& record) {
+  switch (record.cause) {
+    case CloseCause::kClientFin:
+    case CloseCause::kServerFin:
+      if (record.phase == EndPhase::kRelaying) return '-';
+      return record.cause == CloseCause::kClientFin ? 'C' : 'S';
+    case CloseCause::kClientRst:
+    case CloseCause::kClientNetError:
+      return 'C';
+    case CloseCause::kServerRst:
+    case CloseCause::kServerNetError:
+    case CloseCause::kConnectRefused:
+    case CloseCause::kConnectUnreachable:
+    case CloseCause::kNoServer:
+    case CloseCause::kQueueFull:
+      return 'S';
+    case CloseCause::kIdle:
+    case CloseCause::kClientTimeout:
+    case CloseCause::kPrereadTimeout:
+      return 'c';
+    case CloseCause::kServerTimeout:
+    case CloseCause::kConnectTimeout:
+    case CloseCause::kQueueTimeout:
+      return 's';
+    case CloseCause::kHalfCloseTimeout:
+      return ClientHasEnded(record) ? 's' : 'c';
+    case CloseCause::kServerDown:
+      return 'D';
+    case CloseCause::kPrimaryBack:
+      return 'U';
+    case CloseCause::kLocalPortExhausted:
+    case CloseCause::kLocalResources:
+      return 'R';
+    case CloseCause::kDenied:
+    case CloseCause::kLimitListener:
+    case CloseCause::kLimitSource:
+    case CloseCause::kProxyHeaderBad:
+    case CloseCause::kNoRoute:
+      return 'P';
+    case CloseCause::kLifetime:
+    case CloseCause::kDrain:
+    case CloseCause::kAdminKill:
+      return 'K';
+    case CloseCause::kNone:
+    case CloseCause::kInternal:
+    case CloseCause::kCount:
+      break;
+  }
+  return 'I';
+}
+
+char SecondLetter(const ClosedRecord& record) {
+  switch (record.phase) {
+    case EndPhase::kReceiving:
+      return record.cause == CloseCause::kNoServer ? 'C' : 'R';
+    case EndPhase::kQueued:
+      return 'Q';
+    case EndPhase::kConnecting:
+      return 'C';
+    case EndPhase::kRelaying:
+      break;
+  }
+  return 'D';
+}
+
+// Those that HAProxy's line has no place for.
+void AppendWhoWasSlow(const ClosedRecord& record, std::string& line) {
+  if (record.phase != EndPhase::kRelaying) return;
+  if (record.first_byte_us >= 0) {
+    absl::StrAppendFormat(&line, " first_byte=%.3fms",
+                          static_cast<double>(record.first_byte_us) / kUsPerMs);
+  }
+  if (record.limited_by != LimitedBy::kUnknown) {
+    absl::StrAppend(&line, " limited_by=", LimitedByName(record.limited_by));
+  }
+  const auto side = [&line](const char* name, const TcpFacts& facts) {
+    if (!facts.known) return;
+    absl::StrAppendFormat(&line, " %s_rtt=%.3fms %s_retrans=%d", name, facts.rtt_us / kUsPerMs,
+                          name, facts.retransmits);
+  };
+  side("client", record.client_tcp);
+  side("server", record.server_tcp);
+}
+
+// --- JSON ---
+
+void AppendJsonText(std::string_view text, std::string& line) {
+  line += '"';
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      line += '\\';
+      line += c;
+    } else if (c < ' ' || c == '\x7f') {
+      absl::StrAppendFormat(&line, "\\u%04x", static_cast<uint8_t>(c));
+    } else {
+      line += c;
+    }
+  }
+  line += '"';
+}
+
+class JsonLine {
+ public:
+  explicit JsonLine(std::string& line) : line_(line) { line_ += '{'; }
+  ~JsonLine() { line_ += '}'; }
+  JsonLine(const JsonLine&) = delete;
+  JsonLine& operator=(const JsonLine&) = delete;
+
+  void Text(std::string_view key, std::string_view value) {
+    Key(key);
+    AppendJsonText(value, line_);
+  }
+  // Left out where there is none.
+  void TextIf(std::string_view key, std::string_view value) {
+    if (!value.empty()) Text(key, value);
+  }
+  void Number(std::string_view key, uint64_t value) {
+    Key(key);
+    absl::StrAppend(&line_, value);
+  }
+  // In milliseconds; negative: it never was.
+  void Ms(std::string_view key, int64_t us) {
+    Key(key);
+    if (us < 0) {
+      line_ += "null";
+    } else {
+      absl::StrAppendFormat(&line_, "%d.%03d", us / kWholeUsPerMs, us % kWholeUsPerMs);
+    }
+  }
+
+ private:
+  void Key(std::string_view key) {
+    if (line_.back() != '{') line_ += ',';
+    AppendJsonText(key, line_);
+    line_ += ':';
+  }
+
+  std::string& line_;
+};
+
+void AppendTcp(const char* side, const TcpFacts& facts, JsonLine& json) {
+  if (!facts.known) return;
+  json.Number(absl::StrCat(side, "_rtt_us"), facts.rtt_us);
+  json.Number(absl::StrCat(side, "_min_rtt_us"), facts.min_rtt_us);
+  json.Number(absl::StrCat(side, "_retrans"), facts.retransmits);
+  json.Number(absl::StrCat(side, "_rwnd_limited_ms"), facts.rwnd_limited_us / kWholeUsPerMs);
+}
+
+}  // namespace
+
+std::string LogFormatter::TerminationState(const ClosedRecord& record) {
+  const char first = FirstLetter(record);
+  return first == '-' ? "--" : std::string{first, SecondLetter(record)};
+}
+
+void LogFormatter::Append(const ClosedRecord& record, uint16_t worker, LogFormat format,
+                          std::string& line) const {
+  switch (format) {
+    case LogFormat::kKeyValue:
+      return AppendKeyValue(record, line);
+    case LogFormat::kTcplog:
+      return AppendTcplog(record, worker, line);
+    case LogFormat::kJson:
+      return AppendJson(record, worker, line);
+  }
+}
+
+void LogFormatter::AppendKeyValue(const ClosedRecord& record, std::string& line) const {
+  const ListenerPlan& listener = plan_.listeners[record.listener];
+  const UpstreamPlan* upstream = UpstreamOf(plan_, record);
+  const ServerPlan* server = ServerOf(upstream, record);
+  absl::StrAppendFormat(
+      &line,
+      "client=%s listener=%s upstream=%s server=%s bytes_in=%d bytes_out=%d duration=%.3fs "
+      "cause=%s attempts=%d unsent=%d",
+      record.client.ToString(), listener.name, upstream == nullptr ? "-" : upstream->name,
+      server == nullptr ? "-" : TargetOf(*server, listener).ToString(), record.bytes_up,
+      record.bytes_down, static_cast<double>(DurationUs(record)) / kUsPerSecond,
+      CloseCauseName(record.cause), record.attempts, record.unsent_bytes);
+  AppendWhoWasSlow(record, line);
+}
+
+void LogFormatter::AppendTcplog(const ClosedRecord& record, uint16_t worker,
+                                std::string& line) const {
+  const std::string& listener = plan_.listeners[record.listener].name;
+  const UpstreamPlan* upstream = UpstreamOf(plan_, record);
+  const ServerPlan* server = ServerOf(upstream, record);
+  const bool served = record.attempts > 0 || record.queue_place > 0;
+  const int64_t queued_ms = served ? record.queued_us / kWholeUsPerMs : -1;
+  const int64_t connect_ms =
+      record.connected_us < 0
+          ? -1
+          : std::max<int64_t>(record.connected_us - record.queued_us, 0) / kWholeUsPerMs;
+  absl::StrAppend(
+      &line, HaproxyAddress(record.client), " [",
+      absl::FormatTime("%d/%b/%Y:%H:%M:%E3S", WallOf(record.started), absl::LocalTimeZone()), "] ",
+      listener, " ", upstream == nullptr ? listener : upstream->name, "/",
+      server == nullptr ? "<NOSRV>" : server->name);
+  absl::StrAppendFormat(&line, " %d/%d/%d %d %s %d/%d/%d/%d/%s%d 0/%d", queued_ms, connect_ms,
+                        DurationUs(record) / kWholeUsPerMs, record.bytes_down,
+                        TerminationState(record), record.process_connections,
+                        record.listener_connections, record.upstream_connections,
+                        record.server_connections, record.redispatched ? "+" : "",
+                        std::max(record.attempts - 1, 0), record.queue_place);
+  absl::StrAppendFormat(&line, " cause=%s bytes_in=%d unsent=%d", CloseCauseName(record.cause),
+                        record.bytes_up, record.unsent_bytes);
+  AppendWhoWasSlow(record, line);
+  absl::StrAppendFormat(&line, " conn_id=%d thread=%d generation=%d", record.id, worker,
+                        record.generation);
+}
+
+void LogFormatter::AppendJson(const ClosedRecord& record, uint16_t worker,
+                              std::string& line) const {
+  const ListenerPlan& listener = plan_.listeners[record.listener];
+  const UpstreamPlan* upstream = UpstreamOf(plan_, record);
+  const ServerPlan* server = ServerOf(upstream, record);
+  JsonLine json(line);
+  json.Text("ts",
+            absl::FormatTime("%Y-%m-%d%ET%H:%M:%E6SZ", WallOf(record.ended), absl::UTCTimeZone()));
+  json.Text("event", "close");
+  // A number of this size is none to every reader of JSON.
+  json.Text("conn_id", absl::StrCat(record.id));
+  json.Text("listener", listener.name);
+  json.Text("client_addr", HostOf(record.client));
+  if (!record.client.is_unix()) json.Number("client_port", record.client.port());
+  if (Known(record.local)) json.Text("local_addr", record.local.ToString());
+  // Whoever sent the PROXY header that says who the client is.
+  if (Known(record.peer)) json.Text("proxy_addr", record.peer.ToString());
+  json.TextIf("sni", record.sni.view());
+  json.TextIf("alpn", record.alpn.view());
+  json.TextIf("upstream", upstream == nullptr ? std::string_view() : upstream->name);
+  if (server != nullptr) {
+    json.Text("server", server->name);
+    json.Text("server_addr", TargetOf(*server, listener).ToString());
+  }
+  if (Known(record.source)) json.Text("source_addr", record.source.ToString());
+  json.Number("attempts", record.attempts);
+  json.Ms("queue_ms", record.queued_us);
+  json.Ms("connect_ms", record.connected_us < 0
+                            ? -1
+                            : std::max<int64_t>(record.connected_us - record.queued_us, 0));
+  json.Ms("first_byte_ms", record.first_byte_us);
+  json.Ms("duration_ms", DurationUs(record));
+  json.Number("bytes_in", record.bytes_up);
+  json.Number("bytes_out", record.bytes_down);
+  json.Number("spliced_bytes", record.spliced_bytes);
+  json.Text("cause", CloseCauseName(record.cause));
+  json.Text("ha_state", TerminationState(record));
+  json.Text("first_closer", CloserName(record.first_closer));
+  json.Number("unsent_bytes", record.unsent_bytes);
+  AppendTcp("client", record.client_tcp, json);
+  AppendTcp("server", record.server_tcp, json);
+  if (record.limited_by != LimitedBy::kUnknown) {
+    json.Text("limited_by", LimitedByName(record.limited_by));
+  }
+  json.Number("actconn", record.process_connections);
+  json.Number("feconn", record.listener_connections);
+  json.Number("beconn", record.upstream_connections);
+  json.Number("srvconn", record.server_connections);
+  json.Number("retries", static_cast<uint64_t>(std::max(record.attempts - 1, 0)));
+  json.Number("backend_queue", record.queue_place);
+  json.Number("thread", worker);
+  json.Number("config_generation", record.generation);
+}
+
+// ---------------------------------------------------------------------------------------------
+// What is not a connection
+
+namespace {
+
+std::string HealthLine(const Plan& plan, const HealthRecord& record) {
+  const UpstreamPlan& upstream = plan.upstreams[record.upstream];
+  const ServerPlan& server = upstream.servers[record.server];
+  const std::string address = server.health.probe.address.ToString();
+  std::string line = absl::StrCat(record.up ? "NOTICE" : "WARNING", ": upstream ", upstream.name,
+                                  " server ", server.name, " is ", record.up ? "UP" : "DOWN", ": ",
+                                  HealthWordName(record.word));
+  if (record.error != 0) absl::StrAppend(&line, " (", strerror(record.error), ")");
+  if (!record.answer.view().empty()) {
+    absl::StrAppend(&line, " \"", Escaped(record.answer.view()), "\"");
+  }
+  if (address != server.name) absl::StrAppend(&line, " from ", address);
+  absl::StrAppendFormat(&line, " after %.3fms, %d in a row; was %s ",
+                        static_cast<double>(record.took_ns) / 1e6, record.in_a_row,
+                        record.up ? "down" : "up");
+  if (record.since.ns() == 0) {
+    line += "by assumption";
+  } else {
+    absl::StrAppendFormat(&line, "for %.3fs",
+                          static_cast<double>(record.when.ns() - record.since.ns()) / kNsPerSecond);
+  }
+  absl::StrAppend(&line, "; ", record.servers_up, " of ", upstream.servers.size(), " servers up");
+  return line;
+}
+
+}  // namespace
+
+void LogFormatter::AppendEvent(const LogRecord& record, std::string& line) const {
+  if (const auto* health = std::get_if<HealthRecord>(&record.what)) {
+    line += HealthLine(plan_, *health);
+  } else if (const auto* trouble = std::get_if<AcceptTroubleRecord>(&record.what)) {
+    absl::StrAppend(&line, "listener ", plan_.listeners[trouble->listener].name,
+                    ": accept: ", strerror(trouble->error), "; paused, the backlog queues");
+  } else if (const auto* pass = std::get_if<WouldRefuseRecord>(&record.what)) {
+    absl::StrAppend(&line, "listener ", plan_.listeners[pass->listener].name, ": dry_run: client ",
+                    pass->client.ToString(), " would end with cause=", CloseCauseName(pass->cause));
+  }
+}
+
+}  // namespace parkway

@@ -1,0 +1,183 @@
+#include "proxy/observe/log_sink.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+
+namespace parkway {
+
+namespace {
+
+constexpr size_t kBatchBytes = 64 * 1024;
+constexpr auto kConnectPause = std::chrono::seconds(1);
+// For a reader of a socket that does not keep up.
+constexpr timeval kPatience = {.tv_sec = 0, .tv_usec = 200'000};
+constexpr int kFileMode = 0640;
+// RFC 3164: <facility * 8 + severity>; info.
+constexpr uint32_t kSeverities = 8;
+constexpr uint32_t kInfo = 6;
+
+}  // namespace
+
+LogSink::~LogSink() { Replace(-1, false); }
+
+void LogSink::Replace(int fd, bool owned) {
+  if (owned_ && fd_ >= 0) close(fd_);
+  fd_ = fd;
+  owned_ = owned;
+}
+
+std::string LogSink::Open() {
+  switch (plan_.target) {
+    case LogPlan::Target::kOff:
+      return "";
+    case LogPlan::Target::kStderr:
+      Replace(STDERR_FILENO, false);
+      return "";
+    case LogPlan::Target::kStdout:
+      Replace(STDOUT_FILENO, false);
+      return "";
+    case LogPlan::Target::kFile:
+      return OpenFile();
+    case LogPlan::Target::kUnix:
+    case LogPlan::Target::kSyslog:
+      break;
+  }
+  // Whoever listens there may begin to later.
+  trouble_ = Connect();
+  return "";
+}
+
+std::string LogSink::OpenFile() {
+  const int fd = open(plan_.where.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, kFileMode);
+  if (fd < 0) {
+    return absl::StrCat("access_log: cannot open ", plan_.where, ": ", strerror(errno));
+  }
+  Flush();
+  Replace(fd, true);
+  return "";
+}
+
+std::string LogSink::Connect() {
+  next_connect_ = std::chrono::steady_clock::now() + kConnectPause;
+  if (plan_.target == LogPlan::Target::kUnix) {
+    sockaddr_un to = {};
+    to.sun_family = AF_UNIX;
+    if (plan_.where.size() >= sizeof(to.sun_path)) {
+      return absl::StrCat("access_log: the path ", plan_.where, " is too long for a unix socket");
+    }
+    memcpy(to.sun_path, plan_.where.data(), plan_.where.size());
+    return ConnectTo(AF_UNIX, &to, sizeof(to));
+  }
+  addrinfo hints = {};
+  hints.ai_socktype = SOCK_DGRAM;
+  addrinfo* found = nullptr;
+  const std::string port = absl::StrCat(plan_.port);
+  if (const int error = getaddrinfo(plan_.where.c_str(), port.c_str(), &hints, &found);
+      error != 0) {
+    return absl::StrCat("access_log: syslog host ", plan_.where, ": ", gai_strerror(error));
+  }
+  std::string failure;
+  for (const addrinfo* one = found; one != nullptr; one = one->ai_next) {
+    failure = ConnectTo(one->ai_family, one->ai_addr, one->ai_addrlen);
+    if (failure.empty()) break;
+  }
+  freeaddrinfo(found);
+  return failure;
+}
+
+std::string LogSink::ConnectTo(int family, const void* address, unsigned length) {
+  const int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return absl::StrCat("access_log: no socket for ", plan_.where, ": ", strerror(errno));
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &kPatience, sizeof(kPatience));
+  if (connect(fd, static_cast<const sockaddr*>(address), length) != 0) {
+    const int error = errno;
+    close(fd);
+    return absl::StrCat("access_log: cannot send to ", plan_.where, ": ", strerror(error));
+  }
+  Replace(fd, true);
+  return "";
+}
+
+void LogSink::Line(const std::string& line) {
+  if (!is_stream()) return Send(line);
+  absl::StrAppend(&batch_, line, "\n");
+  if (batch_.size() >= kBatchBytes) Flush();
+}
+
+void LogSink::Flush() {
+  if (batch_.empty()) return;
+  size_t written = 0;
+  int error = fd_ < 0 ? EBADF : 0;
+  while (error == 0 && written < batch_.size()) {
+    const ssize_t n = write(fd_, batch_.data() + written, batch_.size() - written);
+    if (n > 0) {
+      written += static_cast<size_t>(n);
+    } else if (n == 0 || errno != EINTR) {
+      error = n == 0 ? EIO : errno;
+    }
+  }
+  if (error != 0) {
+    // Lines that went out whole are not lost.
+    const auto rest = static_cast<ptrdiff_t>(written);
+    const auto lost = std::count(batch_.begin() + rest, batch_.end(), '\n');
+    Drop(static_cast<uint64_t>(lost),
+         absl::StrCat("access_log: cannot write to ",
+                      plan_.where.empty() ? "the stream" : plan_.where, ": ", strerror(error)));
+  }
+  batch_.clear();
+}
+
+void LogSink::Send(const std::string& line) {
+  if (fd_ < 0 && std::chrono::steady_clock::now() >= next_connect_) {
+    const std::string failure = Connect();
+    if (!failure.empty()) trouble_ = failure;
+  }
+  if (fd_ < 0) return Drop(1, "");
+  const std::string message =
+      absl::StrCat("<", plan_.facility * kSeverities + kInfo, ">",
+                   absl::FormatTime("%b %e %H:%M:%S", absl::Now(), absl::LocalTimeZone()),
+                   " parkway[", getpid(), "]: ", line);
+  int error = SendNow(message);
+  // Over UDP that is the answer to one before it.
+  if (error == ECONNREFUSED && plan_.target == LogPlan::Target::kSyslog) error = SendNow(message);
+  // The queue of a unix socket is short: its reader gets a moment, but not each time.
+  patient_ = error != EAGAIN;
+  if (error == 0) return;
+  Drop(1, absl::StrCat("access_log: cannot send to ", plan_.where, ": ", strerror(error)));
+  // Full, or an answer to an earlier one over UDP: the socket is good. Else its other side has gone
+  // and may come back under the same name.
+  if (plan_.target == LogPlan::Target::kUnix && error != EAGAIN && error != ENOBUFS &&
+      error != EMSGSIZE) {
+    Replace(-1, false);
+  }
+}
+
+int LogSink::SendNow(const std::string& message) {
+  const int flags = MSG_NOSIGNAL | (patient_ ? 0 : MSG_DONTWAIT);
+  return send(fd_, message.data(), message.size(), flags) < 0 ? errno : 0;
+}
+
+void LogSink::Drop(uint64_t lines, const std::string& why) {
+  dropped_.fetch_add(lines, std::memory_order_relaxed);
+  if (!why.empty()) trouble_ = why;
+}
+
+std::string LogSink::TakeTrouble() {
+  std::string trouble;
+  trouble.swap(trouble_);
+  return trouble;
+}
+
+}  // namespace parkway
