@@ -64,7 +64,11 @@ std::string Dump(const Snapshot& snapshot) {
     std::vector<std::string> addresses = PrintListenAddresses(listener.addresses);
     for (std::string& address : addresses) address = QuotedIfNeeded(address);
     Append(&text, "--", kListen, "=", Join(addresses, ","));
-    if (listener.name != listener.addresses[0].ToString()) Append(&text, " name=", listener.name);
+    if (listener.addresses.empty()) {
+      Append(&text, "name=", listener.name);
+    } else if (listener.name != listener.addresses[0].ToString()) {
+      Append(&text, " name=", listener.name);
+    }
     if (!one && listener.upstream != kNoUpstream) {
       Append(&text, " upstream=", snapshot.upstreams[listener.upstream].name);
     }

@@ -187,7 +187,8 @@ ListenLine ParseListen(const Place& place, const SourceText& text, Problems* pro
                       "= is for unix sockets with a path, and there is none; remove it"));
     line.complete = false;
   }
-  if (line.complete && !has_addresses) {
+  // A listener with a name may get its sockets from systemd: see passed.h.
+  if (line.complete && !has_addresses && !line.name.has_value()) {
     problems->Add(place, kListen, "addr= is missing; write addr=IP:PORT or addr=:PORT");
     line.complete = false;
   }

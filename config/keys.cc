@@ -13,7 +13,8 @@ namespace {
 
 constexpr KeySpec kKeys[] = {
     {kListen, "addr", "ADDR[,ADDR...]", true, true, "",
-     "where to listen; each address gets a socket on every worker"},
+     "where to listen; each address gets a socket on every worker; without it: on the sockets "
+     "called like the listener that systemd passes"},
     {kListen, "name", "NAME", false, false, "the first address", "how logs call the listener"},
     {kListen, "upstream", "NAME", false, false, "the only upstream", "where its connections go"},
     {kListen, "mode", "OCTAL", false, false, "0666",

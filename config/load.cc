@@ -7,6 +7,7 @@
 #include "config/flags.h"
 #include "config/gather.h"
 #include "config/grammar.h"
+#include "config/passed.h"
 #include "config/servers_file.h"
 #include "config/text.h"
 #include "config/validate.h"
@@ -103,6 +104,7 @@ LoadResult Load(absl::Span<const std::string> arguments, const SystemFacts& fact
   const bool looks = dumps || gathered.wants(kCheck);
   const bool had_errors = !gathered.errors.Lines(gathered.may_be_unknown).empty();
   Problems found;
+  ClaimPassedSockets(facts, looks, &said.listens, &found);
   std::optional<Snapshot> snapshot = Validate(
       said, facts, looks ? Strictness::kCheck : Strictness::kStart, &found, &gathered.warnings);
   if (snapshot.has_value()) {

@@ -20,6 +20,12 @@
 
 namespace parkway::config {
 
+// A listening socket that was open when we were started (systemd's socket activation).
+struct PassedSocket {
+  std::string name;  // FileDescriptorName=
+  Address address;   // never kAnyIp
+};
+
 // What the machine is and allows; found out by the caller, so that a test may claim anything.
 struct SystemFacts {
   // CPUs that the process may use: those of the affinity mask, or of the cgroup's quota if less.
@@ -39,6 +45,7 @@ struct SystemFacts {
   std::function<bool(const std::string& owner)> owner_exists = nullptr;
   // IP addresses of the machine's interfaces; the port is not looked at.
   std::vector<Address> own_addresses;
+  std::vector<PassedSocket> passed = {};
   // getenv, for --fromenv; nothing is set if it is empty.
   std::function<std::optional<std::string>(const std::string& name)> environment;
 };
@@ -47,7 +54,9 @@ struct SystemFacts {
 // its upstream (a server), then its own.
 struct Listener {
   std::string name;
-  std::vector<Address> addresses;  // at least one
+  // At least one; none where a configuration is only looked at and has a listener whose sockets
+  // somebody else will pass.
+  std::vector<Address> addresses;
   size_t upstream = 0;             // index in Snapshot::upstreams; kNoUpstream: routes decide
   Scalars settings;
   // Of its unix sockets with a path.

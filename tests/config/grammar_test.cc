@@ -230,7 +230,7 @@ TEST(GrammarTest, ABareWordIsNoKey) {
 TEST(GrammarTest, WhatIsMissingIsTold) {
   EXPECT_THAT(ListenErrors("  "),
               ElementsAre("f:1:1: --listen: it has no value; write --listen=ADDR[,ADDR...]"));
-  EXPECT_THAT(ListenErrors("name=web"),
+  EXPECT_THAT(ListenErrors("upstream=app"),
               ElementsAre("f:1:1: --listen: addr= is missing; write addr=IP:PORT or addr=:PORT"));
   EXPECT_THAT(ServerErrors("upstream=app"),
               ElementsAre("f:1:1: --server: addr= is missing; write addr=HOST:PORT"));
