@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "config/convert/convert.h"
 #include "config/file_reader.h"
@@ -13,6 +14,7 @@
 #include "proxy/plan_of.h"
 #include "proxy/process.h"
 #include "proxy/system/facts.h"
+#include "proxy/system/systemd.h"
 
 namespace {
 
@@ -34,7 +36,14 @@ std::string AdminSocket(const std::string& wanted) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const parkway::config::SystemFacts facts = parkway::FindSystemFacts();
+  std::string passed_error;
+  const std::vector<parkway::InheritedSocket> inherited =
+      parkway::TakeInheritedSockets(&passed_error);
+  if (!passed_error.empty()) {
+    fprintf(stderr, "parkway: %s\n", passed_error.c_str());
+    return parkway::kExitConfig;
+  }
+  const parkway::config::SystemFacts facts = parkway::FindSystemFacts(inherited);
   parkway::config::DiskFileReader files;
   if (argc > 1 && std::string_view(argv[1]) == "convert") {
     const parkway::config::convert::Result converted =
@@ -68,5 +77,8 @@ int main(int argc, char** argv) {
     options.shown.http_allow = parkway::HttpAllowOf(snapshot);
   }
   options.admin_socket = AdminSocket(snapshot.scalars.admin_socket);
+  options.user = snapshot.scalars.user;
+  options.pidfile = snapshot.scalars.pidfile;
+  options.inherited = inherited;
   return parkway::RunProcess(plan, options);
 }

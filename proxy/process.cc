@@ -28,6 +28,7 @@
 #include "proxy/observe/collect.h"
 #include "proxy/repeated.h"
 #include "proxy/service_report.h"
+#include "proxy/system/identity.h"
 #include "proxy/system/listen_sockets.h"
 #include "proxy/system/signals.h"
 #include "proxy/system/systemd.h"
@@ -179,6 +180,17 @@ int Process::Run() {
     return kExitOsError;
   }
 
+  // What needs privileges is done.
+  PidFile pid_file;
+  std::string refused = options_.pidfile.empty() ? "" : pid_file.Write(options_.pidfile);
+  if (refused.empty() && !options_.user.empty()) refused = BecomeUser(options_.user);
+  if (!refused.empty()) {
+    Complain(refused);
+    for (const std::string& path : unix_paths_) unlink(path.c_str());
+    StopOwnTasks();
+    return kExitOsError;
+  }
+
   log_->Start();
   for (const auto& balancer : shared_.balancers) balancer->set_watcher(this);
   for (const auto& worker : workers_) {
@@ -279,14 +291,14 @@ bool Process::Bind() {
 
 bool Process::BindOne(size_t listener) {
   const ListenerPlan& plan = plan_.listeners[listener];
-  ListenSockets sockets = OpenListenSockets(plan, workers_.size());
+  ListenSockets sockets = OpenListenSockets(plan, workers_.size(), options_.inherited);
   if (!sockets.ok()) {
     Complain(sockets.error);
     return false;
   }
-  if (plan.address.is_path()) unix_paths_.emplace_back(plan.address.path());
+  if (plan.address.is_path() && !sockets.inherited) unix_paths_.emplace_back(plan.address.path());
   for (size_t i = 0; i < sockets.fds.size(); ++i) {
-    const int error = workers_[i]->AddListener(listener, sockets.fds[i], false);
+    const int error = workers_[i]->AddListener(listener, sockets.fds[i], sockets.inherited);
     if (error == 0) continue;
     Complain(absl::StrCat("listener ", plan.name, ": epoll refused it: ", strerror(-error)));
     sockets.fds.erase(sockets.fds.begin(), sockets.fds.begin() + static_cast<ptrdiff_t>(i) + 1);

@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "proxy/core/plan.h"
 #include "proxy/observatory.h"
+#include "proxy/system/systemd.h"
 
 namespace parkway {
 
@@ -33,6 +34,11 @@ struct ProcessOptions {
   std::string version;
   Observatory::Options shown;
   std::string admin_socket;  // a path; empty: none
+  std::string user;          // to become, once it listens; empty: nobody else
+  std::string pidfile;       // empty: none
+  // How long nobody may be connected before it ends by itself.
+  absl::Duration exit_idle_time = absl::InfiniteDuration();
+  std::vector<InheritedSocket> inherited;  // by systemd's socket activation
 };
 
 // Runs until told to stop; returns the exit code.

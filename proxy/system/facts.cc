@@ -5,9 +5,11 @@
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -121,6 +123,27 @@ std::vector<config::Address> InterfaceAddresses() {
   return addresses;
 }
 
+config::Address ConfigAddressOf(const Address& from) {
+  config::Address address;
+  address.port = from.port();
+  if (from.is_unix()) {
+    // The name as it is written, but for the bytes that it is shown with.
+    const auto* un = reinterpret_cast<const sockaddr_un*>(from.data());
+    const size_t bytes = from.size() - offsetof(sockaddr_un, sun_path);
+    address.kind =
+        from.is_path() ? config::Address::Kind::kUnixPath : config::Address::Kind::kUnixAbstract;
+    address.path = from.is_path() ? std::string(from.path())
+                                  : std::string(un->sun_path + 1, bytes > 0 ? bytes - 1 : 0);
+  } else if (from.family() == AF_INET6) {
+    address.kind = config::Address::Kind::kIpv6;
+    memcpy(address.ip.data(), &reinterpret_cast<const sockaddr_in6*>(from.data())->sin6_addr, 16);
+  } else {
+    address.kind = config::Address::Kind::kIpv4;
+    memcpy(address.ip.data(), &reinterpret_cast<const sockaddr_in*>(from.data())->sin_addr, 4);
+  }
+  return address.Unmapped();
+}
+
 }  // namespace
 
 uint32_t CpusOfQuota(std::string_view cpu_max) {
@@ -161,8 +184,11 @@ PortRange EphemeralPorts() {
   return range;
 }
 
-config::SystemFacts FindSystemFacts() {
+config::SystemFacts FindSystemFacts(const std::vector<InheritedSocket>& inherited) {
   config::SystemFacts facts;
+  for (const InheritedSocket& socket : inherited) {
+    facts.passed.push_back({socket.name, ConfigAddressOf(socket.address)});
+  }
   facts.cpus = UsableCpus();
   rlimit limit;
   if (getrlimit(RLIMIT_NOFILE, &limit) == 0) facts.nofile_hard = limit.rlim_max;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "config/snapshot.h"
+#include "proxy/system/systemd.h"
 
 namespace parkway {
 
@@ -33,7 +34,8 @@ std::vector<uint32_t> CpusFor(const config::CpuAffinity& affinity);
 // The ports that the kernel chooses from for connections of its own.
 PortRange EphemeralPorts();
 
-config::SystemFacts FindSystemFacts();
+// `inherited`: the sockets that we were started with.
+config::SystemFacts FindSystemFacts(const std::vector<InheritedSocket>& inherited = {});
 
 }  // namespace parkway
 

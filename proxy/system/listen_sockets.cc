@@ -1,6 +1,7 @@
 #include "proxy/system/listen_sockets.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -46,6 +47,14 @@ std::string GiveTo(const ListenerPlan& plan, const std::string& path) {
                       strerror(error), error == EPERM ? "; that needs CAP_CHOWN" : "");
 }
 
+// What accepted sockets inherit. Empty, or why not.
+std::string SetOptions(const ListenerPlan& plan, int fd) {
+  const OptionFailure refused = SetSocketOptions(fd, plan.address.is_unix(), plan.sockets);
+  if (!refused.failed()) return "";
+  return absl::StrCat("listener ", plan.name, ": the kernel refuses ", refused.option, ": ",
+                      strerror(-refused.error));
+}
+
 // One socket more; `address` gets the port that the kernel chose. Empty, or why not.
 std::string OpenOne(const ListenerPlan& plan, bool share, Address& address, std::vector<int>& fds) {
   const ListenOptions options{
@@ -60,17 +69,35 @@ std::string OpenOne(const ListenerPlan& plan, bool share, Address& address, std:
                         ": ", strerror(-fd), fd == -EADDRINUSE ? "; another process has it" : "");
   }
   fds.push_back(fd);
-  const OptionFailure refused = SetSocketOptions(fd, address.is_unix(), plan.sockets);
-  if (refused.failed()) {
-    return absl::StrCat("listener ", plan.name, ": the kernel refuses ", refused.option, ": ",
-                        strerror(-refused.error));
+  return SetOptions(plan, fd);
+}
+
+// A copy of an inherited socket.
+ListenSockets Join(const ListenerPlan& plan, const InheritedSocket& socket) {
+  ListenSockets sockets;
+  sockets.inherited = true;
+  const int fd = fcntl(socket.fd, F_DUPFD_CLOEXEC, 0);
+  if (fd < 0) {
+    sockets.error = absl::StrCat("listener ", plan.name, ": the socket ", socket.name,
+                                 " that was passed to us: ", strerror(errno));
+    return sockets;
   }
-  return "";
+  sockets.error = SetOptions(plan, fd);
+  if (sockets.error.empty()) {
+    sockets.fds.push_back(fd);
+  } else {
+    kernel::Close(fd);
+  }
+  return sockets;
 }
 
 }  // namespace
 
-ListenSockets OpenListenSockets(const ListenerPlan& plan, size_t workers) {
+ListenSockets OpenListenSockets(const ListenerPlan& plan, size_t workers,
+                                const std::vector<InheritedSocket>& inherited) {
+  for (const InheritedSocket& socket : inherited) {
+    if (socket.address.Unmapped() == plan.address.Unmapped()) return Join(plan, socket);
+  }
   // A unix socket cannot be shared: one worker accepts, and hands over.
   const size_t count = plan.address.is_unix() ? 1 : workers;
   ListenSockets sockets;
@@ -92,7 +119,7 @@ ListenSockets OpenListenSockets(const ListenerPlan& plan, size_t workers) {
 
 void Discard(const ListenerPlan& plan, ListenSockets& sockets) {
   // Only a socket that was bound has made the path.
-  if (!sockets.fds.empty() && plan.address.is_path()) {
+  if (!sockets.fds.empty() && plan.address.is_path() && !sockets.inherited) {
     unlink(std::string(plan.address.path()).c_str());
   }
   for (const int fd : sockets.fds) kernel::Close(fd);

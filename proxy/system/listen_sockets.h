@@ -10,19 +10,23 @@
 #include <vector>
 
 #include "proxy/core/plan.h"
+#include "proxy/system/systemd.h"
 
 namespace parkway {
 
 struct ListenSockets {
-  std::vector<int> fds;  // for worker 0, 1, ...; one if the address is a unix socket's
-  std::string error;     // why there are none: one line
+  std::vector<int> fds;    // for worker 0, 1, ...; one if the address is a unix socket's
+  bool inherited = false;  // others hold it too: one, whatever the address
+  std::string error;       // why there are none: one line
 
   bool ok() const { return error.empty(); }
 };
 
 // Binds and listens. The path of a unix socket that nobody listens on any more is taken over; its
-// owner and mode are those of the plan, whatever the umask.
-ListenSockets OpenListenSockets(const ListenerPlan& plan, size_t workers);
+// owner and mode are those of the plan, whatever the umask. A socket among `inherited` that listens
+// on the address is taken as it is: who opened it has decided those.
+ListenSockets OpenListenSockets(const ListenerPlan& plan, size_t workers,
+                                const std::vector<InheritedSocket>& inherited);
 
 // Closes sockets that nobody got, and removes the path that came with them.
 void Discard(const ListenerPlan& plan, ListenSockets& sockets);

@@ -74,7 +74,11 @@ std::vector<InheritedSocket> TakeInheritedSockets(std::string* error) {
   }
   for (int i = 0; i < count; ++i) {
     const int fd = SD_LISTEN_FDS_START + i;
-    sockets.push_back({fd, names == nullptr ? "unknown" : names[i]});
+    sockaddr_storage address = {};
+    socklen_t size = sizeof(address);
+    getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
+    sockets.push_back({fd, names == nullptr ? "unknown" : names[i],
+                       Address::FromSockaddr(reinterpret_cast<sockaddr*>(&address), size)});
     if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0) {
       *error = absl::StrCat("the socket ", sockets.back().name, " (descriptor ", fd,
                             ") that was passed to us is no listening stream socket; a socket unit ",

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "poller/address.h"
 
 namespace parkway {
 
@@ -48,10 +49,12 @@ class Systemd {
   std::string last_status_;  // so that the same is not sent again and again
 };
 
-// A listening socket that was open when we were started.
+// A listening socket that was open when we were started. Its descriptor stays open for as long as
+// the process runs: what listens has a copy of it.
 struct InheritedSocket {
   int fd = -1;
   std::string name;  // FileDescriptorName=, or that of the socket unit
+  Address address;
 };
 
 // Those of LISTEN_FDS, non-blocking and close-on-exec from now on. What is no listening stream
