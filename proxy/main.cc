@@ -4,15 +4,17 @@
 
 #include <cstdio>
 #include <string>
-#include <string_view>
+#include <utility>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "config/convert/convert.h"
 #include "config/file_reader.h"
 #include "config/load.h"
 #include "proxy/core/version.h"
 #include "proxy/plan_of.h"
 #include "proxy/process.h"
+#include "proxy/socket_proxyd.h"
 #include "proxy/system/facts.h"
 #include "proxy/system/systemd.h"
 
@@ -37,22 +39,35 @@ std::string AdminSocket(const std::string& wanted) {
 
 int main(int argc, char** argv) {
   std::string passed_error;
-  const std::vector<parkway::InheritedSocket> inherited =
-      parkway::TakeInheritedSockets(&passed_error);
+  std::vector<parkway::InheritedSocket> inherited = parkway::TakeInheritedSockets(&passed_error);
   if (!passed_error.empty()) {
     fprintf(stderr, "parkway: %s\n", passed_error.c_str());
     return parkway::kExitConfig;
   }
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  absl::Duration exit_idle_time = absl::InfiniteDuration();
+  if (parkway::IsSocketProxyd(argc, argv)) {
+    parkway::SocketProxyd said = parkway::ParseSocketProxyd(argc, argv);
+    if (!said.error.empty()) fprintf(stderr, "parkway: %s\n", said.error.c_str());
+    fputs(said.text.c_str(), stdout);
+    if (said.arguments.empty()) return said.error.empty() ? parkway::kExitOk : parkway::kExitConfig;
+    // There is one listener, whatever the sockets are called.
+    for (parkway::InheritedSocket& socket : inherited) {
+      socket.name = parkway::SocketProxyd::kListener;
+    }
+    arguments = std::move(said.arguments);
+    exit_idle_time = said.exit_idle_time;
+  }
   const parkway::config::SystemFacts facts = parkway::FindSystemFacts(inherited);
   parkway::config::DiskFileReader files;
-  if (argc > 1 && std::string_view(argv[1]) == "convert") {
+  if (!arguments.empty() && arguments[0] == "convert") {
     const parkway::config::convert::Result converted =
-        parkway::config::convert::Convert({argv + 2, argv + argc}, facts, files);
+        parkway::config::convert::Convert({arguments.begin() + 1, arguments.end()}, facts, files);
     if (!converted.error.empty()) fprintf(stderr, "parkway: %s\n", converted.error.c_str());
     fputs(converted.text.c_str(), stdout);
     return converted.exit_code;
   }
-  const parkway::config::LoadResult loaded = parkway::config::Load(argc, argv, facts, files);
+  const parkway::config::LoadResult loaded = parkway::config::Load(arguments, facts, files);
   for (const std::string& line : loaded.warnings) {
     fprintf(stderr, "parkway: warning: %s\n", line.c_str());
   }
@@ -79,6 +94,7 @@ int main(int argc, char** argv) {
   options.admin_socket = AdminSocket(snapshot.scalars.admin_socket);
   options.user = snapshot.scalars.user;
   options.pidfile = snapshot.scalars.pidfile;
+  options.exit_idle_time = exit_idle_time;
   options.inherited = inherited;
   return parkway::RunProcess(plan, options);
 }

@@ -63,6 +63,7 @@ class Process : private ServerWatcher {
         signals_([this](int number) { OnSignal(number); }),
         numbers_("numbers", [this] { AskForNumbers(); }),
         numbers_line_("numbers line", [this] { WriteNumbers(); }),
+        idle_("idle", [this] { LookForIdle(); }),
         life_(*this),
         report_(systemd_, {.look = [this] { return LookForService(); },
                            .reload_state = [this] { return control_.reload_state(); },
@@ -126,6 +127,7 @@ class Process : private ServerWatcher {
   ServiceView LookForService() const;
   std::vector<uint64_t> Turns() const;
   void Nudge();
+  void LookForIdle();
   void AskForNumbers();
   void WriteNumbers();
   void StartCollecting();
@@ -142,6 +144,7 @@ class Process : private ServerWatcher {
   Signals signals_;
   Repeated numbers_;
   Repeated numbers_line_;
+  Repeated idle_;
   Life life_;
   Systemd systemd_;
   ServiceReport report_;
@@ -156,7 +159,9 @@ class Process : private ServerWatcher {
   ReloadState reload_state_;
   bool stopping_ = false;
   MonotonicTime stop_deadline_;
-  bool patient_ = false;  // the drain has no end
+  MonotonicTime idle_since_;         // nobody was seen connected since
+  uint64_t accepted_when_idle_ = 0;  // and so many had been until then
+  bool patient_ = false;             // the drain has no end
   bool at_once_ = false;
 };
 
@@ -224,6 +229,11 @@ int Process::Run() {
   SayStarted();
   if (options_.stats_interval > absl::ZeroDuration()) {
     numbers_.Every(scheduler_, std::max(options_.stats_interval, absl::Milliseconds(1)));
+  }
+  if (options_.exit_idle_time < absl::InfiniteDuration()) {
+    idle_since_ = scheduler_.now();
+    idle_.Every(scheduler_,
+                std::clamp(options_.exit_idle_time / 4, absl::Milliseconds(1), absl::Seconds(1)));
   }
   report_.Start(scheduler_);
   scheduler_.Spawn(life_);
@@ -369,12 +379,13 @@ void Process::StopOwnTasks() {
   signals_.Stop();
   numbers_.End(scheduler_);
   numbers_line_.End(scheduler_);
+  idle_.End(scheduler_);
   report_.End(scheduler_);
   desk_.Close();
   if (observatory_ != nullptr) observatory_->End();
   if (collector_ != nullptr) collector_->Hurry();
-  while (!signals_.ended() || !numbers_.ended() || !numbers_line_.ended() || !report_.ended() ||
-         !desk_.done() || (observatory_ != nullptr && !observatory_->ended()) ||
+  while (!signals_.ended() || !numbers_.ended() || !numbers_line_.ended() || !idle_.ended() ||
+         !report_.ended() || !desk_.done() || (observatory_ != nullptr && !observatory_->ended()) ||
          (collector_ != nullptr && collector_->busy())) {
     scheduler_.Turn();
   }
@@ -613,6 +624,19 @@ void Process::AddOwn(Readings& readings) const {
                                 : absl::Nanoseconds(stop_deadline_.ns() - scheduler_.now().ns());
   for (ListenerReading& listener : readings.listeners) {
     listener.state = ListenerReading::State::kDraining;
+  }
+}
+
+void Process::LookForIdle() {
+  if (stopping_) return;
+  uint64_t accepted = 0;
+  for (const auto& worker : workers_) accepted += worker->worker_stats().accepted.value();
+  if (Sessions() > 0 || accepted != accepted_when_idle_) {
+    accepted_when_idle_ = accepted;
+    idle_since_ = scheduler_.now();
+  } else if (scheduler_.now() >= idle_since_ + options_.exit_idle_time) {
+    Stop(Control::StopHow::kDrain,
+         absl::StrCat("nobody was connected for ", absl::FormatDuration(options_.exit_idle_time)));
   }
 }
 
