@@ -22,6 +22,7 @@
 #include "poller/stack_overflow.h"
 #include "proxy/admin/desk.h"
 #include "proxy/collect_source.h"
+#include "proxy/conn_stream.h"
 #include "proxy/control.h"
 #include "proxy/core/post_call.h"
 #include "proxy/observe/access_log.h"
@@ -70,10 +71,21 @@ class Process : private ServerWatcher {
                            .turns = [this] { return Turns(); },
                            .nudge = [this] { Nudge(); }}),
         shared_(plan, options.threads),
+        conns_(
+            scheduler_, options.threads,
+            [this](size_t worker, std::function<void(ConnWalks&)> call) {
+              workers_[worker]->PostToWalks(std::move(call));
+            },
+            [this] { return CurrentPlan(); }),
         desk_(scheduler_, {.control = control_,
                            .read =
                                [this](admin::Commands::OnReadings done) {
                                  collector_->Collect({}, std::move(done));
+                               },
+                           .ask_for_conns =
+                               [this](const ConnQuestion& question, std::function<void()> bell,
+                                      std::string* wrong) {
+                                 return conns_.Ask(question, std::move(bell), wrong);
                                },
                            .say = [this](std::string line) { log_->Say(std::move(line)); },
                            .version = options.version}) {
@@ -130,6 +142,7 @@ class Process : private ServerWatcher {
   void LookForIdle();
   void AskForNumbers();
   void WriteNumbers();
+  std::shared_ptr<const Plan> CurrentPlan() const;
   void StartCollecting();
   // What the process alone knows.
   void AddOwn(Readings& readings) const;
@@ -154,6 +167,7 @@ class Process : private ServerWatcher {
   std::unique_ptr<AccessLog> log_;
   std::unique_ptr<Collector> collector_;
   std::unique_ptr<Observatory> observatory_;
+  ConnDesk conns_;
   admin::Desk desk_;
   std::vector<std::string> unix_paths_;
   ReloadState reload_state_;
@@ -427,8 +441,8 @@ void Process::FillControl() {
   };
   control_.pause_listener = [this](const std::string& name) { return HoldListener(name, true); };
   control_.resume_listener = [this](const std::string& name) { return HoldListener(name, false); };
-  control_.kill = [not_served](const ConnSelector&, const OnOutcome& done) {
-    done(not_served("conn kill"));
+  control_.kill = [this](const ConnSelector& selector, OnOutcome done) {
+    conns_.Kill(selector, std::move(done));
   };
 }
 
@@ -588,9 +602,14 @@ void Process::Nudge() {
   }
 }
 
+std::shared_ptr<const Plan> Process::CurrentPlan() const {
+  // The process's own: it outlives whoever looks.
+  return std::shared_ptr<const Plan>(std::shared_ptr<void>(), &plan_);
+}
+
 void Process::StartCollecting() {
   CollectSource source = SourceOf(workers_, threads_);
-  source.plan = [this] { return std::shared_ptr<const Plan>(std::shared_ptr<void>(), &plan_); };
+  source.plan = [this] { return CurrentPlan(); };
   source.balancer = [this](size_t upstream) { return shared_.balancers[upstream].get(); };
   source.add = [this](Readings& readings) { AddOwn(readings); };
   collector_ = std::make_unique<Collector>(scheduler_, std::move(source));

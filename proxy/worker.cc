@@ -63,7 +63,8 @@ Worker::Worker(const Options& options, WorkerShared& shared)
                  random_),
       health_(*this, scheduler_, shared.checks, shared.balancers, stats_, options.index,
               shared.worker_count, options.seed),
-      census_(scheduler_, sessions_, *this) {
+      census_(scheduler_, sessions_, *this),
+      walks_(scheduler_, sessions_, options.index) {
   SessionHost::scheduler = &scheduler_;
   SessionHost::wishes.tcp = options.log.on() || options.tcp_info;
   SessionHost::wishes.addresses = options.log.on() && options.log.format == LogFormat::kJson;
@@ -368,6 +369,10 @@ void Worker::Log(const LogRecord& record) {
 
 void Worker::PostRefreshGauges() {
   PostCall(scheduler_, [this] { RefreshGauges(); });
+}
+
+void Worker::PostToWalks(std::function<void(ConnWalks&)> call) {
+  PostCall(scheduler_, [this, call = std::move(call)] { call(walks_); });
 }
 
 void Worker::PostCensus(MonotonicTime posted, bool slowest, Census::Done done) {

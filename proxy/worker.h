@@ -24,6 +24,7 @@
 #include "poller/pools.h"
 #include "poller/scheduler.h"
 #include "proxy/census.h"
+#include "proxy/conn_walk.h"
 #include "proxy/core/log_plan.h"
 #include "proxy/core/plan.h"
 #include "proxy/core/stats.h"
@@ -124,6 +125,8 @@ class Worker final : public SessionHost,
   // Asks for fresh gauges and totals; `done` is called on this worker's thread. See Census.
   // `posted`: now, as who asks has it.
   void PostCensus(MonotonicTime posted, bool slowest, Census::Done done);
+  // Calls `call` on the worker's thread.
+  void PostToWalks(std::function<void(ConnWalks&)> call);
   uint64_t turns() const { return scheduler_.turns(); }
 
   // --- Owner: what messages and the simulation call ---
@@ -183,6 +186,7 @@ class Worker final : public SessionHost,
   LogRing log_;
   HealthDuty health_;
   Census census_;
+  ConnWalks walks_;
   uint64_t next_session_ = 0;
 };
 

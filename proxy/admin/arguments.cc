@@ -60,10 +60,10 @@ std::optional<absl::Duration> Arguments::Time(std::string_view name) {
   return std::nullopt;
 }
 
-std::optional<std::string_view> Arguments::Condition(std::string_view name) {
+std::optional<std::string_view> Arguments::Behind(std::string_view name, std::string_view sign) {
   for (auto word = words_.begin(); word != words_.end(); ++word) {
     std::string_view rest = *word;
-    if (!config::ConsumePrefix(&rest, name) || !config::ConsumePrefix(&rest, "=")) continue;
+    if (!config::ConsumePrefix(&rest, name) || !config::ConsumePrefix(&rest, sign)) continue;
     words_.erase(word);
     return rest;
   }

@@ -2,6 +2,7 @@
 //
 //   --over 5m, --over=5m    a value          --wait    a switch
 //   src=10.0.0.0/8          a condition      app/a     a word of its own
+//   idle>5s                 at least so much
 //
 // Each is taken by who knows it; what is left at the end is one too many. The first thing that is
 // wrong is kept, as a sentence for the client.
@@ -30,7 +31,9 @@ class Arguments {
   std::optional<std::string_view> Value(std::string_view name);
   std::optional<absl::Duration> Time(std::string_view name);
   // The value of NAME=.
-  std::optional<std::string_view> Condition(std::string_view name);
+  std::optional<std::string_view> Condition(std::string_view name) { return Behind(name, "="); }
+  // The value of NAME>.
+  std::optional<std::string_view> Above(std::string_view name) { return Behind(name, ">"); }
   // The next word that is neither of these; `what` it is to be, if there is none.
   std::string_view Word(std::string_view what);
   std::optional<std::string_view> OptionalWord();
@@ -54,6 +57,8 @@ class Arguments {
   void SetWrong(std::string why);
 
  private:
+  std::optional<std::string_view> Behind(std::string_view name, std::string_view sign);
+
   std::vector<std::string_view> words_;
   std::string wrong_;
 };

@@ -20,6 +20,14 @@ constexpr std::array kCommands = {
             "The columns are those of HAProxy's show stat, in its order, so that what reads them "
             "reads these: a FRONTEND row for each listener, and for each upstream a row for each "
             "server and a BACKEND row."},
+    Command{"show conns",
+            "[listener=NAME] [upstream=NAME] [server=UPSTREAM/SERVER] [src=CIDR] [state=WORD] "
+            "[idle>TIME] [age>TIME] [bytes>SIZE] [limit=N]",
+            "open connections, with what TCP says of both sides",
+            "All conditions must hold. The list is made while the connections go on, so one that "
+            "begins or ends meanwhile may be in it or not. A reader that is slow slows only its "
+            "own list."},
+    Command{"show conn", "ID", "one connection, explained"},
     Command{"show servers", "[UPSTREAM]", "servers: state, connections, checks, connect times"},
     Command{"show listeners", "", "listeners: state, addresses, connections, bytes"},
     Command{"show threads", "", "worker threads: connections, load, what they hold"},

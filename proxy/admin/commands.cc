@@ -22,20 +22,14 @@ constexpr uint32_t kMostConns = 1'000'000'000;
 // Between two lines about how far a drain is.
 constexpr absl::Duration kProgressEvery = absl::Seconds(1);
 
-// A command that cannot be run as it was given. True: it is so, and has been said.
-bool Misused(Arguments& arguments, Conversation& conversation) {
-  const std::string& wrong = arguments.Wrong();
-  if (wrong.empty()) return false;
-  conversation.reply().Fail(Status::kUsage, wrong);
-  return true;
-}
-
 }  // namespace
 
 const Commands::Entry Commands::kEntries[] = {
     {"help", &Commands::Help},
     {"show info", &Commands::ShowInfo},
     {"show stat", &Commands::ShowStat},
+    {"show conns", &Commands::ShowConns},
+    {"show conn", &Commands::ShowConn},
     {"show servers", &Commands::ShowServers},
     {"show listeners", &Commands::ShowListeners},
     {"show threads", &Commands::ShowThreads},
@@ -58,6 +52,13 @@ const Commands::Entry Commands::kEntries[] = {
     {"drain", &Commands::Drain},
     {"reload", &Commands::Reload},
 };
+
+bool Commands::Misused(Arguments& arguments, Conversation& conversation) {
+  const std::string& wrong = arguments.Wrong();
+  if (wrong.empty()) return false;
+  conversation.reply().Fail(Status::kUsage, wrong);
+  return true;
+}
 
 void Commands::Execute(const std::vector<std::string_view>& words, Conversation& conversation) {
   size_t used = 0;
@@ -299,46 +300,6 @@ void Commands::ListenerResume(Arguments& arguments, Conversation& conversation) 
   const std::string name(arguments.Word("the listener's name"));
   if (Misused(arguments, conversation)) return;
   Conclude(services_.control.resume_listener(name), conversation);
-}
-
-void Commands::ConnKill(Arguments& arguments, Conversation& conversation) {
-  ConnSelector selector;
-  bool any = false;
-  const auto take = [&](std::string_view name, std::string* value) {
-    const std::optional<std::string_view> given = arguments.Condition(name);
-    if (!given.has_value()) return;
-    *value = std::string(*given);
-    if (value->empty()) arguments.SetWrong(Cat(name, "= wants a value"));
-    any = true;
-  };
-  std::string server;
-  take("src", &selector.source);
-  take("listener", &selector.listener);
-  take("upstream", &selector.upstream);
-  take("server", &server);
-  if (!server.empty()) {
-    if (const auto name = arguments.SplitServer(server); name.has_value()) {
-      selector.upstream = name->upstream;
-      selector.server = name->server;
-    }
-  }
-  if (const std::optional<std::string_view> word = arguments.OptionalWord(); word.has_value()) {
-    uint64_t id = 0;
-    if (!config::ParseNumber(*word, &id)) {
-      arguments.SetWrong(Cat(config::Quoted(*word), " is no connection's ID"));
-    }
-    selector.id = id;
-    any = true;
-  }
-  if (!any) arguments.SetWrong("which ones? ID, src=, server=, listener= or upstream= is missing");
-  if (Misused(arguments, conversation)) return;
-  const auto answer = std::make_shared<std::optional<Outcome>>();
-  services_.control.kill(selector, [answer, bell = conversation.bell()](const Outcome& outcome) {
-    *answer = outcome;
-    bell();
-  });
-  conversation.WaitUntil([&answer] { return answer->has_value(); });
-  if (answer->has_value()) Conclude(**answer, conversation);
 }
 
 void Commands::SetLogLevel(Arguments& arguments, Conversation& conversation) {

@@ -18,6 +18,7 @@
 #include "proxy/admin/conversation.h"
 #include "proxy/admin/stat_csv.h"
 #include "proxy/control.h"
+#include "proxy/observe/conn_row.h"
 #include "proxy/observe/readings.h"
 
 namespace parkway::admin {
@@ -31,6 +32,7 @@ class Commands {
     const Control& control;
     // Asks for the numbers as they are now; they come on this thread, at once or soon.
     std::function<void(OnReadings)> read;
+    AskForConns ask_for_conns;
     std::function<void(std::string line)> say;  // for the log
     std::string version;
   };
@@ -52,6 +54,8 @@ class Commands {
   void Help(Arguments& arguments, Conversation& conversation);
   void ShowInfo(Arguments& arguments, Conversation& conversation);
   void ShowStat(Arguments& arguments, Conversation& conversation);
+  void ShowConns(Arguments& arguments, Conversation& conversation);
+  void ShowConn(Arguments& arguments, Conversation& conversation);
   void ShowServers(Arguments& arguments, Conversation& conversation);
   void ShowListeners(Arguments& arguments, Conversation& conversation);
   void ShowThreads(Arguments& arguments, Conversation& conversation);
@@ -74,6 +78,8 @@ class Commands {
   void Drain(Arguments& arguments, Conversation& conversation);
   void Reload(Arguments& arguments, Conversation& conversation);
 
+  // A command that cannot be run as it was given. True: it is so, and has been said.
+  static bool Misused(Arguments& arguments, Conversation& conversation);
   // The numbers, or nothing if the client left before they came. REQUIRES: arguments are read.
   std::shared_ptr<const Readings> Read(Arguments& arguments, Conversation& conversation);
   // Says what came of it, and logs it.

@@ -21,6 +21,7 @@ std::string ShortTime(absl::Duration time) {
   if (time < absl::ZeroDuration()) time = absl::ZeroDuration();
   const double ms = absl::ToDoubleMilliseconds(time);
   if (ms == 0) return "0";
+  if (ms < 0.0995) return absl::StrFormat("%.0fus", ms * 1000);
   if (ms < 9.95) return absl::StrFormat("%.1fms", ms);
   if (ms < 999.5) return absl::StrFormat("%.0fms", ms);
   if (ms < 59'950) return absl::StrFormat("%.1fs", ms / 1000);

@@ -19,7 +19,7 @@ namespace parkway::admin {
 
 // Powers of 1024, at most five characters: 0 1023 1.0K 12M 340G.
 std::string ShortBytes(uint64_t bytes);
-// Two units at most: 0.3ms 12ms 3.2s 2m5s 1h2m 3d4h; "-" for an infinite one.
+// Two units at most: 30us 0.3ms 12ms 3.2s 2m5s 1h2m 3d4h; "-" for an infinite one.
 std::string ShortTime(absl::Duration time);
 // With milliseconds, in UTC; "-" for none.
 std::string ShownMoment(absl::Time time);

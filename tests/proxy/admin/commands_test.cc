@@ -15,6 +15,7 @@
 #include "proxy/admin/reply.h"
 #include "proxy/admin/stat_csv.h"
 #include "proxy/control.h"
+#include "proxy/observe/conn_row.h"
 #include "proxy/observe/readings.h"
 
 namespace parkway::admin {
@@ -53,6 +54,22 @@ class Listener final : public Conversation, private Reply::Sink {
 
   Reply reply_;
   std::string who_ = "pid=1 uid=2 gid=3";
+};
+
+// Rows that are there already.
+class Batches final : public ConnStream {
+ public:
+  explicit Batches(std::vector<std::vector<ConnRow>> batches) : batches_(std::move(batches)) {}
+  std::vector<ConnRow> Take() override {
+    std::vector<ConnRow> first = batches_.front();
+    batches_.erase(batches_.begin());
+    return first;
+  }
+  bool has_rows() const override { return !batches_.empty(); }
+  bool done() const override { return batches_.empty(); }
+
+ private:
+  std::vector<std::vector<ConnRow>> batches_;
 };
 
 class CommandsTest : public testing::Test {
@@ -193,8 +210,17 @@ class CommandsTest : public testing::Test {
   bool refuse_ = false;
   OnOutcome reloaded_;
   std::shared_ptr<Readings> readings_;
+  ConnQuestion question_;
+  std::vector<std::vector<ConnRow>> rows_ = {{}};  // in batches
   Commands commands_{{.control = control_,
                       .read = [this](Commands::OnReadings done) { done(readings_); },
+                      .ask_for_conns = [this](const ConnQuestion& question, std::function<void()>,
+                                              std::string* wrong) -> std::unique_ptr<ConnStream> {
+                        question_ = question;
+                        if (rows_.empty()) *wrong = "there is no such thing";
+                        if (rows_.empty()) return nullptr;
+                        return std::make_unique<Batches>(rows_);
+                      },
                       .say = [this](std::string line) { said_.push_back(std::move(line)); },
                       .version = "9.9"}};
 };
@@ -365,6 +391,59 @@ TEST_F(CommandsTest, DrainIsWatchedUntilItHasEnded) {
             "*4/4 25 % of all: 0 connections left, 20.0s of 20.0s\n=0\n");
   EXPECT_THAT(asked_, ElementsAre("drain 25 20s"));
   EXPECT_EQ(Ask("drain --percent=25%").text, "+drain 7 has begun\n=0\n");
+}
+
+ConnRow Row(uint64_t id) {
+  ConnRow row;
+  row.id = id;
+  row.listener = "web";
+  row.upstream = "app";
+  return row;
+}
+
+TEST_F(CommandsTest, ConnsAreListedAsTheyComeAndEndAtTheLimit) {
+  rows_ = {{}, {Row(1), Row(2)}, {}, {Row(3)}};
+  const auto all = nlohmann::json::parse(Plain(Ask("show conns", true).text));
+  ASSERT_EQ(all.size(), 3u);
+  EXPECT_EQ(all[2]["id"], 3);
+  const auto two = nlohmann::json::parse(Plain(Ask("show conns limit=2", true).text));
+  EXPECT_EQ(two.size(), 2u);
+  EXPECT_EQ(nlohmann::json::parse(Plain(Ask("show conns limit=0", true).text)).size(), 0u);
+  EXPECT_THAT(Ask("show conns").text, StartsWith("+ID "));
+}
+
+TEST_F(CommandsTest, ConditionsOfConnsAreUnderstood) {
+  Ask("show conns listener=web server=app/a src=10.0.0.0/8 state=queued idle>5s age>1m "
+      "bytes>1MiB");
+  EXPECT_EQ(question_.selector.listener, "web");
+  EXPECT_EQ(question_.selector.upstream, "app");
+  EXPECT_EQ(question_.selector.server, "a");
+  EXPECT_EQ(question_.selector.source, "10.0.0.0/8");
+  EXPECT_EQ(question_.state, "queued");
+  EXPECT_EQ(question_.idle, absl::Seconds(5));
+  EXPECT_EQ(question_.age, absl::Minutes(1));
+  EXPECT_EQ(question_.bytes, 1u << 20);
+  EXPECT_FALSE(question_.addresses);
+  for (const char* wrong : {"show conns idle>5", "show conns bytes>x", "show conns limit=x",
+                            "show conns idle", "show conns src=", "show conns server=a",
+                            "show conns upstream=b server=app/a", "show conn", "show conn x"}) {
+    EXPECT_EQ(Ask(wrong).status, Status::kUsage) << wrong;
+  }
+}
+
+TEST_F(CommandsTest, AQuestionThatMakesNoSenseIsRefused) {
+  rows_ = {};
+  EXPECT_EQ(Ask("show conns listener=x").text, "-there is no such thing\n=1\n");
+}
+
+TEST_F(CommandsTest, OneConnIsExplainedOrSaidToBeNone) {
+  rows_ = {{}, {Row(17)}};
+  EXPECT_THAT(Ask("show conn 17").text, StartsWith("+connection 17 is open"));
+  EXPECT_EQ(*question_.selector.id, 17u);
+  EXPECT_TRUE(question_.addresses);
+  EXPECT_TRUE(nlohmann::json::accept(Plain(Ask("show conn 17", true).text)));
+  rows_ = {{}, {}};
+  EXPECT_EQ(Ask("show conn 18").text, "-there is no open connection with the ID 18\n=1\n");
 }
 
 TEST_F(CommandsTest, AnUpstreamThatIsNotThereIsSaid) {

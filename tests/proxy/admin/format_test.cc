@@ -17,6 +17,8 @@ TEST(FormatTest, BytesHaveTwoOrThreeFiguresAndAUnit) {
 
 TEST(FormatTest, TimesHaveOneOrTwoUnits) {
   EXPECT_EQ(ShortTime(absl::ZeroDuration()), "0");
+  EXPECT_EQ(ShortTime(absl::Microseconds(24)), "24us");
+  EXPECT_EQ(ShortTime(absl::Nanoseconds(99'600)), "0.1ms") << "never 100us";
   EXPECT_EQ(ShortTime(absl::Microseconds(300)), "0.3ms");
   EXPECT_EQ(ShortTime(absl::Milliseconds(12)), "12ms");
   EXPECT_EQ(ShortTime(absl::Milliseconds(3200)), "3.2s");
