@@ -13,7 +13,7 @@
 
 namespace parkway {
 
-// All but `plan`, `balancer` and `add`, which are the caller's. `threads`: in which they run, in
+// All but `generation` and `add`, which are the caller's. `threads`: in which they run, in
 // the same order.
 CollectSource SourceOf(const std::vector<std::unique_ptr<Worker>>& workers,
                        std::vector<std::thread>& threads);

@@ -17,22 +17,28 @@ namespace parkway {
 
 namespace {
 
+const std::string& NameOf(const ServerPlan& server) { return server.name; }
+template <typename Entry>
+const std::string& NameOf(const std::shared_ptr<Entry>& entry) {
+  return entry->name;
+}
+
 // The slots of all that have the name: several addresses, and those that are gone.
 template <typename Entries>
 std::vector<uint16_t> SlotsOf(const Entries& entries, const std::string& name) {
   std::vector<uint16_t> slots;
   for (size_t i = 0; i < entries.size(); ++i) {
-    if (entries[i].name == name) slots.push_back(static_cast<uint16_t>(i));
+    if (NameOf(entries[i]) == name) slots.push_back(static_cast<uint16_t>(i));
   }
   return slots;
 }
 
 void Name(const Plan& plan, ConnRow& row) {
   if (row.listener_slot < plan.listeners.size()) {
-    row.listener = plan.listeners[row.listener_slot].name;
+    row.listener = plan.listeners[row.listener_slot]->name;
   }
   if (row.upstream_slot >= plan.upstreams.size()) return;
-  const UpstreamPlan& upstream = plan.upstreams[row.upstream_slot];
+  const UpstreamPlan& upstream = *plan.upstreams[row.upstream_slot];
   row.upstream = upstream.name;
   if (row.has_server && row.server_slot < upstream.servers.size()) {
     row.server = upstream.servers[row.server_slot].name;
@@ -151,7 +157,7 @@ std::shared_ptr<ConnOrder> ConnDesk::OrderOf(const ConnQuestion& question,
   if (!selector.server.empty()) {
     order->servers.emplace();
     for (const uint16_t slot : *order->upstreams) {
-      for (const uint16_t server : SlotsOf(plan->upstreams[slot].servers, selector.server)) {
+      for (const uint16_t server : SlotsOf(plan->upstreams[slot]->servers, selector.server)) {
         order->servers->push_back(server);
       }
     }

@@ -37,22 +37,22 @@ class HealthDuty::Parting final : public Task {
   SleepTimer timer_;
 };
 
-HealthDuty::HealthDuty(Host& host, Scheduler& scheduler, const std::vector<HealthCheck>& checks,
-                       Balancers& balancers, WorkerStats& stats, size_t index, size_t workers,
-                       uint64_t seed)
+HealthDuty::HealthDuty(Host& host, Scheduler& scheduler, const Views& views, WorkerStats& stats,
+                       size_t index, size_t workers, uint64_t seed)
     : host_(host),
       scheduler_(scheduler),
-      balancers_(balancers),
+      views_(views),
       stats_(stats),
-      checker_(scheduler, checks, index, workers, *this, seed) {}
+      checker_(scheduler, index, workers, *this, seed) {}
 
 HealthDuty::~HealthDuty() = default;
 
-void HealthDuty::Start() {
-  if (checker_.checks() == 0) return;
+void HealthDuty::Begin() {
+  checker_.Set(*views_.now().checks);
+  if (checker_.idle()) return;
   done_.store(false, std::memory_order_relaxed);
-  first_round_done_.store(false, std::memory_order_relaxed);
-  checker_.Start();
+  if (!begun_) first_round_done_.store(false, std::memory_order_relaxed);
+  begun_ = true;
 }
 
 void HealthDuty::Stop() {
@@ -66,17 +66,17 @@ void HealthDuty::OnFirstRoundEnded() { first_round_done_.store(true, std::memory
 void HealthDuty::OnChecksEnded() { done_.store(true, std::memory_order_release); }
 
 MonotonicTime HealthDuty::LastConnect(ServerRef ref) {
-  return balancers_[ref.upstream]->server(ref.server).last_connect();
+  return RosterOf(ref).server(ref.server).last_connect();
 }
 
 bool HealthDuty::IsUp(ServerRef ref) const {
-  return (balancers_[ref.upstream]->server(ref.server).flags() & Server::kUnhealthy) == 0;
+  return (RosterOf(ref).server(ref.server).flags() & Server::kUnhealthy) == 0;
 }
 
 size_t HealthDuty::CountUp(size_t upstream) const {
-  const Balancer& balancer = *balancers_[upstream];
+  const Roster& roster = views_.now().roster(upstream);
   size_t up = 0;
-  for (size_t i = 0; i < balancer.size(); ++i) up += balancer.server(i).flags() == 0;
+  for (size_t i = 0; i < roster.size(); ++i) up += roster.server(i).flags() == 0;
   return up;
 }
 
@@ -92,14 +92,27 @@ void HealthDuty::OnHealthChange(const HealthChange& change) {
   ServerStats& server = stats_.server(change.ref.upstream, change.ref.server);
   server.transitions.Add(1);
   server.last_transition_at_ns.Set(static_cast<uint64_t>(change.now.ns()));
-  Balancer& balancer = *balancers_[change.ref.upstream];
-  if (change.up) {
-    balancer.Lower(change.ref.server, Server::kUnhealthy, change.now);
-  } else {
-    balancer.Raise(change.ref.server, Server::kUnhealthy);
-  }
+  OnHealthState(change.ref, change.up, change.now);
   Log(change);
   Follow(change);
+}
+
+// Said again after each outcome: while a check goes from one worker to another, both have a say.
+void HealthDuty::OnHealthState(ServerRef ref, bool up, MonotonicTime now) {
+  const Roster& roster = RosterOf(ref);
+  const bool is_up = (roster.server(ref.server).flags() & Server::kUnhealthy) == 0;
+  if (is_up == up) return;
+  if (up) {
+    roster.balancer().Lower(roster, ref.server, Server::kUnhealthy, now);
+  } else {
+    Balancer::Raise(roster, ref.server, Server::kUnhealthy);
+  }
+}
+
+void HealthDuty::OnHealthEnd(ServerRef ref, MonotonicTime now) {
+  // Whoever checks it now says what it is.
+  if (RosterOf(ref).plan_of(ref.server).health.on()) return;
+  OnHealthState(ref, true, now);
 }
 
 void HealthDuty::Log(const HealthChange& change) {

@@ -1,8 +1,8 @@
 // HealthDuty: a worker's part of the health checks, and what follows for everybody: the server's
 // flag, a line in the log, the end of connections.
 //
-//   duty.Start()      before the worker runs
-//   duty.Stop()       on its thread; done() once nothing of it waits any more
+//   duty.Begin()             before the worker runs, and with each later generation
+//   duty.Stop()              on its thread; done() once nothing of it waits any more
 //
 // Owner thread only, but for done() and first_round_done().
 //
@@ -21,8 +21,8 @@
 #include "poller/scheduler.h"
 #include "proxy/core/stats.h"
 #include "proxy/observe/log_ring.h"
-#include "proxy/upstream/balancer.h"
 #include "proxy/upstream/health.h"
+#include "proxy/upstream/views.h"
 
 namespace parkway {
 
@@ -39,13 +39,13 @@ class HealthDuty final : private HealthSink {
    protected:
     ~Host() = default;
   };
-  using Balancers = std::vector<std::unique_ptr<Balancer>>;
 
-  HealthDuty(Host& host, Scheduler& scheduler, const std::vector<HealthCheck>& checks,
-             Balancers& balancers, WorkerStats& stats, size_t index, size_t workers, uint64_t seed);
+  HealthDuty(Host& host, Scheduler& scheduler, const Views& views, WorkerStats& stats, size_t index,
+             size_t workers, uint64_t seed);
   ~HealthDuty();
 
-  void Start();
+  // Checks what the present view has to be checked.
+  void Begin();
   void Stop();
   bool done() const { return done_.load(std::memory_order_acquire); }
   // Whether each of its servers has been asked. Any thread.
@@ -56,6 +56,8 @@ class HealthDuty final : private HealthSink {
 
   void OnHealthOutcome(ServerRef ref, const ProbeResult& result, MonotonicTime now) override;
   void OnHealthChange(const HealthChange& change) override;
+  void OnHealthState(ServerRef ref, bool up, MonotonicTime now) override;
+  void OnHealthEnd(ServerRef ref, MonotonicTime now) override;
   MonotonicTime LastConnect(ServerRef ref) override;
   void OnFirstRoundEnded() override;
   void OnChecksEnded() override;
@@ -64,15 +66,17 @@ class HealthDuty final : private HealthSink {
   void Follow(const HealthChange& change);
   bool IsUp(ServerRef ref) const;
   size_t CountUp(size_t upstream) const;
+  const Roster& RosterOf(ServerRef ref) const { return views_.now().roster(ref.upstream); }
 
   Host& host_;
   Scheduler& scheduler_;
-  Balancers& balancers_;
+  const Views& views_;
   WorkerStats& stats_;
   HealthChecker checker_;
   std::list<std::unique_ptr<Parting>> partings_;
   std::atomic<bool> done_{true};
   std::atomic<bool> first_round_done_{true};
+  bool begun_ = false;
 };
 
 }  // namespace parkway

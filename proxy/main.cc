@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include <cstdio>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -77,8 +78,8 @@ int main(int argc, char** argv) {
   if (loaded.action != parkway::config::Action::kRun) return loaded.exit_code;
 
   StartLog(argv[0]);
-  const parkway::config::Snapshot& snapshot = *loaded.snapshot;
-  const parkway::Plan plan = parkway::PlanOf(snapshot, facts, parkway::EphemeralPorts());
+  const auto shared = std::make_shared<const parkway::config::Snapshot>(*loaded.snapshot);
+  const parkway::config::Snapshot& snapshot = *shared;
   parkway::ProcessOptions options;
   options.version = parkway::kVersion;
   options.threads = snapshot.threads;
@@ -96,5 +97,5 @@ int main(int argc, char** argv) {
   options.pidfile = snapshot.scalars.pidfile;
   options.exit_idle_time = exit_idle_time;
   options.inherited = inherited;
-  return parkway::RunProcess(plan, options);
+  return parkway::RunProcess(shared, facts, options);
 }

@@ -209,12 +209,14 @@ ClientProtocol ProtocolOf(config::RouteProtocol protocol) {
   return ClientProtocol::kUnknown;
 }
 
-Routes RoutesOf(const config::Snapshot& snapshot, size_t listener) {
+Routes RoutesOf(const config::Snapshot& snapshot, size_t listener,
+                const std::vector<size_t>& upstream_slots) {
   Routes routes;
   for (const config::Route& route : snapshot.routes) {
     if (route.listener != listener) continue;
-    Route added{
-        .alpn = route.alpn, .protocol = ProtocolOf(route.protocol), .upstream = route.upstream};
+    Route added{.alpn = route.alpn,
+                .protocol = ProtocolOf(route.protocol),
+                .upstream = upstream_slots[route.upstream]};
     if (route.sni.empty()) routes.Add(added);
     for (const std::string& sni : route.sni) {
       added.sni = sni;
@@ -237,7 +239,8 @@ AcceptProxy AcceptProxyOf(config::AcceptProxy accept) {
 }
 
 // nullptr: the listener asks for none of it.
-std::shared_ptr<const FrontPlan> FrontOf(const config::Snapshot& snapshot, size_t listener) {
+std::shared_ptr<const FrontPlan> FrontOf(const config::Snapshot& snapshot, size_t listener,
+                                         const std::vector<size_t>& upstream_slots) {
   const config::Scalars& settings = snapshot.listeners[listener].settings;
   auto front = std::make_shared<FrontPlan>();
   front->accept_proxy = AcceptProxyOf(settings.accept_proxy);
@@ -249,7 +252,7 @@ std::shared_ptr<const FrontPlan> FrontOf(const config::Snapshot& snapshot, size_
   front->access = access.Build();
   front->only_allowed = !settings.allow.empty();
   front->dry_run = settings.dry_run;
-  front->routes = RoutesOf(snapshot, listener);
+  front->routes = RoutesOf(snapshot, listener, upstream_slots);
   front->preread_timeout = settings.preread_timeout;
   front->preread_bytes = settings.preread_bytes;
   const bool asks = front->accept_proxy != AcceptProxy::kOff || !settings.allow.empty() ||
@@ -261,19 +264,14 @@ uint32_t RateOf(const std::string& text) {
   return text.empty() ? 0 : config::ParseRate(text).value_or(0);
 }
 
-// nullptr: the listener has none.
-std::shared_ptr<ListenerLimits> LimitsOf(const config::Listener& listener) {
+ListenerNumbers NumbersOf(const config::Listener& listener) {
   const config::Scalars& settings = listener.settings;
-  const ListenerLimits::Numbers numbers = {
-      .max_connections = listener.max_connections,
-      .reject = settings.policy == config::Policy::kReject,
-      .accept_rate = RateOf(settings.accept_rate),
-      .max_connections_per_source = settings.max_connections_per_source,
-      .accept_rate_per_source = RateOf(settings.accept_rate_per_source),
-      .dry_run = settings.dry_run};
-  const bool none = numbers.max_connections == 0 && numbers.accept_rate == 0 &&
-                    numbers.max_connections_per_source == 0 && numbers.accept_rate_per_source == 0;
-  return none ? nullptr : std::make_shared<ListenerLimits>(numbers);
+  return {.max_connections = listener.max_connections,
+          .reject = settings.policy == config::Policy::kReject,
+          .accept_rate = RateOf(settings.accept_rate),
+          .max_connections_per_source = settings.max_connections_per_source,
+          .accept_rate_per_source = RateOf(settings.accept_rate_per_source),
+          .dry_run = settings.dry_run};
 }
 
 // nullptr: no header.
@@ -458,52 +456,74 @@ Address AddressOf(const config::Address& address, bool ipv6) {
   return Address();
 }
 
+UpstreamPlan UpstreamPlanOf(const config::Upstream& upstream, const config::SystemFacts& facts,
+                            const PortRange& ephemeral) {
+  UpstreamPlan plan;
+  plan.name = upstream.name;
+  const config::Scalars& settings = upstream.settings;
+  plan.connect_attempts = static_cast<int>(settings.connect_attempts);
+  plan.balance = BalanceOf(settings.balance);
+  plan.all_down = AllDownOf(upstream);
+  plan.hash_balance_percent = settings.hash_balance_factor;
+  plan.panic_percent = settings.panic_threshold;
+  plan.max_ejection_percent = settings.max_ejection_percent;
+  plan.queue_max = settings.queue_max;
+  plan.queue_timeout = settings.queue_timeout;
+  plan.servers.reserve(upstream.servers.size());
+  for (const config::Server& server : upstream.servers) {
+    plan.servers.push_back(ServerOf(server, facts, ephemeral));
+    AddProxyHeader(plan.servers.back());
+  }
+  return plan;
+}
+
+std::vector<ListenerPlan> ListenerPlansOf(const config::Snapshot& snapshot, size_t listener,
+                                          const std::vector<size_t>& upstream_slots,
+                                          const config::SystemFacts& facts) {
+  const config::Listener& from = snapshot.listeners[listener];
+  const config::Scalars& settings = from.settings;
+  const std::shared_ptr<const FrontPlan> front = FrontOf(snapshot, listener, upstream_slots);
+  std::vector<ListenerPlan> plans;
+  for (const config::Address& address : from.addresses) {
+    ListenerPlan& added = plans.emplace_back();
+    added.name = from.name;
+    added.address = AddressOf(address.Unmapped(), facts.ipv6 || settings.v6only);
+    added.v6only = settings.v6only;
+    added.mode = from.mode;
+    added.owner = from.owner;
+    added.backlog = static_cast<int>(settings.backlog);
+    added.upstream =
+        from.upstream == config::kNoUpstream ? kNoUpstream : upstream_slots[from.upstream];
+    added.front = front;
+    added.numbers = NumbersOf(from);
+    added.sockets = SocketsOf(settings);
+    added.splice = SpliceOf(settings.splice);
+    added.times = TimesOf(settings);
+  }
+  return plans;
+}
+
 Plan PlanOf(const config::Snapshot& snapshot, const config::SystemFacts& facts,
             const PortRange& ephemeral) {
-  const config::Scalars& scalars = snapshot.scalars;
   Plan plan;
+  std::vector<size_t> slots;
   for (const config::Upstream& upstream : snapshot.upstreams) {
-    UpstreamPlan& added = plan.upstreams.emplace_back();
-    added.name = upstream.name;
-    const config::Scalars& settings = upstream.settings;
-    added.connect_attempts = static_cast<int>(settings.connect_attempts);
-    added.balance = BalanceOf(settings.balance);
-    added.all_down = AllDownOf(upstream);
-    added.hash_balance_percent = settings.hash_balance_factor;
-    added.panic_percent = settings.panic_threshold;
-    added.max_ejection_percent = settings.max_ejection_percent;
-    added.queue_max = settings.queue_max;
-    added.queue_timeout = settings.queue_timeout;
-    for (const config::Server& server : upstream.servers) {
-      added.servers.push_back(ServerOf(server, facts, ephemeral));
-      AddProxyHeader(added.servers.back());
-    }
+    slots.push_back(plan.upstreams.size());
+    plan.Add(UpstreamPlanOf(upstream, facts, ephemeral));
   }
   for (size_t i = 0; i < snapshot.listeners.size(); ++i) {
-    const config::Listener& listener = snapshot.listeners[i];
-    const config::Scalars& settings = listener.settings;
-    const std::shared_ptr<const FrontPlan> front = FrontOf(snapshot, i);
-    const std::shared_ptr<ListenerLimits> limits = LimitsOf(listener);
-    for (const config::Address& address : listener.addresses) {
-      ListenerPlan& added = plan.listeners.emplace_back();
-      added.name = listener.name;
-      added.address = AddressOf(address.Unmapped(), facts.ipv6 || settings.v6only);
-      added.v6only = settings.v6only;
-      added.mode = listener.mode;
-      added.owner = listener.owner;
-      added.backlog = static_cast<int>(settings.backlog);
-      added.upstream = listener.upstream == config::kNoUpstream ? kNoUpstream : listener.upstream;
-      added.front = front;
-      added.limits = limits;
-      added.sockets = SocketsOf(settings);
-      added.splice = SpliceOf(settings.splice);
-      added.times = TimesOf(settings);
+    for (ListenerPlan& listener : ListenerPlansOf(snapshot, i, slots, facts)) {
+      plan.Add(std::move(listener));
     }
   }
-  plan.max_connections = snapshot.max_connections;
-  plan.accept_balance = scalars.accept_balance == config::AcceptBalance::kAuto;
-  plan.log = LogOf(scalars);
+  SetProcessPart(snapshot, plan);
   return plan;
+}
+
+void SetProcessPart(const config::Snapshot& snapshot, Plan& plan) {
+  plan.max_connections = snapshot.max_connections;
+  plan.accept_balance = snapshot.scalars.accept_balance == config::AcceptBalance::kAuto;
+  plan.log = LogOf(snapshot.scalars);
 }
 
 }  // namespace parkway

@@ -4,6 +4,9 @@
 #ifndef PROXY_PLAN_OF_H_
 #define PROXY_PLAN_OF_H_
 
+#include <cstddef>
+#include <vector>
+
 #include "config/snapshot.h"
 #include "config/value.h"
 #include "poller/address.h"
@@ -19,7 +22,19 @@ Address AddressOf(const config::Address& address, bool ipv6);
 // Who may use HTTP besides loopback.
 AccessList HttpAllowOf(const config::Snapshot& snapshot);
 
-// One listener of the plan for each address of one in the snapshot.
+UpstreamPlan UpstreamPlanOf(const config::Upstream& upstream, const config::SystemFacts& facts,
+                            const PortRange& ephemeral);
+
+// One for each address. `upstream_slots`: where those of the snapshot are in the plan.
+std::vector<ListenerPlan> ListenerPlansOf(const config::Snapshot& snapshot, size_t listener,
+                                          const std::vector<size_t>& upstream_slots,
+                                          const config::SystemFacts& facts);
+
+// What is said of the process as a whole.
+void SetProcessPart(const config::Snapshot& snapshot, Plan& plan);
+
+// The first plan: slots are places in the snapshot. One listener of the plan for each address of
+// one in the snapshot.
 Plan PlanOf(const config::Snapshot& snapshot, const config::SystemFacts& facts,
             const PortRange& ephemeral);
 

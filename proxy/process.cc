@@ -27,6 +27,7 @@
 #include "proxy/core/post_call.h"
 #include "proxy/observe/access_log.h"
 #include "proxy/observe/collect.h"
+#include "proxy/planner.h"
 #include "proxy/repeated.h"
 #include "proxy/service_report.h"
 #include "proxy/system/identity.h"
@@ -57,8 +58,8 @@ void RaiseDescriptorLimit() {
 
 class Process : private ServerWatcher {
  public:
-  Process(const Plan& plan, const ProcessOptions& options)
-      : plan_(plan),
+  Process(std::unique_ptr<Planner> planner, const ProcessOptions& options)
+      : planner_(std::move(planner)),
         options_(options),
         scheduler_({.max_stacks = kControlStacks, .worker = options.threads}, nullptr),
         signals_([this](int number) { OnSignal(number); }),
@@ -70,7 +71,7 @@ class Process : private ServerWatcher {
                            .reload_state = [this] { return control_.reload_state(); },
                            .turns = [this] { return Turns(); },
                            .nudge = [this] { Nudge(); }}),
-        shared_(plan, options.threads),
+        shared_(planner_->current(), options.threads),
         conns_(
             scheduler_, options.threads,
             [this](size_t worker, std::function<void(ConnWalks&)> call) {
@@ -119,6 +120,9 @@ class Process : private ServerWatcher {
   bool BindOne(size_t listener);
   bool Pin(size_t worker);
   void SayStarted();
+  const Plan& plan() const { return *planner_->current(); }
+  // From now on all go by the planner's plan.
+  [[maybe_unused]] void Publish();
   // On the stack of life_.
   void Serve();
   void Drain();
@@ -150,7 +154,7 @@ class Process : private ServerWatcher {
   void OnServerChange(const ServerChange& change) override;
   void Complain(const std::string& line) { fprintf(stderr, "parkway: %s\n", line.c_str()); }
 
-  const Plan& plan_;
+  const std::unique_ptr<Planner> planner_;
   const ProcessOptions& options_;
   Scheduler scheduler_;
   Control control_;
@@ -211,7 +215,7 @@ int Process::Run() {
   }
 
   log_->Start();
-  for (const auto& balancer : shared_.balancers) balancer->set_watcher(this);
+  shared_.generations.set_watcher(this);
   for (const auto& worker : workers_) {
     worker->StartChecks();
     threads_.emplace_back([&worker] { worker->Run(); });
@@ -278,13 +282,13 @@ bool Process::Pin(size_t worker) {
 }
 
 bool Process::MakeWorkers() {
-  const uint32_t stacks = std::max<uint32_t>(plan_.max_connections, 64) + 16;
+  const uint32_t stacks = std::max<uint32_t>(plan().max_connections, 64) + 16;
   for (uint32_t i = 0; i < options_.threads; ++i) {
     Worker::Options options;
     options.index = i;
     options.seed = (static_cast<uint64_t>(getpid()) << 16 | i) * 0x9e3779b97f4a7c15u + 1;
     options.max_stacks = stacks;
-    options.log = plan_.log;
+    options.log = plan().log;
     options.max_pipes = options_.pipes_per_worker;
     workers_.push_back(std::make_unique<Worker>(options, shared_));
     if (workers_.back()->init_error() != 0) {
@@ -300,21 +304,21 @@ bool Process::MakeWorkers() {
 bool Process::OpenLog() {
   std::vector<LogRing*> rings;
   for (const auto& worker : workers_) rings.push_back(&worker->log_ring());
-  log_ = std::make_unique<AccessLog>(plan_, std::move(rings), STDERR_FILENO);
+  log_ = std::make_unique<AccessLog>(planner_->current(), std::move(rings), STDERR_FILENO);
   const std::string failure = log_->Open();
   if (!failure.empty()) Complain(failure);
   return failure.empty();
 }
 
 bool Process::Bind() {
-  for (size_t i = 0; i < plan_.listeners.size(); ++i) {
+  for (size_t i = 0; i < plan().listeners.size(); ++i) {
     if (!BindOne(i)) return false;
   }
   return true;
 }
 
 bool Process::BindOne(size_t listener) {
-  const ListenerPlan& plan = plan_.listeners[listener];
+  const ListenerPlan& plan = *this->plan().listeners[listener];
   ListenSockets sockets = OpenListenSockets(plan, workers_.size(), options_.inherited);
   if (!sockets.ok()) {
     Complain(sockets.error);
@@ -334,14 +338,24 @@ bool Process::BindOne(size_t listener) {
 
 void Process::SayStarted() {
   std::string listeners;
-  for (const ListenerPlan& listener : plan_.listeners) {
-    absl::StrAppend(&listeners, listeners.empty() ? "" : ",", listener.address.ToString());
+  for (const auto& listener : plan().listeners) {
+    absl::StrAppend(&listeners, listeners.empty() ? "" : ",", listener->address.ToString());
   }
   rlimit limit = {};
   getrlimit(RLIMIT_NOFILE, &limit);
   log_->Say(absl::StrCat("parkway ", options_.version, " started: pid=", getpid(),
                          " workers=", workers_.size(), " listeners=", listeners,
-                         " max_connections=", plan_.max_connections, " nofile=", limit.rlim_cur));
+                         " max_connections=", plan().max_connections, " nofile=", limit.rlim_cur));
+}
+
+void Process::Publish() {
+  if (shared_.generations.current()->plan == planner_->current()) return;
+  std::shared_ptr<const Generation> next = shared_.generations.Prepare(planner_->current());
+  // First who writes names, then who refers to them.
+  log_->SetPlan(next->plan);
+  shared_.generations.Commit(next, scheduler_.now());
+  shared_.latest.Set(std::move(next));
+  for (const auto& worker : workers_) worker->PostGeneration();
 }
 
 void Process::Serve() {
@@ -503,8 +517,8 @@ Outcome Process::Stop(Control::StopHow how, const std::string& why) {
 
 Outcome Process::HoldListener(const std::string& name, bool hold) {
   bool found = false;
-  for (size_t i = 0; i < plan_.listeners.size(); ++i) {
-    if (plan_.listeners[i].name != name) continue;
+  for (size_t i = 0; i < plan().listeners.size(); ++i) {
+    if (plan().listeners[i]->name != name || plan().listeners[i]->gone) continue;
     found = true;
     for (const auto& worker : workers_) worker->PostHold(i, hold);
   }
@@ -517,7 +531,7 @@ Outcome Process::HoldListener(const std::string& name, bool hold) {
 }
 
 void Process::HoldAll(bool hold) {
-  for (size_t i = 0; i < plan_.listeners.size(); ++i) {
+  for (size_t i = 0; i < plan().listeners.size(); ++i) {
     for (const auto& worker : workers_) worker->PostHold(i, hold);
   }
 }
@@ -541,7 +555,7 @@ Outcome Process::ReopenLogs() {
 }
 
 void Process::OnServerChange(const ServerChange& change) {
-  const UpstreamPlan& upstream = plan_.upstreams[change.upstream];
+  const UpstreamPlan& upstream = change.plan;
   std::string what;
   switch (change.what) {
     case ServerChange::What::kEjected:
@@ -575,11 +589,9 @@ bool Process::Accepting() const {
 ServiceView Process::LookForService() const {
   ServiceView view;
   view.connections = Sessions();
-  for (const auto& balancer : shared_.balancers) {
-    for (size_t i = 0; i < balancer->size(); ++i) {
-      ++view.servers;
-      view.servers_up += balancer->server(i).flags() == 0;
-    }
+  for (const auto& roster : shared_.generations.current()->rosters) {
+    view.servers += static_cast<uint32_t>(roster->present());
+    for (size_t i = 0; i < roster->size(); ++i) view.servers_up += roster->server(i).flags() == 0;
   }
   view.first_round_done = std::all_of(workers_.begin(), workers_.end(), [](const auto& worker) {
     return worker->first_checks_done();
@@ -602,15 +614,11 @@ void Process::Nudge() {
   }
 }
 
-std::shared_ptr<const Plan> Process::CurrentPlan() const {
-  // The process's own: it outlives whoever looks.
-  return std::shared_ptr<const Plan>(std::shared_ptr<void>(), &plan_);
-}
+std::shared_ptr<const Plan> Process::CurrentPlan() const { return planner_->current(); }
 
 void Process::StartCollecting() {
   CollectSource source = SourceOf(workers_, threads_);
-  source.plan = [this] { return CurrentPlan(); };
-  source.balancer = [this](size_t upstream) { return shared_.balancers[upstream].get(); };
+  source.generation = [this] { return shared_.generations.current(); };
   source.add = [this](Readings& readings) { AddOwn(readings); };
   collector_ = std::make_unique<Collector>(scheduler_, std::move(source));
 }
@@ -689,8 +697,16 @@ void Process::WriteNumbers() {
 
 }  // namespace
 
-int RunProcess(const Plan& plan, const ProcessOptions& options) {
-  return std::make_unique<Process>(plan, options)->Run();
+int RunProcess(std::shared_ptr<const config::Snapshot> snapshot, const config::SystemFacts& facts,
+               const ProcessOptions& options) {
+  auto planner = std::make_unique<Planner>(facts, EphemeralPorts());
+  const Planner::Draft draft = planner->Configure(std::move(snapshot));
+  if (draft.plan == nullptr) {
+    fprintf(stderr, "parkway: %s\n", draft.error.c_str());
+    return kExitConfig;
+  }
+  planner->Accept(draft);
+  return std::make_unique<Process>(std::move(planner), options)->Run();
 }
 
 }  // namespace parkway

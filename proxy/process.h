@@ -12,8 +12,9 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "proxy/core/plan.h"
+#include "config/snapshot.h"
 #include "proxy/observatory.h"
+#include "proxy/system/facts.h"
 #include "proxy/system/systemd.h"
 
 namespace parkway {
@@ -42,7 +43,8 @@ struct ProcessOptions {
 };
 
 // Runs until told to stop; returns the exit code.
-int RunProcess(const Plan& plan, const ProcessOptions& options);
+int RunProcess(std::shared_ptr<const config::Snapshot> snapshot, const config::SystemFacts& facts,
+               const ProcessOptions& options);
 
 }  // namespace parkway
 

@@ -17,8 +17,8 @@ constexpr uint32_t kIdlePipes = 8;
 
 class AdoptMessage : public Message {
  public:
-  AdoptMessage(Worker& worker, size_t listener, int fd, const Address& peer)
-      : worker_(worker), listener_(listener), fd_(fd), peer_(peer) {}
+  AdoptMessage(Worker& worker, size_t listener, int fd, const Address& peer, bool counted)
+      : worker_(worker), listener_(listener), fd_(fd), counted_(counted), peer_(peer) {}
   ~AdoptMessage() override {
     // Undelivered: the worker has ended.
     if (fd_ >= 0) kernel::Close(fd_);
@@ -27,13 +27,14 @@ class AdoptMessage : public Message {
   void Deliver(Scheduler&) override {
     const int fd = fd_;
     fd_ = -1;
-    worker_.Adopt(listener_, fd, peer_);
+    worker_.Adopt(listener_, fd, peer_, counted_);
   }
 
  private:
   Worker& worker_;
   const size_t listener_;
   int fd_;
+  const bool counted_;
   const Address peer_;
 };
 
@@ -57,12 +58,11 @@ Worker::Worker(const Options& options, WorkerShared& shared)
       chunks_(options.chunk_cap_bytes),
       pipes_({.limit = options.max_pipes, .keep_idle = std::min(options.max_pipes, kIdlePipes)}),
       buffer_(new char[RelayTools::kBufferBytes]),
+      views_(shared.latest, *this),
       random_(options.seed),
       reception_(scheduler_, tools, *this),
-      connector_(scheduler_, shared.plan, shared.balancers, shared.limit, reception_, tools, stats_,
-                 random_),
-      health_(*this, scheduler_, shared.checks, shared.balancers, stats_, options.index,
-              shared.worker_count, options.seed),
+      connector_(scheduler_, views_, shared.limit, reception_, tools, stats_, random_),
+      health_(*this, scheduler_, views_, stats_, options.index, shared.worker_count, options.seed),
       census_(scheduler_, sessions_, *this),
       walks_(scheduler_, sessions_, options.index) {
   SessionHost::scheduler = &scheduler_;
@@ -79,7 +79,7 @@ void Worker::Run() {
 }
 
 int Worker::AddListener(size_t listener, int fd, bool inherited) {
-  const ListenerPlan& plan = shared_.plan.listeners[listener];
+  const ListenerPlan& plan = views_.now().listener(listener);
   acceptors_.push_back(std::make_unique<Acceptor>(listener, fd, plan.address.is_unix(), inherited,
                                                   shared_.limit, plan.limits.get(), stats_, *this));
   const int error = acceptors_.back()->Start(scheduler_);
@@ -94,24 +94,30 @@ int Worker::AddListener(size_t listener, int fd, bool inherited) {
 // ---------------------------------------------------------------------------------------------
 // A connection's way
 
-void Worker::OnAccepted(size_t listener, int fd, const Address& peer) {
+void Worker::OnAccepted(size_t listener, int fd, const Address& peer, bool counted) {
   stats_.listeners.At(listener).accepted.Add(1);
-  const size_t chosen = shared_.plan.accept_balance
+  const size_t chosen = views_.now().plan->accept_balance
                             ? shared_.spread.Choose(options_.index, random_())
                             : shared_.spread.Keep(options_.index);
   if (chosen == options_.index) {
-    Adopt(listener, fd, peer);
+    Adopt(listener, fd, peer, counted);
     return;
   }
   stats_.handed_over.Add(1);
   Worker& other = *shared_.workers[chosen];
-  other.scheduler_.Post(std::make_unique<AdoptMessage>(other, listener, fd, peer));
+  other.scheduler_.Post(std::make_unique<AdoptMessage>(other, listener, fd, peer, counted));
 }
 
-void Worker::Adopt(size_t listener, int fd, const Address& peer) {
-  const ListenerPlan& plan = shared_.plan.listeners[listener];
+void Worker::Adopt(size_t listener, int fd, const Address& peer, bool counted) {
+  if (listener >= views_.now().plan->listeners.size()) views_.CatchUp();
+  const ListenerPlan& plan = views_.now().listener(listener);
+  // Accepted before there was a limit, and here after.
+  if (!counted && plan.limits != nullptr && plan.limits->counting()) {
+    plan.limits->connections.AcquireBeyond();
+    counted = true;
+  }
   PollDesc* client = scheduler_.netpoll().Allocate(fd, nullptr);
-  if (client == nullptr) return OutOfMemory(listener, fd, peer);
+  if (client == nullptr) return OutOfMemory(listener, fd, peer, counted);
   if (peer.is_unix()) client->add_edge_bits(PollDesc::kStopsShort);
   const uint64_t id = static_cast<uint64_t>(options_.index) << 48 | ++next_session_;
   const uint16_t times = SessionHost::times.Hold(plan.times);
@@ -120,10 +126,11 @@ void Worker::Adopt(size_t listener, int fd, const Address& peer) {
     SessionHost::times.Release(times);
     scheduler_.Evict(*client);
     scheduler_.Close(*client);
-    return OutOfMemory(listener, fd, peer);
+    return OutOfMemory(listener, fd, peer, counted);
   }
   session->listener = static_cast<uint16_t>(listener);
   session->upstream = static_cast<uint16_t>(plan.upstream);
+  session->counted_listener = counted;
   if (plan.splice != SpliceUse::kBulk) {
     for (Relay* relay : {&session->up(), &session->down()}) {
       relay->set_splice(plan.splice == SpliceUse::kAlways);
@@ -135,9 +142,9 @@ void Worker::Adopt(size_t listener, int fd, const Address& peer) {
 }
 
 // For a connection that was already accepted.
-void Worker::OutOfMemory(size_t listener, int fd, const Address& peer) {
+void Worker::OutOfMemory(size_t listener, int fd, const Address& peer, bool counted) {
   Refuse(listener, fd, peer, CloseCause::kLocalResources);
-  ReleaseSlot(listener);
+  ReleaseSlot(listener, counted);
 }
 
 // Beyond the limit of its listener: no slot is held for it.
@@ -156,16 +163,15 @@ void Worker::Refuse(size_t listener, int fd, const Address& peer, CloseCause cau
   ClosedRecord record;
   record.cause = cause;
   record.listener = static_cast<uint16_t>(listener);
-  record.upstream = static_cast<uint16_t>(shared_.plan.listeners[listener].upstream);
+  record.upstream = static_cast<uint16_t>(views_.now().listener(listener).upstream);
   record.client = PackedAddress(peer);
   record.started = record.ended = scheduler_.now();
   Log({.what = record});
 }
 
-void Worker::ReleaseSlot(size_t listener) {
+void Worker::ReleaseSlot(size_t listener, bool counted) {
   shared_.spread.Ended(options_.index);
-  ListenerLimits* own = shared_.plan.listeners[listener].limits.get();
-  bool awaited = own != nullptr && own->connections.Release();
+  bool awaited = counted && views_.now().listener(listener).limits->connections.Release();
   awaited = shared_.limit.Release() || awaited;
   if (awaited) WakeWaitingListeners();
 }
@@ -198,14 +204,16 @@ void Worker::Finished(Session& session, const SessionEnd& end) {
   if (options_.log.on()) LogClosed(session, end);
   CountEnd(session, end);
   if (session.counted) {
-    shared_.balancers[session.upstream]->Release(session.server_index, scheduler_.now());
+    const Roster& roster = views_.now().roster(session.upstream);
+    roster.balancer().Release(roster, session.server_index, scheduler_.now());
   }
   const size_t listener = session.listener;
+  const bool counted = session.counted_listener;
   if (session.counted_source) {
-    shared_.plan.listeners[listener].limits->sources.Release(session.client_address());
+    views_.now().listener(listener).limits->sources.Release(session.client_address());
   }
   sessions_.Free(session);
-  ReleaseSlot(listener);
+  ReleaseSlot(listener, counted);
 }
 
 void Worker::LogClosed(const Session& session, const SessionEnd& end) {
@@ -237,7 +245,7 @@ void Worker::AddOthers(const Session& session, ClosedRecord& record) const {
   record.upstream_connections = static_cast<uint32_t>(upstream) - 1;
   if (session.attempts == 0) return;
   const uint32_t server =
-      shared_.balancers[session.upstream]->server(session.server_index).connections();
+      views_.now().roster(session.upstream).server(session.server_index).connections();
   record.server_connections = server - (session.counted ? 1 : 0);
 }
 
@@ -287,6 +295,57 @@ void Worker::PostStopAccepting() {
   PostCall(scheduler_, [this] { StopAccepting(); });
 }
 
+void Worker::PostGeneration() {
+  PostCall(scheduler_, [this] { views_.CatchUp(); });
+}
+
+void Worker::OnNewView(const Generation& before) {
+  const Generation& now = views_.now();
+  SetLimits(before);
+  shared_.limit.Set(now.plan->max_connections);
+  health_.Begin();
+  connector_.OnNewView();
+  for (size_t i = 0; i < now.rosters.size(); ++i) {
+    if (i < before.rosters.size() && before.rosters[i] == now.rosters[i]) continue;
+    // Who waits may be served by those that were added.
+    Balancer& balancer = now.roster(i).balancer();
+    if (balancer.waiting() > 0) balancer.Serve(now.roster(i), scheduler_.now());
+  }
+  // Who waits for a slot looks at the new limits.
+  SlotFreed();
+}
+
+void Worker::SetLimits(const Generation& before) {
+  const Plan& now = *views_.now().plan;
+  for (size_t i = 0; i < now.listeners.size(); ++i) {
+    const ListenerPlan* old = i < before.plan->listeners.size() ? &before.listener(i) : nullptr;
+    const ListenerPlan& listener = *now.listeners[i];
+    if (old == &listener || listener.limits == nullptr) continue;
+    listener.limits->Set(listener.numbers);
+    if (old != nullptr && !(old->numbers == listener.numbers)) CountAnew(i);
+    for (const auto& acceptor : acceptors_) {
+      if (acceptor->listener() == i) acceptor->Retarget(scheduler_, i, listener.limits.get());
+    }
+  }
+}
+
+// Connections that were there before their listener had limits stand against them, too.
+void Worker::CountAnew(size_t listener) {
+  ListenerLimits& limits = *views_.now().listener(listener).limits;
+  sessions_.ForEach([&](Session& session) {
+    if (session.listener != listener) return;
+    if (!session.counted_listener && limits.counting()) {
+      limits.connections.AcquireBeyond();
+      session.counted_listener = true;
+    }
+    if (!session.counted_source && limits.sources.limits_connections() &&
+        session.phase() == Session::Phase::kRelaying) {
+      limits.sources.AcquireBeyond(session.client_address());
+      session.counted_source = true;
+    }
+  });
+}
+
 void Worker::PostHold(size_t listener, bool hold) {
   PostCall(scheduler_, [this, listener, hold] { Hold(listener, hold); });
 }
@@ -307,7 +366,9 @@ void Worker::PostStopChecks() {
 }
 
 void Worker::Part(uint16_t upstream, uint16_t server, bool up) {
-  const std::vector<ServerPlan>& servers = shared_.plan.upstreams[upstream].servers;
+  // Who says so may have gone over to a later generation before us.
+  views_.CatchUp();
+  const std::vector<ServerPlan>& servers = views_.now().roster(upstream).plan().servers;
   const uint32_t priority = servers[server].priority;
   sessions_.ForEach([&](Session& session) {
     // One that is not connected yet looks for itself.
@@ -348,7 +409,8 @@ void Worker::AbortAll(CloseCause cause) {
   });
 }
 
-void Worker::OnAcceptorClosed(Acceptor&) {
+void Worker::OnAcceptorClosed(Acceptor& closed) {
+  std::erase_if(acceptors_, [&closed](const auto& other) { return other.get() == &closed; });
   open_acceptors_.fetch_sub(1, std::memory_order_release);
 }
 

@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <memory>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "poller/pipe_pool.h"
@@ -38,7 +39,8 @@
 #include "proxy/observe/log_ring.h"
 #include "proxy/session/session.h"
 #include "proxy/session/session_pool.h"
-#include "proxy/upstream/balancer.h"
+#include "proxy/upstream/generation.h"
+#include "proxy/upstream/views.h"
 
 namespace parkway {
 
@@ -46,28 +48,17 @@ class Worker;
 
 // What the workers of one process share. Outlives them.
 struct WorkerShared {
-  WorkerShared(const Plan& plan_in, size_t worker_count)
-      : plan(plan_in),
-        limit(plan_in.max_connections),
-        spread(worker_count),
-        checks(ChecksOf(plan_in)),
-        worker_count(worker_count) {
-    for (size_t i = 0; i < plan.upstreams.size(); ++i) {
-      balancers.push_back(std::make_unique<Balancer>(plan.upstreams[i], i));
-    }
-    for (const HealthCheck& check : checks) {
-      for (const HealthCheck::Member& member : check.members) {
-        if (member.plan->initially_up) continue;
-        balancers[member.ref.upstream]->Raise(member.ref.server, Server::kUnhealthy);
-      }
-    }
-  }
+  WorkerShared(std::shared_ptr<const Plan> plan, size_t workers)
+      : generations(std::move(plan)),
+        latest(generations.current()),
+        limit(generations.current()->plan->max_connections),
+        spread(workers),
+        worker_count(workers) {}
 
-  const Plan& plan;
+  Generations generations;  // the control thread's, once the workers run
+  LatestGeneration latest;
   ConnectionLimit limit;
   Spread spread;
-  Connector::Balancers balancers;
-  const std::vector<HealthCheck> checks;
   const size_t worker_count;
   std::vector<Worker*> workers;  // filled before any of them runs
 };
@@ -76,7 +67,8 @@ class Worker final : public SessionHost,
                      public Scheduler::Delegate,
                      public Acceptor::Sink,
                      public Reception::Witness,
-                     public HealthDuty::Host {
+                     public HealthDuty::Host,
+                     private Views::Owner {
  public:
   struct Options {
     uint32_t index = 0;
@@ -97,7 +89,7 @@ class Worker final : public SessionHost,
   // the fd is closed.
   int AddListener(size_t listener, int fd, bool inherited);
   // Before Run().
-  void StartChecks() { health_.Start(); }
+  void StartChecks() { health_.Begin(); }
   // Until Stop().
   void Run();
 
@@ -106,6 +98,9 @@ class Worker final : public SessionHost,
   void Stop() { scheduler_.Stop(); }
   // Stops accepting, resetting nobody; sessions go on.
   void PostStopAccepting();
+  // From now on it goes by the latest generation; connections go on, and look at it where they look
+  // at anything.
+  void PostGeneration();
   // Whether this listener accepts; clients wait in the backlog meanwhile.
   void PostHold(size_t listener, bool hold);
   // Ends all sessions now.
@@ -132,7 +127,8 @@ class Worker final : public SessionHost,
   // --- Owner: what messages and the simulation call ---
 
   Scheduler& scheduler_ref() { return scheduler_; }
-  void Adopt(size_t listener, int fd, const Address& peer);
+  void Adopt(size_t listener, int fd, const Address& peer, bool counted);
+  Views& views() { return views_; }
   void StopAccepting();
   void Hold(size_t listener, bool hold);
   void AbortAll(CloseCause cause);
@@ -153,21 +149,24 @@ class Worker final : public SessionHost,
   void OnHangup(PollDesc& desc) override;
   void OnTimer(TimerWheel::Node& node) override;
   void OnTrim() override { chunks_.Trim(); }
-  void OnAccepted(size_t listener, int fd, const Address& peer) override;
+  void OnAccepted(size_t listener, int fd, const Address& peer, bool counted) override;
   void OnAcceptorClosed(Acceptor& acceptor) override;
   void OnAcceptTrouble(size_t listener, int error) override;
   void OnRefused(size_t listener, int fd, const Address& peer) override;
   void WouldRefuse(const Session& session, CloseCause cause) override;
 
+  void OnNewView(const Generation& before) override;
   void PartEverywhere(uint16_t upstream, uint16_t server, bool up) override;
   void Log(const LogRecord& record) override;
 
-  void OutOfMemory(size_t listener, int fd, const Address& peer);
+  void OutOfMemory(size_t listener, int fd, const Address& peer, bool counted);
   void Refuse(size_t listener, int fd, const Address& peer, CloseCause cause);
   void CountEnd(Session& session, const SessionEnd& end);
   void LogClosed(const Session& session, const SessionEnd& end);
   void AddOthers(const Session& session, ClosedRecord& record) const;
-  void ReleaseSlot(size_t listener);
+  void ReleaseSlot(size_t listener, bool counted);
+  void SetLimits(const Generation& before);
+  void CountAnew(size_t listener);
   void WakeWaitingListeners();
 
   const Options options_;
@@ -178,6 +177,7 @@ class Worker final : public SessionHost,
   PipePool pipes_;
   const std::unique_ptr<char[]> buffer_;
   SessionPool sessions_;
+  Views views_;
   std::mt19937_64 random_;
   Reception reception_;
   Connector connector_;

@@ -93,6 +93,7 @@ struct HealthPlan {
   SessionsRule on_down;
   SessionsRule on_up;  // for those on servers of a lower rank (a higher `priority`)
 
+  bool operator==(const HealthPlan&) const = default;
   bool on() const { return probe.kind != HealthKind::kOff; }
 };
 

@@ -1,7 +1,19 @@
 // Plan: what a worker needs to know of one configuration, in the terms of sockets.
 //
-// The snapshot (config/) says what the operator wants and knows no sockets; process.cc turns it
-// into a plan once per generation. Immutable; shared by all workers, read without a lock.
+// The snapshot (config/) says what the operator wants and knows no sockets; the planner
+// (proxy/planner.h) makes plans from it, one for each generation. A plan never changes, and shares
+// with the one before it the entries that are the same in both.
+//
+// The places of listeners, of upstreams, and of servers in an upstream are slots: an entry keeps
+// its slot from one generation to the next. One that was removed stays in its slot, marked `gone`,
+// until nobody refers to it any more. So what a session or a log record says by slots can be read
+// with any later plan.
+//
+// Immutable: any thread.
+//
+// Invariants
+//   1. No entry is null, and no later plan has fewer slots.
+//   2. While anybody refers to a slot, it is the same listener, upstream or server.
 #ifndef PROXY_CORE_PLAN_H_
 #define PROXY_CORE_PLAN_H_
 
@@ -9,6 +21,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -17,6 +30,7 @@
 #include "proxy/core/health_plan.h"
 #include "proxy/core/log_plan.h"
 #include "proxy/core/proxy_out.h"
+#include "proxy/core/shared_value.h"
 #include "proxy/session/session_times.h"
 
 namespace parkway {
@@ -54,6 +68,7 @@ enum class AllDown : uint8_t {
 struct ServerPlan {
   std::string name;
   Address address;
+  bool gone = false;       // removed: gets nobody any more
   uint32_t weight = 1;     // 0..256; 0: no new connections
   uint32_t priority = 0;   // the lowest that has a server counts
   uint32_t max_conns = 0;  // of the process; 0: no limit
@@ -78,14 +93,19 @@ struct ServerPlan {
   bool may_connect_to_itself = false;
   absl::Duration connect_timeout = absl::Seconds(5);
   SocketOptions sockets = {};
-  std::shared_ptr<const ProxyOut> send_proxy = nullptr;  // null: no header
+  SharedValue<ProxyOut> send_proxy = nullptr;  // null: no header
   HealthPlan health = {};
   std::string group = {};  // of one address of a name: what they are counted under; else empty
+
+  bool operator==(const ServerPlan&) const = default;
 };
 
 struct UpstreamPlan {
   std::string name;
-  std::vector<ServerPlan> servers;
+  std::vector<ServerPlan> servers;  // by slot
+  // Those that are not gone, in the order of the configuration; empty: that of the slots.
+  std::vector<uint16_t> order = {};
+  bool gone = false;
   int connect_attempts = 3;  // of one client
   Balance balance = Balance::kP2c;
   AllDown all_down = AllDown::kTryAll;
@@ -95,26 +115,45 @@ struct UpstreamPlan {
   uint32_t max_ejection_percent = 50;
   uint32_t queue_max = 1024;  // clients that may wait when all servers are at max_conns
   absl::Duration queue_timeout = absl::Seconds(5);  // 0: no end
+
+  bool operator==(const UpstreamPlan&) const = default;
+};
+
+// What one listener lets in; 0: no limit.
+struct ListenerNumbers {
+  uint32_t max_connections = 0;
+  bool reject = false;  // those beyond it, at once; else they wait in the backlog
+  uint32_t accept_rate = 0;
+  uint32_t max_connections_per_source = 0;
+  uint32_t accept_rate_per_source = 0;
+  bool dry_run = false;  // those of a source are told and not enforced
+
+  bool operator==(const ListenerNumbers&) const = default;
 };
 
 inline constexpr size_t kNoUpstream = static_cast<size_t>(-1);
 
 struct ListenerPlan {
   std::string name;
-  Address address;
+  Address address = {};
+  bool gone = false;  // removed: it accepts nobody, its connections go on
   int backlog = 4096;
   size_t upstream = 0;  // kNoUpstream: routes alone decide
   // What happens before a server is chosen; null: nothing.
-  std::shared_ptr<const FrontPlan> front;
-  // Of this listener alone, shared by its addresses; null: none.
-  std::shared_ptr<ListenerLimits> limits;
-  SessionTimes times;
-  SocketOptions sockets;
+  SharedValue<FrontPlan> front = {};
+  ListenerNumbers numbers = {};
+  // What stands against them now: shared by its addresses, and carried from plan to plan by its
+  // name; null: nothing is counted, and the numbers do not count.
+  std::shared_ptr<ListenerLimits> limits = {};
+  SessionTimes times = {};
+  SocketOptions sockets = {};
   SpliceUse splice = SpliceUse::kBulk;
   bool v6only = false;
   // Of a unix socket with a path.
   uint32_t mode = 0666;
   std::string owner = {};  // USER[:GROUP]; empty: who runs the process
+
+  bool operator==(const ListenerPlan&) const = default;
 };
 
 // Where to connect for a connection that came by `listener`, to `address` of the server.
@@ -131,11 +170,21 @@ inline Address TargetOf(const ServerPlan& server, const ListenerPlan& listener) 
 }
 
 struct Plan {
-  std::vector<ListenerPlan> listeners;
-  std::vector<UpstreamPlan> upstreams;
+  // By slot.
+  std::vector<std::shared_ptr<const ListenerPlan>> listeners;
+  std::vector<std::shared_ptr<const UpstreamPlan>> upstreams;
+  uint64_t generation = 1;
   uint32_t max_connections = 1024;  // of the process
   LogPlan log = {};
   bool accept_balance = true;  // to the least loaded worker; false: each keeps what it accepts
+
+  // In the next slot.
+  void Add(ListenerPlan listener) {
+    listeners.push_back(std::make_shared<const ListenerPlan>(std::move(listener)));
+  }
+  void Add(UpstreamPlan upstream) {
+    upstreams.push_back(std::make_shared<const UpstreamPlan>(std::move(upstream)));
+  }
 };
 
 }  // namespace parkway

@@ -28,6 +28,8 @@ struct ProxyTlvs {
 struct ProxyOut {
   ProxyVersion version = ProxyVersion::kV2;
   ProxyTlvs tlvs = {};
+
+  bool operator==(const ProxyOut&) const = default;
 };
 
 }  // namespace parkway

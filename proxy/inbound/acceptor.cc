@@ -58,6 +58,14 @@ void Acceptor::Stop(Scheduler& scheduler) {
   scheduler.Kick(*this);
 }
 
+void Acceptor::Retarget(Scheduler& scheduler, size_t listener, ListenerLimits* own) {
+  listener_ = listener;
+  if (own == own_) return;
+  own_ = own;
+  // It looks anew, at other limits.
+  if (paused_) scheduler.Kick(*this);
+}
+
 void Acceptor::Hold(Scheduler& scheduler) {
   if (held_ || desc_ == nullptr) return;
   held_ = true;
@@ -100,7 +108,7 @@ Next Acceptor::Accept(Scheduler& scheduler) {
     const Accepted accepted = AcceptOne(fd_);
     if (accepted.fd >= 0) {
       stats_.accepted.Add(1);
-      sink_.OnAccepted(listener_, accepted.fd, accepted.peer);
+      sink_.OnAccepted(listener_, accepted.fd, accepted.peer, counted_);
       if (left_ > 0) return Next::Yield();
       break;
     }
@@ -128,8 +136,9 @@ Next Acceptor::Accept(Scheduler& scheduler) {
 
 // The limits of the listener first: what is beyond them takes nothing from the others.
 Acceptor::Admission Acceptor::TryAdmit(Scheduler& scheduler, int64_t* wait_ns) {
-  if (own_ != nullptr) {
-    if (own_->numbers.reject) {
+  counted_ = own_ != nullptr && own_->counting();
+  if (counted_) {
+    if (own_->reject.load(std::memory_order_relaxed)) {
       if (!own_->connections.TryAcquire()) return Admission::kRefuse;
     } else if (!TryAcquire(own_->connections)) {
       return Admission::kLater;
@@ -142,7 +151,7 @@ Acceptor::Admission Acceptor::TryAdmit(Scheduler& scheduler, int64_t* wait_ns) {
     }
   }
   if (TryAcquire(limit_)) return Admission::kYes;
-  if (own_ != nullptr) {
+  if (counted_) {
     own_->connections.Release();
     own_->rate.GiveBack();
   }
@@ -169,7 +178,7 @@ void Acceptor::EndWaiting() {
 // There was nobody to use them for.
 void Acceptor::GiveBack() {
   limit_.Release();
-  if (own_ == nullptr) return;
+  if (!counted_) return;
   own_->connections.Release();
   own_->rate.GiveBack();
 }
@@ -224,9 +233,10 @@ void Acceptor::EmptyQueue() {
       continue;
     }
     limit_.AcquireBeyond();
-    if (own_ != nullptr) own_->connections.AcquireBeyond();
+    const bool counted = own_ != nullptr && own_->counting();
+    if (counted) own_->connections.AcquireBeyond();
     stats_.accepted.Add(1);
-    sink_.OnAccepted(listener_, accepted.fd, accepted.peer);
+    sink_.OnAccepted(listener_, accepted.fd, accepted.peer, counted);
   }
 }
 

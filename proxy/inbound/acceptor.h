@@ -32,8 +32,8 @@ class Acceptor final : public Task {
   // Who gets what was accepted.
   class Sink {
    public:
-    // Takes over `fd`, for which a slot is held.
-    virtual void OnAccepted(size_t listener, int fd, const Address& peer) = 0;
+    // Takes over `fd`, for which a slot is held, and one of its listener's if it is `counted`.
+    virtual void OnAccepted(size_t listener, int fd, const Address& peer, bool counted) = 0;
     // The socket is closed; the acceptor will never run again.
     virtual void OnAcceptorClosed(Acceptor& acceptor) = 0;
     // Takes over `fd`, which is one too many for its listener; no slot is held for it.
@@ -58,6 +58,9 @@ class Acceptor final : public Task {
   void Hold(Scheduler& scheduler);
   void Unhold(Scheduler& scheduler);
   size_t listener() const { return listener_; }
+  ListenerLimits* limits() const { return own_; }
+  // From now on it accepts for this one. `own`: as above; the one before lives a while yet.
+  void Retarget(Scheduler& scheduler, size_t listener, ListenerLimits* own);
   // A slot has become free.
   void SlotFreed(Scheduler& scheduler);
 
@@ -92,21 +95,22 @@ class Acceptor final : public Task {
   void EmptyQueue();
   void Trouble(Scheduler& scheduler, int error);
 
-  const size_t listener_;
+  size_t listener_;
   const int fd_;
   const bool is_unix_;
   const bool inherited_;
   ConnectionLimit& limit_;
-  ListenerLimits* const own_;
+  ListenerLimits* own_;
   WorkerStats& stats_;
   Sink& sink_;
   PollDesc* desc_ = nullptr;
   SleepTimer timer_;
   MonotonicTime last_trouble_;
-  int batch_ = 1;        // at most so many for one wake-up
-  int left_ = 0;         // of the present batch
-  bool paused_ = false;  // by a limit: sleeps
-  bool held_ = false;    // by an operator
+  int batch_ = 1;         // at most so many for one wake-up
+  int left_ = 0;          // of the present batch
+  bool counted_ = false;  // at own_, the one that is to be accepted next
+  bool paused_ = false;   // by a limit: sleeps
+  bool held_ = false;     // by an operator
   ConnectionLimit* waits_for_slot_of_ = nullptr;
   Closing closing_ = Closing::kNo;
 };

@@ -39,6 +39,7 @@ class AccessList {
   AccessList() = default;
   bool empty() const { return empty_; }
   Verdict Find(const Address& address) const;
+  bool operator==(const AccessList&) const = default;
 
   class Builder {
    public:
@@ -66,6 +67,7 @@ class AccessList {
     std::vector<Verdict> verdicts;
 
     Verdict Find(Number number) const;
+    bool operator==(const Stretches&) const = default;
   };
   template <typename Number>
   struct Range {

@@ -13,6 +13,8 @@
 #include "poller/kernel.h"
 #include "poller/pipe_pool.h"
 #include "poller/socket.h"
+#include "proxy/inbound/front.h"
+#include "proxy/inbound/listener_limits.h"
 #include "proxy/inbound/proxy_protocol.h"
 
 namespace parkway {
@@ -54,12 +56,11 @@ class Connector::Place final : public Ticket {
   Session* session_;
 };
 
-Connector::Connector(Scheduler& scheduler, const Plan& plan, const Balancers& balancers,
-                     ConnectionLimit& limit, Reception& reception, RelayTools& tools,
-                     WorkerStats& stats, std::mt19937_64& random)
+Connector::Connector(Scheduler& scheduler, Views& views, ConnectionLimit& limit,
+                     Reception& reception, RelayTools& tools, WorkerStats& stats,
+                     std::mt19937_64& random)
     : scheduler_(scheduler),
-      plan_(plan),
-      balancers_(balancers),
+      views_(views),
       limit_(limit),
       reception_(reception),
       tools_(tools),
@@ -70,11 +71,14 @@ Connector::~Connector() = default;
 
 SessionHost::Progress Connector::Connect(Session& session, Wake wake) {
   if (session.phase() == Session::Phase::kQueued) return StillQueued(session, wake);
-  const ListenerPlan& listener = plan_.listeners[session.listener];
   Heard heard;
-  if ((listener.front != nullptr || listener.limits != nullptr) &&
-      !reception_.Receive(session, listener, heard)) {
-    return SessionHost::Progress::kFailed;
+  {
+    const Views::Pin view(views_);
+    const ListenerPlan& listener = view->listener(session.listener);
+    const bool limited = listener.limits != nullptr && listener.limits->limits_sources();
+    if ((listener.front != nullptr || limited) && !reception_.Receive(session, listener, heard)) {
+      return SessionHost::Progress::kFailed;
+    }
   }
   session.counted_upstream = true;
   stats_.upstreams.At(session.upstream).begun.Add(1);
@@ -85,26 +89,28 @@ SessionHost::Progress Connector::Connect(Session& session, Wake wake) {
 // `granted`: a server that a connection is already held of.
 SessionHost::Progress Connector::TryServers(Session& session, Tried& tried, Heard& heard,
                                             size_t granted) {
-  const UpstreamPlan& upstream = plan_.upstreams[session.upstream];
-  Balancer& servers = balancer(session);
-  const int attempts = std::max(upstream.connect_attempts, 1);
-  uint64_t source = 0;
-  if (upstream.balance == Balance::kSourceHash) source = HashOfSource(session.client_address());
+  // What is known of a server is read for each attempt, and holds until it has ended.
+  Views::Pin view(views_);
   int error = 0;
-  while (session.attempts < attempts) {
+  while (session.attempts < std::max(RosterOf(session).plan().connect_attempts, 1)) {
     // Who was granted one has waited already, and holds it.
     if (granted == kNoServer) {
       if (const int ended = Pause(session, session.attempts); ended != 0) {
         error = ended;
         break;
       }
-      const Balancer::Choice choice = servers.Choose({scheduler_.now(), random_, source, &tried});
+      if (RosterOf(session).plan().gone && !Redirect(session)) break;
+      const Roster& roster = RosterOf(session);
+      const bool hashed = roster.plan().balance == Balance::kSourceHash;
+      const uint64_t source = hashed ? HashOfSource(session.client_address()) : 0;
+      const Balancer::Choice choice =
+          roster.balancer().Choose(roster, {scheduler_.now(), random_, source, &tried});
       if (choice.kind == Balancer::Choice::Kind::kWait) return JoinQueue(session, tried, heard);
       if (choice.kind == Balancer::Choice::Kind::kNone) break;
       granted = choice.server;
       // Within connect_timeout the kernel has asked a silent server several times already.
       if (error == ETIMEDOUT && tried.Contains(granted)) {
-        servers.Release(granted, scheduler_.now());
+        roster.balancer().Release(roster, granted, scheduler_.now());
         break;
       }
     }
@@ -114,19 +120,23 @@ SessionHost::Progress Connector::TryServers(Session& session, Tried& tried, Hear
     ++session.attempts;
     ServerStats& counts = CountAttempt(session, tried.Contains(chosen));
     const MonotonicTime began = scheduler_.now();
-    error = AttemptPatiently(session, upstream.servers[chosen], heard);
+    static_cast<void>(RosterWith(session, chosen));
+    view.Renew();
+    error = AttemptPatiently(session, view->roster(session.upstream).plan_of(chosen), heard);
     if (session.ended()) return SessionHost::Progress::kFailed;
     const MonotonicTime now = scheduler_.now();
+    // As of now, not of before the wait.
+    const Roster& roster = RosterOf(session);
     if (error == 0) {
       counts.connected.Add(1);
       counts.connect_time.Add(static_cast<uint64_t>(now.ns() - began.ns()) / kNsPerUs);
-      servers.Connected(chosen, now.ns() - began.ns(), now);
+      Balancer::Connected(roster, chosen, now.ns() - began.ns(), now);
       return SessionHost::Progress::kConnected;
     }
-    if (servers.Failed(chosen, error, now)) counts.ejections.Add(1);
+    if (roster.balancer().Failed(roster, chosen, error, now)) counts.ejections.Add(1);
     counts.errors[ConnectErrorIndex(CauseOf(error))].Add(1);
     session.counted = false;
-    servers.Release(chosen, now);
+    roster.balancer().Release(roster, chosen, now);
     tried.Add(chosen);
     stats_.connect_failures.Add(1);
   }
@@ -191,7 +201,7 @@ void Connector::MakeRoom() {
 Dial Connector::DialFrom(Session& session, const ServerPlan& server, const Address& to,
                          void* user) {
   if (server.sources.empty()) return DialStart(scheduler_, to, user, &server.sockets);
-  const uint32_t first = balancer(session).NextSource(session.server_index);
+  const uint32_t first = Balancer::NextSource(RosterOf(session), session.server_index);
   Dial dial;
   dial.error = EADDRNOTAVAIL;
   bool bound = false;
@@ -208,17 +218,18 @@ Dial Connector::DialFrom(Session& session, const ServerPlan& server, const Addre
 int Connector::Attempt(Session& session, const ServerPlan& server, const Heard& heard,
                        MonotonicTime deadline) {
   if (!server.candidates.empty()) return AttemptAny(session, server, heard, deadline);
-  const ListenerPlan& listener = plan_.listeners[session.listener];
-  const Dial dial = server.port_is_offset
-                        ? DialFrom(session, server, TargetOf(server, listener), &session)
-                        : DialFrom(session, server, server.address, &session);
+  Address offset;
+  if (server.port_is_offset) {
+    offset = TargetOf(server, views_.now().listener(session.listener));
+  }
+  const Address& target = server.port_is_offset ? offset : server.address;
+  const Dial dial = DialFrom(session, server, target, &session);
   if (dial.desc == nullptr) return dial.error;
   session.set_server(dial.desc);
   // With a header the client's first bytes must not go ahead of it.
   const bool at_once = server.local && server.send_proxy == nullptr;
   int error = dial.in_progress ? Establish(session, *dial.desc, at_once, deadline) : 0;
-  if (error == 0 && server.may_connect_to_itself &&
-      ConnectedToItself(*dial.desc, TargetOf(server, listener))) {
+  if (error == 0 && server.may_connect_to_itself && ConnectedToItself(*dial.desc, target)) {
     error = ECONNREFUSED;
   }
   return Conclude(session, server, heard, deadline, error);
@@ -230,7 +241,7 @@ int Connector::AttemptAny(Session& session, const ServerPlan& server, const Hear
   if (!session.client().registered() && scheduler_.netpoll().Register(session.client()) != 0) {
     return ENOBUFS;
   }
-  const ListenerPlan& listener = plan_.listeners[session.listener];
+  const ListenerPlan& listener = views_.now().listener(session.listener);
   std::vector<Address> targets;
   for (const Address& candidate : server.candidates) {
     targets.push_back(TargetOf(server, candidate, listener));
@@ -272,7 +283,7 @@ int Connector::Conclude(Session& session, const ServerPlan& server, const Heard&
 // In line
 
 SessionHost::Progress Connector::JoinQueue(Session& session, const Tried& tried, Heard& heard) {
-  const UpstreamPlan& upstream = plan_.upstreams[session.upstream];
+  const Roster& roster = RosterOf(session);
   auto place = std::make_unique<Place>(*this, session);
   place->source = HashOfSource(session.client_address());
   place->tried = tried;
@@ -281,14 +292,14 @@ SessionHost::Progress Connector::JoinQueue(Session& session, const Tried& tried,
   waiting.tried = tried;
   waiting.heard = std::move(heard);
   waiting.since = scheduler_.now();
-  if (upstream.queue_timeout > absl::ZeroDuration()) {
-    waiting.deadline = scheduler_.now() + upstream.queue_timeout;
+  if (roster.plan().queue_timeout > absl::ZeroDuration()) {
+    waiting.deadline = scheduler_.now() + roster.plan().queue_timeout;
   }
   SessionExtras& extras = session.extras();
   extras.in_line_since = scheduler_.now();
-  extras.queue_place = balancer(session).waiting() + 1;
+  extras.queue_place = roster.balancer().waiting() + 1;
   // The grant comes as a message, so not before this activation is over.
-  if (!balancer(session).Enqueue(std::move(place), scheduler_.now())) {
+  if (!roster.balancer().Enqueue(roster, std::move(place), scheduler_.now())) {
     queued_.erase(&session);
     session.FailConnect(CloseCause::kQueueFull);
     return SessionHost::Progress::kFailed;
@@ -305,6 +316,7 @@ SessionHost::Progress Connector::StillQueued(Session& session, Wake wake) {
   const auto found = queued_.find(&session);
   PARKWAY_CHECK(found != queued_.end(), "a session is in line and has no place there");
   Waiting& waiting = found->second;
+  const Roster& roster = RosterOf(session);
   const bool in_time = waiting.deadline == MonotonicTime() || scheduler_.now() < waiting.deadline;
   if (waiting.place != nullptr) {
     if (wake == Wake::kNotPollable) {
@@ -316,12 +328,19 @@ SessionHost::Progress Connector::StillQueued(Session& session, Wake wake) {
       LeaveQueue(session);
       return SessionHost::Progress::kFailed;
     }
+    if (roster.plan().gone) {
+      Tried tried = waiting.tried;
+      Heard heard = std::move(waiting.heard);
+      LeaveQueue(session);
+      scheduler_.SetDeadline(session.client(), Directions::kRead, MonotonicTime());
+      return TryServers(session, tried, heard, kNoServer);
+    }
     if (in_time) {
-      balancer(session).Serve(scheduler_.now());
+      roster.balancer().Serve(roster, scheduler_.now());
       ArmQueued(session, waiting);
       return SessionHost::Progress::kQueued;
     }
-    if (balancer(session).Leave(*waiting.place, scheduler_.now())) {
+    if (roster.balancer().Leave(roster, *waiting.place, scheduler_.now())) {
       queued_.erase(found);
       session.FailConnect(CloseCause::kQueueTimeout);
       return SessionHost::Progress::kFailed;
@@ -367,7 +386,8 @@ void Connector::Granted(Session& session, size_t server) {
 }
 
 void Connector::ArmQueued(Session& session, const Waiting& waiting) {
-  MonotonicTime when = balancer(session).NextReturn();
+  const Roster& roster = RosterOf(session);
+  MonotonicTime when = roster.balancer().NextReturn(roster);
   if (waiting.deadline != MonotonicTime()) when = std::min(when, waiting.deadline);
   if (when == MonotonicTime::InfiniteFuture()) when = MonotonicTime();
   scheduler_.SetDeadline(session.client(), Directions::kRead, when);
@@ -378,13 +398,44 @@ void Connector::LeaveQueue(Session& session) {
   if (found == queued_.end()) return;
   const Waiting waiting = found->second;
   queued_.erase(found);
+  const Roster& roster = RosterOf(session);
   size_t server = waiting.server;
   if (waiting.place != nullptr) {
-    if (balancer(session).Leave(*waiting.place, scheduler_.now())) return;
+    if (roster.balancer().Leave(roster, *waiting.place, scheduler_.now())) return;
     waiting.place->Abandon();
     server = waiting.place->server();
   }
-  balancer(session).Release(server, scheduler_.now());
+  const Roster& with = RosterWith(session, server);
+  with.balancer().Release(with, server, scheduler_.now());
+}
+
+// Its upstream is gone: to where its listener sends others now. False: nowhere.
+bool Connector::Redirect(Session& session) {
+  const Generation& now = views_.now();
+  const ListenerPlan& listener = now.listener(session.listener);
+  const bool routed = listener.front != nullptr && !listener.front->routes.empty();
+  // What was tried says which server it was by the upstream that it was of.
+  if (session.attempts > 0 || listener.gone || routed || listener.upstream == kNoUpstream) {
+    return false;
+  }
+  if (now.roster(listener.upstream).plan().gone) return false;
+  stats_.upstreams.At(session.upstream).ended.Add(1);
+  session.upstream = static_cast<uint16_t>(listener.upstream);
+  stats_.upstreams.At(session.upstream).begun.Add(1);
+  return true;
+}
+
+void Connector::OnNewView() {
+  std::vector<Session*> lost;
+  for (const auto& [session, waiting] : queued_) {
+    if (waiting.place != nullptr && RosterOf(*session).plan().gone) lost.push_back(session);
+  }
+  // In an order that does not depend on where they lie.
+  std::sort(lost.begin(), lost.end(),
+            [](const Session* one, const Session* other) { return one->id() < other->id(); });
+  for (Session* session : lost) {
+    scheduler_.SetDeadline(session->client(), Directions::kRead, scheduler_.now());
+  }
 }
 
 // ---------------------------------------------------------------------------------------------

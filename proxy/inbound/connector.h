@@ -42,22 +42,22 @@
 #include "proxy/session/session.h"
 #include "proxy/upstream/balancer.h"
 #include "proxy/upstream/queue.h"
+#include "proxy/upstream/views.h"
 
 namespace parkway {
 
 class Connector {
  public:
-  using Balancers = std::vector<std::unique_ptr<Balancer>>;  // one for each upstream of the plan
-
-  Connector(Scheduler& scheduler, const Plan& plan, const Balancers& balancers,
-            ConnectionLimit& limit, Reception& reception, RelayTools& tools, WorkerStats& stats,
-            std::mt19937_64& random);
+  Connector(Scheduler& scheduler, Views& views, ConnectionLimit& limit, Reception& reception,
+            RelayTools& tools, WorkerStats& stats, std::mt19937_64& random);
   // REQUIRES: nobody is in line.
   ~Connector();
 
   // See SessionHost.
   SessionHost::Progress Connect(Session& session, Wake wake);
   void LeaveQueue(Session& session);
+  // The view is another one: who waits in line looks anew.
+  void OnNewView();
 
  private:
   class Place;
@@ -91,7 +91,16 @@ class Connector {
   int AttemptPatiently(Session& session, const ServerPlan& server, const Heard& heard);
   void MakeRoom();
   Dial DialFrom(Session& session, const ServerPlan& server, const Address& to, void* user);
-  Balancer& balancer(const Session& session) { return *balancers_[session.upstream]; }
+  // As of now; without a wait before it is used.
+  const Roster& RosterOf(const Session& session) const {
+    return views_.now().roster(session.upstream);
+  }
+  // The same, and it knows `server`, which another worker may have granted by a later generation.
+  const Roster& RosterWith(const Session& session, size_t server) {
+    if (server >= RosterOf(session).size()) views_.CatchUp();
+    return RosterOf(session);
+  }
+  bool Redirect(Session& session);
 
   // 0: session.server() is connected; else a positive errno and it is null.
   int Attempt(Session& session, const ServerPlan& server, const Heard& heard,
@@ -114,14 +123,13 @@ class Connector {
   static CloseCause CauseOf(int error);
 
   Scheduler& scheduler_;
-  const Plan& plan_;
-  const Balancers& balancers_;
+  Views& views_;
   ConnectionLimit& limit_;
   Reception& reception_;
   RelayTools& tools_;
   WorkerStats& stats_;
   std::mt19937_64& random_;
-  std::unordered_map<const Session*, Waiting> queued_;
+  std::unordered_map<Session*, Waiting> queued_;
 };
 
 }  // namespace parkway

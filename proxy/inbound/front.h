@@ -27,6 +27,8 @@ struct FrontPlan {
   Routes routes;
   absl::Duration preread_timeout = absl::Seconds(3);
   size_t preread_bytes = size_t{16} * 1024;
+
+  bool operator==(const FrontPlan&) const = default;
 };
 
 }  // namespace parkway

@@ -51,8 +51,15 @@ class ConnectionLimit {
     // So few that the reserve of the start takes more than half: most of that is for what is not
     // open now.
     const uint64_t room = soft > 2 * reserve ? (soft - reserve) / 2 : soft / 4;
-    limit_.store(static_cast<uint32_t>(std::clamp<uint64_t>(room, 1, most_)),
+    const uint64_t most = most_.load(std::memory_order_relaxed);
+    limit_.store(static_cast<uint32_t>(std::clamp<uint64_t>(room, 1, most)),
                  std::memory_order_relaxed);
+  }
+
+  // Another limit, for connections that come from now on.
+  void Set(uint32_t most) {
+    if (most_.exchange(most, std::memory_order_relaxed) == most) return;
+    limit_.store(most, std::memory_order_seq_cst);
   }
 
   // What the process holds besides its connections.
@@ -62,10 +69,10 @@ class ConnectionLimit {
 
   uint32_t in_use() const { return used_.load(std::memory_order_relaxed); }
   uint32_t limit() const { return limit_.load(std::memory_order_relaxed); }
-  bool lowered() const { return limit() < most_; }
+  bool lowered() const { return limit() < most_.load(std::memory_order_relaxed); }
 
  private:
-  const uint32_t most_;
+  std::atomic<uint32_t> most_;
   std::atomic<uint32_t> limit_;
   std::atomic<uint32_t> used_{0};
   std::atomic<int32_t> waiting_{0};

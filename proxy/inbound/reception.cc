@@ -14,7 +14,7 @@ namespace parkway {
 
 bool Reception::Receive(Session& session, const ListenerPlan& listener, Heard& heard) {
   ListenerLimits* limits = listener.limits.get();
-  const bool dry_limits = limits != nullptr && limits->numbers.dry_run;
+  const bool dry_limits = limits != nullptr && limits->dry_run.load(std::memory_order_relaxed);
   if (limits != nullptr && limits->sources.limits_rate() &&
       !limits->sources.TryBegin(session.client_address(), scheduler_.now()) &&
       !Refuse(session, CloseCause::kLimitSource, dry_limits)) {

@@ -29,6 +29,8 @@ struct Route {
   // kUnknown: any. A name or an ALPN asks for TLS by itself.
   ClientProtocol protocol = ClientProtocol::kUnknown;
   size_t upstream = 0;
+
+  bool operator==(const Route&) const = default;
 };
 
 class Routes {
@@ -40,6 +42,8 @@ class Routes {
   const std::vector<size_t>& upstreams() const { return upstreams_; }
   // Whether any route looks into a ClientHello: else the protocol alone decides, and earlier.
   bool look_into_tls() const { return look_into_tls_; }
+
+  bool operator==(const Routes&) const = default;
 
  private:
   using Group = std::vector<Route>;

@@ -24,35 +24,45 @@ bool SourceLimits::KeyOf(const PackedAddress& address, SourceKey* key) {
 
 bool SourceLimits::TryAcquire(const PackedAddress& address) {
   SourceKey key;
-  if (most_ == 0 || !KeyOf(address, &key)) return true;
+  if (!KeyOf(address, &key)) return true;
   Shard& shard = ShardOf(key);
   const LeafLockGuard guard(shard.lock);
   Source& source = shard.sources[key];
-  if (source.connections >= most_) return false;
+  const uint32_t most = most_.load(std::memory_order_relaxed);
+  if (most != 0 && source.connections >= most) return false;
   ++source.connections;
   return true;
 }
 
+void SourceLimits::AcquireBeyond(const PackedAddress& address) {
+  SourceKey key;
+  if (!KeyOf(address, &key)) return;
+  Shard& shard = ShardOf(key);
+  const LeafLockGuard guard(shard.lock);
+  ++shard.sources[key].connections;
+}
+
 void SourceLimits::Release(const PackedAddress& address) {
   SourceKey key;
-  if (most_ == 0 || !KeyOf(address, &key)) return;
+  if (!KeyOf(address, &key)) return;
   Shard& shard = ShardOf(key);
   const LeafLockGuard guard(shard.lock);
   const auto found = shard.sources.find(key);
   if (found == shard.sources.end()) return;
-  if (--found->second.connections == 0 && interval_ns_ == 0) shard.sources.erase(found);
+  if (--found->second.connections == 0 && !limits_rate()) shard.sources.erase(found);
 }
 
 bool SourceLimits::TryBegin(const PackedAddress& address, MonotonicTime now) {
   SourceKey key;
-  if (interval_ns_ == 0 || !KeyOf(address, &key)) return true;
+  const int64_t interval = interval_ns_.load(std::memory_order_relaxed);
+  if (interval == 0 || !KeyOf(address, &key)) return true;
   Shard& shard = ShardOf(key);
   const LeafLockGuard guard(shard.lock);
   if (shard.sources.size() >= shard.sweep_at) Sweep(shard, now);
   Source& source = shard.sources[key];
   const int64_t base = std::max(source.full_at_ns, now.ns());
-  if (base + interval_ns_ > now.ns() + std::max(TokenBucket::kSecond, interval_ns_)) return false;
-  source.full_at_ns = base + interval_ns_;
+  if (base + interval > now.ns() + std::max(TokenBucket::kSecond, interval)) return false;
+  source.full_at_ns = base + interval;
   return true;
 }
 

@@ -31,28 +31,36 @@ class TokenBucket {
   static constexpr int64_t kSecond = 1'000'000'000;
 
   // `per_second` 0: no limit.
-  explicit TokenBucket(uint32_t per_second)
-      : interval_ns_(per_second == 0 ? 0 : kSecond / per_second) {}
+  explicit TokenBucket(uint32_t per_second) { Set(per_second); }
+
+  void Set(uint32_t per_second) {
+    interval_ns_.store(IntervalOf(per_second), std::memory_order_relaxed);
+  }
+  static int64_t IntervalOf(uint32_t per_second) {
+    return per_second == 0 ? 0 : kSecond / per_second;
+  }
 
   // 0: taken. Else how long until there will be one.
   int64_t Take(MonotonicTime now) {
-    if (interval_ns_ == 0) return 0;
+    const int64_t interval = interval_ns_.load(std::memory_order_relaxed);
+    if (interval == 0) return 0;
     int64_t full_at = full_at_.load(std::memory_order_relaxed);
     for (;;) {
       const int64_t base = std::max(full_at, now.ns());
-      const int64_t wait = base + interval_ns_ - (now.ns() + std::max(kSecond, interval_ns_));
+      const int64_t wait = base + interval - (now.ns() + std::max(kSecond, interval));
       if (wait > 0) return wait;
-      if (full_at_.compare_exchange_weak(full_at, base + interval_ns_, std::memory_order_relaxed)) {
+      if (full_at_.compare_exchange_weak(full_at, base + interval, std::memory_order_relaxed)) {
         return 0;
       }
     }
   }
   void GiveBack() {
-    if (interval_ns_ > 0) full_at_.fetch_sub(interval_ns_, std::memory_order_relaxed);
+    const int64_t interval = interval_ns_.load(std::memory_order_relaxed);
+    if (interval > 0) full_at_.fetch_sub(interval, std::memory_order_relaxed);
   }
 
  private:
-  const int64_t interval_ns_;
+  std::atomic<int64_t> interval_ns_{0};
   std::atomic<int64_t> full_at_{0};
 };
 
@@ -75,16 +83,24 @@ struct SourceHash {
 class SourceLimits {
  public:
   // 0: no limit.
-  SourceLimits(uint32_t most_connections, uint32_t accepts_per_second)
-      : most_(most_connections),
-        interval_ns_(accepts_per_second == 0 ? 0 : TokenBucket::kSecond / accepts_per_second) {}
+  SourceLimits(uint32_t most_connections, uint32_t accepts_per_second) {
+    Set(most_connections, accepts_per_second);
+  }
 
-  bool limits_connections() const { return most_ > 0; }
-  bool limits_rate() const { return interval_ns_ > 0; }
+  // For connections that begin from now on.
+  void Set(uint32_t most_connections, uint32_t accepts_per_second) {
+    most_.store(most_connections, std::memory_order_relaxed);
+    interval_ns_.store(TokenBucket::IntervalOf(accepts_per_second), std::memory_order_relaxed);
+  }
 
-  // Counts a connection of the source, unless it has too many. Addresses without a source (unix
-  // peers) are never refused, and are not counted.
+  bool limits_connections() const { return most_.load(std::memory_order_relaxed) > 0; }
+  bool limits_rate() const { return interval_ns_.load(std::memory_order_relaxed) > 0; }
+
+  // Counts a connection of the source, unless it has too many (0: never). Addresses without a
+  // source (unix peers) are never refused, and are not counted.
   bool TryAcquire(const PackedAddress& address);
+  // For a connection that was there before the limit.
+  void AcquireBeyond(const PackedAddress& address);
   // REQUIRES: acquired for the same source.
   void Release(const PackedAddress& address);
   // One more begins now; false: too many have.
@@ -110,8 +126,8 @@ class SourceLimits {
   Shard& ShardOf(const SourceKey& key) { return shards_[SourceHash()(key) % kShards]; }
   static void Sweep(Shard& shard, MonotonicTime now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.lock);
 
-  const uint32_t most_;
-  const int64_t interval_ns_;
+  std::atomic<uint32_t> most_{0};
+  std::atomic<int64_t> interval_ns_{0};
   std::array<Shard, kShards> shards_;
 };
 

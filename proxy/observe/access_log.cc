@@ -23,6 +23,7 @@ constexpr auto kStopPatience = std::chrono::seconds(1);
 constexpr auto kTroubleInterval = std::chrono::seconds(10);
 constexpr size_t kMostLines = 1024;
 constexpr size_t kBatchBytes = 64 * 1024;
+constexpr size_t kMostTaken = 256;
 
 MonotonicTime MonotonicNow() {
   // The writer is no worker: it reads the clock as the library has it.
@@ -33,8 +34,12 @@ MonotonicTime MonotonicNow() {
 
 }  // namespace
 
-AccessLog::AccessLog(const Plan& plan, std::vector<LogRing*> rings, int fd)
-    : plan_(plan), rings_(std::move(rings)), fd_(fd), sink_(plan.log) {}
+AccessLog::AccessLog(std::shared_ptr<const Plan> plan, std::vector<LogRing*> rings, int fd)
+    : log_(plan->log),
+      rings_(std::move(rings)),
+      fd_(fd),
+      sink_(plan->log),
+      plan_(std::move(plan)) {}
 
 AccessLog::~AccessLog() {
   if (thread_.joinable()) Stop();
@@ -44,6 +49,11 @@ std::string AccessLog::Open() { return sink_.Open(); }
 
 void AccessLog::Start() {
   thread_ = std::thread([this] { Run(); });
+}
+
+void AccessLog::SetPlan(std::shared_ptr<const Plan> plan) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  plan_ = std::move(plan);
 }
 
 void AccessLog::Say(std::string line) {
@@ -99,12 +109,17 @@ void AccessLog::WriteErr(const std::string& text) {
 }
 
 AccessLog::Orders AccessLog::WaitForOrders() {
-  const std::chrono::milliseconds interval = plan_.log.on() ? kBatchInterval : kQuietInterval;
+  const std::chrono::milliseconds interval = log_.on() ? kBatchInterval : kQuietInterval;
   std::unique_lock<std::mutex> lock(mutex_);
   if (orders_.lines.empty() && !orders_.stop && !orders_.reopen) wake_.wait_for(lock, interval);
   Orders orders = std::move(orders_);
   orders_ = Orders();
   return orders;
+}
+
+std::shared_ptr<const Plan> AccessLog::PlanNow() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return plan_;
 }
 
 void AccessLog::Run() {
@@ -137,31 +152,43 @@ void AccessLog::WriteLines(const std::vector<Line>& lines) {
   }
 }
 
-void AccessLog::WriteRecords() {
-  const LogFormatter formatter(plan_, MonotonicNow(), absl::Now());
+void AccessLog::WriteTaken(const Plan& plan) {
+  const LogFormatter formatter(plan, MonotonicNow(), absl::Now());
   // One stream for both keeps their order.
-  const bool to_err = plan_.log.target == LogPlan::Target::kStderr;
+  const bool to_err = log_.target == LogPlan::Target::kStderr;
   std::string line;
-  LogRecord record;
-  for (LogRing* ring : rings_) {
-    while (ring->Pop(record)) {
-      line.clear();
-      const ClosedRecord* closed = record.closed();
-      if (closed == nullptr) {
-        formatter.AppendEvent(record, line);
-      } else {
-        formatter.Append(*closed, record.worker, plan_.log.format, line);
-      }
-      if (closed != nullptr && !to_err) {
-        sink_.Line(line);
-        continue;
-      }
-      absl::StrAppend(&err_batch_, line, "\n");
-      if (err_batch_.size() >= kBatchBytes) {
-        WriteErr(err_batch_);
-        err_batch_.clear();
-      }
+  for (const LogRecord& record : taken_) {
+    line.clear();
+    const ClosedRecord* closed = record.closed();
+    if (closed == nullptr) {
+      formatter.AppendEvent(record, line);
+    } else {
+      formatter.Append(*closed, record.worker, log_.format, line);
     }
+    if (closed != nullptr && !to_err) {
+      sink_.Line(line);
+      continue;
+    }
+    absl::StrAppend(&err_batch_, line, "\n");
+    if (err_batch_.size() >= kBatchBytes) {
+      WriteErr(err_batch_);
+      err_batch_.clear();
+    }
+  }
+}
+
+// Some records at once. False: there are none.
+bool AccessLog::TakeFrom(LogRing& ring) {
+  taken_.clear();
+  LogRecord record;
+  while (taken_.size() < kMostTaken && ring.Pop(record)) taken_.push_back(record);
+  return !taken_.empty();
+}
+
+void AccessLog::WriteRecords() {
+  for (LogRing* ring : rings_) {
+    // The plan of after they were taken knows all that they speak of.
+    while (TakeFrom(*ring)) WriteTaken(*PlanNow());
   }
   sink_.Flush();
   if (!err_batch_.empty()) WriteErr(err_batch_);

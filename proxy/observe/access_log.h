@@ -26,7 +26,7 @@ namespace parkway {
 
 class AccessLog {
  public:
-  AccessLog(const Plan& plan, std::vector<LogRing*> rings, int fd);
+  AccessLog(std::shared_ptr<const Plan> plan, std::vector<LogRing*> rings, int fd);
   ~AccessLog();
   AccessLog(const AccessLog&) = delete;
   AccessLog& operator=(const AccessLog&) = delete;
@@ -34,6 +34,8 @@ class AccessLog {
   // Opens what the plan names; returns why that is impossible, or nothing. Before Start.
   std::string Open();
   void Start();
+  // The names are those of this one from now on. Before any worker goes by it.
+  void SetPlan(std::shared_ptr<const Plan> plan);
   // A line about the process, through glog. Never waits; beyond a bound it is dropped.
   void Say(std::string line);
   // A line as it is, such as the numbers of an interval.
@@ -65,17 +67,22 @@ class AccessLog {
   void WriteRecords();
   void SayTrouble();
   void WriteErr(const std::string& text);
+  std::shared_ptr<const Plan> PlanNow();
+  bool TakeFrom(LogRing& ring);
+  void WriteTaken(const Plan& plan);
 
-  const Plan& plan_;
+  const LogPlan log_;
   const std::vector<LogRing*> rings_;
   const int fd_;
   LogSink sink_;
   std::string err_batch_;
+  std::vector<LogRecord> taken_;  // of the writer
   std::chrono::steady_clock::time_point next_trouble_;
   std::thread thread_;
   std::mutex mutex_;
   std::condition_variable wake_;
   Orders orders_;
+  std::shared_ptr<const Plan> plan_;
   bool stopped_ = false;
 };
 

@@ -64,6 +64,7 @@ void AddCauses(const CauseCounters& causes, ByCause& to) {
 }
 
 ServerReading::State StateOf(uint32_t flags) {
+  if ((flags & Server::kGone) != 0) return ServerReading::State::kGone;
   if ((flags & Server::kDown) != 0) return ServerReading::State::kDown;
   if ((flags & Server::kDrained) != 0) return ServerReading::State::kDrain;
   if ((flags & Server::kUnhealthy) != 0) return ServerReading::State::kUnhealthy;
@@ -101,7 +102,7 @@ std::vector<std::string> UpstreamsOf(const ListenerPlan& listener, const Plan& p
     for (const size_t slot : listener.front->routes.upstreams()) add(slot);
   }
   std::vector<std::string> names;
-  for (const size_t slot : slots) names.push_back(plan.upstreams[slot].name);
+  for (const size_t slot : slots) names.push_back(plan.upstreams[slot]->name);
   return names;
 }
 
@@ -150,7 +151,7 @@ void AddListener(const ListenerStats& stats, const Plan& plan, ListenerReading& 
        cell = ClosedStats::After(*cell)) {
     AddCauses(cell->causes, to.closed);
     const std::string name =
-        cell->upstream < plan.upstreams.size() ? plan.upstreams[cell->upstream].name : "";
+        cell->upstream < plan.upstreams.size() ? plan.upstreams[cell->upstream]->name : "";
     const auto known = std::find_if(
         to.closed_by_upstream.begin(), to.closed_by_upstream.end(),
         [&](const ListenerReading::Closed& closed) { return closed.upstream == name; });
@@ -305,20 +306,21 @@ void Collector::Finish() {
 
 std::shared_ptr<const Readings> Collector::Assemble(const Round& round) {
   auto readings = std::make_shared<Readings>();
-  const std::shared_ptr<const Plan> plan = source_.plan();
+  const std::shared_ptr<const Generation> generation = source_.generation();
+  const std::shared_ptr<const Plan>& plan = generation->plan;
   const MonotonicTime now = ReadMonotonicClock();
   readings->taken = absl::Now();
 
   std::unordered_map<std::string, size_t> listeners;
   for (size_t slot = 0; slot < plan->listeners.size(); ++slot) {
-    const ListenerPlan& of = plan->listeners[slot];
+    const ListenerPlan& of = *plan->listeners[slot];
     const auto [found, is_new] = listeners.emplace(of.name, readings->listeners.size());
     if (is_new) {
       ListenerReading& made = readings->listeners.emplace_back();
       made.name = of.name;
-      if (of.upstream < plan->upstreams.size()) made.upstream = plan->upstreams[of.upstream].name;
+      if (of.upstream < plan->upstreams.size()) made.upstream = plan->upstreams[of.upstream]->name;
       made.upstreams = UpstreamsOf(of, *plan);
-      if (of.limits != nullptr) made.max_connections = of.limits->numbers.max_connections;
+      made.max_connections = of.numbers.max_connections;
     }
     ListenerReading& listener = readings->listeners[found->second];
     listener.addresses.push_back(of.address.ToString());
@@ -336,18 +338,16 @@ std::shared_ptr<const Readings> Collector::Assemble(const Round& round) {
   }
 
   for (size_t slot = 0; slot < plan->upstreams.size(); ++slot) {
-    const UpstreamPlan& of = plan->upstreams[slot];
+    const UpstreamPlan& of = *plan->upstreams[slot];
     UpstreamReading& upstream = readings->upstreams.emplace_back();
     upstream.name = of.name;
     upstream.balance = BalanceName(of.balance);
     upstream.queue_max = of.queue_max;
-    const Balancer* balancer = source_.balancer(slot);
-    if (balancer != nullptr) upstream.queue_length = balancer->waiting();
+    const Roster& roster = generation->roster(slot);
+    upstream.queue_length = roster.balancer().waiting();
     for (size_t i = 0; i < of.servers.size(); ++i) {
       ServerReading& server = upstream.servers.emplace_back();
-      if (balancer != nullptr && i < balancer->size()) {
-        ReadServer(of.servers[i], balancer->server(i), now, server);
-      }
+      ReadServer(of.servers[i], roster.server(i), now, server);
     }
     for (const CollectSource::OfWorker& worker : source_.workers) {
       const UpstreamStats* stats = worker.stats->upstreams.Find(slot);
@@ -440,10 +440,10 @@ SlowReading Collector::Describe(const Plan& plan, const SlowSample& sample) cons
   reading.id = sample.id;
   reading.client = sample.client.ToString();
   if (sample.listener < plan.listeners.size()) {
-    reading.listener = plan.listeners[sample.listener].name;
+    reading.listener = plan.listeners[sample.listener]->name;
   }
   if (sample.upstream < plan.upstreams.size()) {
-    const UpstreamPlan& upstream = plan.upstreams[sample.upstream];
+    const UpstreamPlan& upstream = *plan.upstreams[sample.upstream];
     reading.upstream = upstream.name;
     if (sample.has_server && sample.server < upstream.servers.size()) {
       reading.server = upstream.servers[sample.server].name;

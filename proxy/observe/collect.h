@@ -34,7 +34,7 @@
 #include "proxy/core/stats.h"
 #include "proxy/observe/readings.h"
 #include "proxy/observe/slow_sample.h"
-#include "proxy/upstream/balancer.h"
+#include "proxy/upstream/generation.h"
 
 namespace parkway {
 
@@ -53,8 +53,7 @@ struct CollectSource {
   };
 
   std::vector<OfWorker> workers;
-  std::function<std::shared_ptr<const Plan>()> plan;
-  std::function<const Balancer*(size_t upstream)> balancer;  // null: not there yet
+  std::function<std::shared_ptr<const Generation>()> generation;
   // Fills in what the process alone knows: generation, reload, drain, limits, names, which
   // listeners are paused. Everything else is in its place when it is called.
   std::function<void(Readings&)> add;

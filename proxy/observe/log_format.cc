@@ -25,7 +25,7 @@ int64_t DurationUs(const ClosedRecord& record) {
 
 // nullptr: no route took it.
 const UpstreamPlan* UpstreamOf(const Plan& plan, const ClosedRecord& record) {
-  return record.upstream < plan.upstreams.size() ? &plan.upstreams[record.upstream] : nullptr;
+  return record.upstream < plan.upstreams.size() ? plan.upstreams[record.upstream].get() : nullptr;
 }
 
 // nullptr: it found none.
@@ -252,7 +252,7 @@ void LogFormatter::Append(const ClosedRecord& record, uint16_t worker, LogFormat
 }
 
 void LogFormatter::AppendKeyValue(const ClosedRecord& record, std::string& line) const {
-  const ListenerPlan& listener = plan_.listeners[record.listener];
+  const ListenerPlan& listener = *plan_.listeners[record.listener];
   const UpstreamPlan* upstream = UpstreamOf(plan_, record);
   const ServerPlan* server = ServerOf(upstream, record);
   absl::StrAppendFormat(
@@ -268,7 +268,7 @@ void LogFormatter::AppendKeyValue(const ClosedRecord& record, std::string& line)
 
 void LogFormatter::AppendTcplog(const ClosedRecord& record, uint16_t worker,
                                 std::string& line) const {
-  const std::string& listener = plan_.listeners[record.listener].name;
+  const std::string& listener = plan_.listeners[record.listener]->name;
   const UpstreamPlan* upstream = UpstreamOf(plan_, record);
   const ServerPlan* server = ServerOf(upstream, record);
   const bool served = record.attempts > 0 || record.queue_place > 0;
@@ -297,7 +297,7 @@ void LogFormatter::AppendTcplog(const ClosedRecord& record, uint16_t worker,
 
 void LogFormatter::AppendJson(const ClosedRecord& record, uint16_t worker,
                               std::string& line) const {
-  const ListenerPlan& listener = plan_.listeners[record.listener];
+  const ListenerPlan& listener = *plan_.listeners[record.listener];
   const UpstreamPlan* upstream = UpstreamOf(plan_, record);
   const ServerPlan* server = ServerOf(upstream, record);
   JsonLine json(line);
@@ -355,7 +355,7 @@ void LogFormatter::AppendJson(const ClosedRecord& record, uint16_t worker,
 namespace {
 
 std::string HealthLine(const Plan& plan, const HealthRecord& record) {
-  const UpstreamPlan& upstream = plan.upstreams[record.upstream];
+  const UpstreamPlan& upstream = *plan.upstreams[record.upstream];
   const ServerPlan& server = upstream.servers[record.server];
   const std::string address = server.health.probe.address.ToString();
   std::string line = absl::StrCat(record.up ? "NOTICE" : "WARNING", ": upstream ", upstream.name,
@@ -385,10 +385,10 @@ void LogFormatter::AppendEvent(const LogRecord& record, std::string& line) const
   if (const auto* health = std::get_if<HealthRecord>(&record.what)) {
     line += HealthLine(plan_, *health);
   } else if (const auto* trouble = std::get_if<AcceptTroubleRecord>(&record.what)) {
-    absl::StrAppend(&line, "listener ", plan_.listeners[trouble->listener].name,
+    absl::StrAppend(&line, "listener ", plan_.listeners[trouble->listener]->name,
                     ": accept: ", strerror(trouble->error), "; paused, the backlog queues");
   } else if (const auto* pass = std::get_if<WouldRefuseRecord>(&record.what)) {
-    absl::StrAppend(&line, "listener ", plan_.listeners[pass->listener].name, ": dry_run: client ",
+    absl::StrAppend(&line, "listener ", plan_.listeners[pass->listener]->name, ": dry_run: client ",
                     pass->client.ToString(), " would end with cause=", CloseCauseName(pass->cause));
   }
 }

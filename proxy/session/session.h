@@ -155,6 +155,7 @@ class Session {
   bool counted_source : 1 = false;    // the same for max_connections_per_source
   bool counted_upstream : 1 = false;  // as one of its upstream
   bool redispatched : 1 = false;      // not all attempts were on one server
+  bool counted_listener : 1 = false;  // the same for max_connections of its listener
 
   static Session& OfTimer(TimerWheel::Node& node);
   static constexpr TimerKind kTimerKind = TimerKind::kOwner0;

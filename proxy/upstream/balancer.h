@@ -3,7 +3,7 @@
 // One per upstream and process, used by all workers. Where it decides it is exact (max_conns, who
 // is first in line); where it only steers it reads what others write without ever waiting.
 //
-//   choice = balancer.Choose(asker)
+//   choice = balancer.Choose(roster, asker)
 //     kServer  a connection of choice.server is counted; Release() when it is over
 //     kWait    all are full: Enqueue(), and the ticket will be granted
 //     kNone    no server takes connections
@@ -11,28 +11,36 @@
 // Order of a choice: servers that this client has not tried before those it has; the lowest
 // priority with a server that is up; of that, by `balance`, one that has room.
 //
-// Any thread.
+// The state of servers lives here as long as the upstream does. What the configuration says of them
+// is a Roster (roster.h), one for each generation; who asks passes the one that it goes by.
+//
+//   roster = balancer.MakeRoster(plan, before);    // changes nothing for anybody
+//   balancer.Commit(*roster, before, now);         // servers that are gone get nobody from here on
+//   ... each worker, once it goes by it: balancer.Serve(*roster, now)
+//
+// Any thread; MakeRoster and Commit: one, the control thread.
 //
 // Invariants
-//   1. A server never has more than max_conns connections.
+//   1. A server never has more than max_conns connections, by the roster of who chose it.
 //   2. Nobody is served before those who wait.
 //   3. At least one server of an upstream is not ejected, and at most max_ejection_percent are.
+//   4. A server that is gone is never chosen, nor granted, by whatever roster.
 #ifndef PROXY_UPSTREAM_BALANCER_H_
 #define PROXY_UPSTREAM_BALANCER_H_
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <random>
-#include <vector>
 
 #include "absl/time/time.h"
 #include "poller/address.h"
 #include "poller/clock.h"
 #include "proxy/core/plan.h"
-#include "proxy/upstream/maglev.h"
 #include "proxy/upstream/queue.h"
+#include "proxy/upstream/roster.h"
 #include "proxy/upstream/server.h"
 
 namespace parkway {
@@ -44,9 +52,10 @@ struct ServerChange {
   What what;
   size_t upstream;
   size_t server;
-  uint32_t failures = 0;    // kEjected: connects that failed in a row
-  int error = 0;            // kEjected: the errno of the last
-  absl::Duration how_long;  // it will be ejected, or was
+  const UpstreamPlan& plan;  // while it is told
+  uint32_t failures = 0;     // kEjected: connects that failed in a row
+  int error = 0;             // kEjected: the errno of the last
+  absl::Duration how_long;   // it will be ejected, or was
 };
 
 class ServerWatcher {
@@ -78,62 +87,60 @@ class Balancer {
     size_t server = 0;
   };
 
-  Balancer(const UpstreamPlan& plan, size_t upstream);
+  explicit Balancer(size_t upstream) : upstream_(upstream) {}
   Balancer(const Balancer&) = delete;
   Balancer& operator=(const Balancer&) = delete;
 
   // Before the workers run. May be null.
   void set_watcher(ServerWatcher* watcher) { watcher_ = watcher; }
 
-  Choice Choose(const Asker& asker);
+  // `before`: the roster that was made before it, or null. What need not be made anew is shared.
+  std::shared_ptr<const Roster> MakeRoster(std::shared_ptr<const UpstreamPlan> plan,
+                                           const Roster* before);
+  // From now on the states of the servers are those of `roster`.
+  void Commit(const Roster& roster, const Roster* before, MonotonicTime now);
+
+  Choice Choose(const Roster& roster, const Asker& asker);
   // A connection of `server`, or an attempt at one, is over.
-  void Release(size_t server, MonotonicTime now);
+  void Release(const Roster& roster, size_t server, MonotonicTime now);
 
   // Counts the attempts at `server`, for what is to be used in turn.
-  uint32_t NextSource(size_t server) { return servers_[server].NextSource(); }
+  static uint32_t NextSource(const Roster& roster, size_t server) {
+    return roster.server(server).NextSource();
+  }
 
   // How an attempt went. Only what says something about the server counts. Failed: true if this
   // one has ejected it.
-  void Connected(size_t server, int64_t took_ns, MonotonicTime now);
-  bool Failed(size_t server, int error, MonotonicTime now);
+  static void Connected(const Roster& roster, size_t server, int64_t took_ns, MonotonicTime now);
+  bool Failed(const Roster& roster, size_t server, int error, MonotonicTime now);
 
   // --- The line ---
 
   // False: it is full as well.
-  bool Enqueue(std::unique_ptr<Ticket> ticket, MonotonicTime now);
+  bool Enqueue(const Roster& roster, std::unique_ptr<Ticket> ticket, MonotonicTime now);
   // False: it was granted, its message is under way, and the connection is the caller's.
-  bool Leave(Ticket& ticket, MonotonicTime now);
+  bool Leave(const Roster& roster, Ticket& ticket, MonotonicTime now);
   // Looks whether who waits can be served: for changes that come with time alone.
-  void Serve(MonotonicTime now);
+  void Serve(const Roster& roster, MonotonicTime now);
   // When a server may come back without anybody saying so; InfiniteFuture: none is away.
-  MonotonicTime NextReturn() const;
+  MonotonicTime NextReturn(const Roster& roster) const;
   uint32_t waiting() const { return queue_.waiting(); }
 
   // --- Servers ---
 
-  // kUnhealthy is the checks', the others are the operator's. True: it was otherwise before.
-  bool Raise(size_t server, Server::Flag flag) { return servers_[server].Raise(flag); }
-  bool Lower(size_t server, Server::Flag flag, MonotonicTime now);
-
-  size_t size() const { return size_; }
-  const Server& server(size_t i) const { return servers_[i]; }
+  // kUnhealthy is the checks', the others are those of the configuration. True: it was otherwise
+  // before.
+  static bool Raise(const Roster& roster, size_t server, Server::Flag flag) {
+    return roster.server(server).Raise(flag);
+  }
+  bool Lower(const Roster& roster, size_t server, Server::Flag flag, MonotonicTime now);
 
  private:
-  // Servers of one priority and of some weight.
-  struct Level {
-    std::vector<uint16_t> servers;
-    std::vector<uint32_t> sums;  // of the weights up to each; empty: all weigh the same
-    uint32_t weight = 0;         // of all
-    // kRoundRobin: a whole round.
-    std::vector<uint16_t> turns;
-    std::atomic<uint64_t> turn{0};
-    // kSourceHash: made when it is first needed.
-    std::atomic<const MaglevTable*> table{nullptr};
-    ~Level() { delete table.load(std::memory_order_relaxed); }
-  };
+  using Level = Roster::Level;
 
   // What a server must be like to be chosen.
   struct Wanted {
+    const Roster& roster;
     const Asker& asker;
     const Tried* tried;
     uint32_t away;  // flags that rule it out
@@ -141,37 +148,31 @@ class Balancer {
 
   static constexpr size_t kNobody = SIZE_MAX;
 
-  Choice Take(const Asker& asker);
-  Choice TakeIn(Level& level, const Wanted& wanted);
-  size_t Pick(Level& level, const Wanted& wanted, uint32_t* seen);
+  Choice Take(const Roster& roster, const Asker& asker);
+  Choice TakeIn(const Level& level, const Wanted& wanted);
+  size_t Pick(const Level& level, const Wanted& wanted, uint32_t* seen);
   size_t PickOfTwo(const Level& level, const Wanted& wanted);
   size_t PickRandom(const Level& level, const Wanted& wanted);
-  size_t PickInTurn(Level& level, const Wanted& wanted);
-  size_t PickByHash(Level& level, const Wanted& wanted);
+  size_t PickInTurn(const Level& level, const Wanted& wanted);
+  size_t PickByHash(const Level& level, const Wanted& wanted);
   template <typename Score>
   size_t PickLowest(const Level& level, const Wanted& wanted, uint32_t* seen, Score score);
   size_t Draw(const Level& level, const Wanted& wanted);
 
   bool Up(size_t server, const Wanted& wanted);
-  bool HasRoom(size_t server) const;
-  bool Fits(size_t server, const Wanted& wanted) { return Up(server, wanted) && HasRoom(server); }
-  uint32_t AwayIn(const Level& level, const Asker& asker);
-  // In parts of 256 of the plan's, for a server that has just come back.
-  uint32_t WeightOf(size_t server, MonotonicTime now) const;
-  bool SlowStartTakes(size_t server, const Wanted& wanted) const;
-  const MaglevTable& TableOf(Level& level);
+  bool Fits(size_t server, const Wanted& wanted);
+  uint32_t AwayIn(const Level& level, const Roster& roster, const Asker& asker);
 
-  bool OthersUp(size_t server) const;
-  void Return(size_t server, MonotonicTime now);
+  void Renew(Server& server, const ServerPlan& plan);
+  void ApplyState(Server& server, const ServerPlan& plan, MonotonicTime now);
+  void EndEjection(Server& server);
+  void Return(const Roster& roster, size_t server, MonotonicTime now);
   void Tell(const ServerChange& change) {
     if (watcher_ != nullptr) watcher_->OnServerChange(change);
   }
 
-  const UpstreamPlan& plan_;
   const size_t upstream_;
-  const size_t size_;
-  const std::unique_ptr<Server[]> servers_;
-  std::vector<std::unique_ptr<Level>> levels_;  // lowest priority first
+  std::deque<Server> servers_;  // by slot; of MakeRoster: others find them in their roster
   ServerWatcher* watcher_ = nullptr;
   Random queue_random_;  // of whoever serves the queue
   alignas(64) std::atomic<uint32_t> ejected_{0};

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "poller/check.h"
+#include "proxy/upstream/maglev.h"
 
 namespace parkway {
 
@@ -52,14 +53,19 @@ std::vector<HealthCheck> ChecksOf(const Plan& plan) {
   std::vector<HealthCheck> checks;
   std::map<std::string, size_t> by_key;
   for (size_t u = 0; u < plan.upstreams.size(); ++u) {
-    const std::vector<ServerPlan>& servers = plan.upstreams[u].servers;
-    for (size_t s = 0; s < servers.size(); ++s) {
-      const HealthPlan& health = servers[s].health;
-      if (!health.on()) continue;
+    const std::shared_ptr<const UpstreamPlan>& upstream = plan.upstreams[u];
+    if (upstream->gone) continue;
+    for (size_t s = 0; s < upstream->servers.size(); ++s) {
+      const HealthPlan& health = upstream->servers[s].health;
+      if (!health.on() || upstream->servers[s].gone) continue;
       const auto [found, is_new] = by_key.try_emplace(KeyOf(health.probe), checks.size());
-      if (is_new) checks.push_back({&health.probe, {}});
+      if (is_new) {
+        checks.push_back(
+            {found->first, std::shared_ptr<const ProbePlan>(upstream, &health.probe), {}});
+      }
       checks[found->second].members.push_back(
-          {{static_cast<uint16_t>(u), static_cast<uint16_t>(s)}, &health});
+          {{static_cast<uint16_t>(u), static_cast<uint16_t>(s)},
+           std::shared_ptr<const HealthPlan>(upstream, &health)});
     }
   }
   return checks;
@@ -68,16 +74,33 @@ std::vector<HealthCheck> ChecksOf(const Plan& plan) {
 // One exchange, again and again.
 class HealthChecker::Check final : public Task {
  public:
-  Check(HealthChecker& checker, const HealthCheck& check) : checker_(checker), plan_(*check.probe) {
-    for (const HealthCheck::Member& member : check.members) {
+  Check(HealthChecker& checker, std::shared_ptr<const ProbePlan> plan)
+      : checker_(checker), plan_(std::move(plan)) {}
+
+  // Those that were members before keep what they have concluded.
+  void SetMembers(const std::vector<HealthCheck::Member>& members, MonotonicTime now) {
+    std::vector<Member> before = std::exchange(members_, {});
+    for (const HealthCheck::Member& member : members) {
+      const auto old = std::find_if(before.begin(), before.end(), [&](const Member& other) {
+        return other.plan != nullptr && other.ref == member.ref;
+      });
+      if (old != before.end()) {
+        members_.push_back({member.ref, member.plan, old->tally, old->since});
+        old->plan = nullptr;
+        continue;
+      }
       members_.push_back({member.ref, member.plan, HealthTally(member.plan->initially_up), {}});
+      checker_.sink_.OnHealthState(member.ref, member.plan->initially_up, now);
+    }
+    for (const Member& member : before) {
+      if (member.plan != nullptr) checker_.sink_.OnHealthEnd(member.ref, now);
     }
   }
 
   const char* name() const override { return "health check"; }
 
   Next Run(Scheduler& scheduler, Wake wake) noexcept override {
-    if (checker_.stopping()) return End();
+    if (ending_) return End();
     if (wake == Wake::kStart) {
       // Not all at once at the start.
       const int64_t within = absl::ToInt64Nanoseconds(Interval()) / 2;
@@ -90,15 +113,17 @@ class HealthChecker::Check final : public Task {
     const MonotonicTime started = scheduler.now();
     ++checker_.under_way_;
     ++checker_.probes_;
-    const ProbeResult result = RunProbe(scheduler, plan_, &current_);
+    const ProbeResult result = RunProbe(scheduler, *plan_, &current_);
     --checker_.under_way_;
-    if (checker_.stopping()) return End();
+    if (ending_) return End();
     Conclude(result, scheduler.now());
     const int64_t taken = scheduler.now().ns() - started.ns();
     return SleepFor(scheduler, std::max<int64_t>(checker_.Jittered(Interval()) - taken, 0));
   }
 
+  bool fresh() const { return fresh_; }
   void Interrupt(Scheduler& scheduler) {
+    ending_ = true;
     if (current_ != nullptr) {
       scheduler.Evict(*current_);
     } else {
@@ -109,13 +134,14 @@ class HealthChecker::Check final : public Task {
  private:
   struct Member {
     ServerRef ref;
-    const HealthPlan* plan;
+    std::shared_ptr<const HealthPlan> plan;
     HealthTally tally;
     MonotonicTime since;
   };
 
   Next End() {
-    if (--checker_.live_ == 0) checker_.sink_.OnChecksEnded();
+    // This deletes it.
+    checker_.Ended(*this);
     return Next::Done();
   }
 
@@ -155,15 +181,16 @@ class HealthChecker::Check final : public Task {
         HealthChange change;
         change.ref = member.ref;
         change.up = member.tally.up();
-        change.plan = member.plan;
+        change.plan = member.plan.get();
         change.result = &result;
         change.outcomes = member.tally.needed();
         change.now = now;
         change.since = member.since;
         member.since = now;
         checker_.sink_.OnHealthChange(change);
-      } else if (first) {
-        member.since = now;
+      } else {
+        if (first) member.since = now;
+        checker_.sink_.OnHealthState(member.ref, member.tally.up(), now);
       }
     }
     if (std::exchange(fresh_, false) && --checker_.without_outcome_ == 0) {
@@ -172,34 +199,61 @@ class HealthChecker::Check final : public Task {
   }
 
   HealthChecker& checker_;
-  const ProbePlan& plan_;
+  const std::shared_ptr<const ProbePlan> plan_;
   std::vector<Member> members_;
   SleepTimer timer_;
   PollDesc* current_ = nullptr;
   bool fresh_ = true;  // it has told nothing yet
+  bool ending_ = false;
 };
 
-HealthChecker::HealthChecker(Scheduler& scheduler, const std::vector<HealthCheck>& checks,
-                             size_t index, size_t workers, HealthSink& sink, uint64_t seed)
-    : scheduler_(scheduler), sink_(sink), random_(seed) {
-  for (size_t i = index; i < checks.size(); i += workers) {
-    checks_.push_back(std::make_unique<Check>(*this, checks[i]));
-  }
-}
+HealthChecker::HealthChecker(Scheduler& scheduler, size_t index, size_t workers, HealthSink& sink,
+                             uint64_t seed)
+    : scheduler_(scheduler), index_(index), workers_(workers), sink_(sink), random_(seed) {}
 
 HealthChecker::~HealthChecker() {
   PARKWAY_CHECK(live_ == 0, "health checks are destroyed while they run");
 }
 
-void HealthChecker::Start() {
-  live_ = without_outcome_ = checks_.size();
-  for (const auto& check : checks_) scheduler_.Spawn(*check);
+void HealthChecker::Set(const std::vector<HealthCheck>& checks) {
+  if (stopping_) return;
+  const MonotonicTime now = scheduler_.now();
+  std::map<std::string, std::unique_ptr<Check>> before;
+  before.swap(checks_);
+  for (const HealthCheck& check : checks) {
+    // By its key, so that it stays where it is whatever comes and goes around it.
+    if (StableHash(check.key, 0) % workers_ != index_) continue;
+    std::unique_ptr<Check>& ours = checks_[check.key];
+    const auto old = before.find(check.key);
+    if (old != before.end()) {
+      ours = std::move(old->second);
+      before.erase(old);
+    } else {
+      ours = std::make_unique<Check>(*this, check.probe);
+      ++live_;
+      ++without_outcome_;
+      scheduler_.Spawn(*ours);
+    }
+    ours->SetMembers(check.members, now);
+  }
+  for (auto& [key, check] : before) {
+    check->SetMembers({}, now);
+    ending_.push_back(std::move(check));
+    ending_.back()->Interrupt(scheduler_);
+  }
 }
 
 void HealthChecker::Stop() {
   if (stopping_) return;
   stopping_ = true;
-  for (const auto& check : checks_) check->Interrupt(scheduler_);
+  for (auto& [key, check] : std::exchange(checks_, {})) ending_.push_back(std::move(check));
+  for (const auto& check : ending_) check->Interrupt(scheduler_);
+}
+
+void HealthChecker::Ended(Check& check) {
+  if (check.fresh() && --without_outcome_ == 0) sink_.OnFirstRoundEnded();
+  ending_.remove_if([&check](const auto& other) { return other.get() == &check; });
+  if (--live_ == 0) sink_.OnChecksEnded();
 }
 
 int64_t HealthChecker::Jittered(absl::Duration whole) {

@@ -1,22 +1,27 @@
 // Health: asks servers whether they are well, and says when that has changed.
 //
-//   HealthChecker checker(scheduler, ChecksOf(plan), index, workers, sink, seed);
-//   checker.Start();
+//   HealthChecker checker(scheduler, index, workers, sink, seed);
+//   checker.Set(ChecksOf(plan));         // and again for each later plan
 //   ... checker.Stop(); ... until checker.idle()
 //
 // One check for one exchange: servers of several upstreams with the same address and the same
-// question share it, and of all workers one makes it. Each server draws its own conclusions (rise,
-// fall). A check is a task: it sleeps without a stack, and keeps one while it waits for an answer.
+// question share it, and of all workers one makes it, always the same. Each server draws its own
+// conclusions (rise, fall). A check is a task: it sleeps without a stack, and keeps one while it
+// waits for an answer.
 //
 //   before the first check  the server counts as health_initial; the first outcome decides at once
 //   up                      `fall` failures in a row bring it down
 //   down                    `rise` successes in a row bring it up
 //   in between              it is asked every fast_interval
 //
+// A later plan leaves a check alone that is in both, with what its servers have concluded; others
+// begin or end.
+//
 // Owner thread only. ChecksOf: any.
 //
 // Invariants
-//   1. The sink hears of a server only when its state has changed, and once for each change.
+//   1. The sink hears of a server when it begins to be checked, when its state has changed, and
+//      once for each change.
 //   2. At most kMostAtOnce probes of one worker are under way.
 //   3. After Stop() no task of it waits longer than one turn.
 #ifndef PROXY_UPSTREAM_HEALTH_H_
@@ -24,8 +29,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <list>
+#include <map>
 #include <memory>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "poller/clock.h"
@@ -61,14 +69,17 @@ class HealthTally {
 struct ServerRef {
   uint16_t upstream = 0;
   uint16_t server = 0;
+
+  bool operator==(const ServerRef&) const = default;
 };
 
-// One exchange and whom it concerns. Points into the plan.
+// One exchange and whom it concerns.
 struct HealthCheck {
-  const ProbePlan* probe = nullptr;
+  std::string key;  // two with the same are one
+  std::shared_ptr<const ProbePlan> probe;
   struct Member {
     ServerRef ref;
-    const HealthPlan* plan = nullptr;
+    std::shared_ptr<const HealthPlan> plan;
   };
   std::vector<Member> members;
 };
@@ -91,11 +102,15 @@ class HealthSink {
   // Every outcome that says something, before what follows from it.
   virtual void OnHealthOutcome(ServerRef ref, const ProbeResult& result, MonotonicTime now) = 0;
   virtual void OnHealthChange(const HealthChange& change) = 0;
+  // What the server counts as: when its checks begin here, and after each outcome.
+  virtual void OnHealthState(ServerRef ref, bool up, MonotonicTime now) = 0;
+  // It is not checked here any more.
+  virtual void OnHealthEnd(ServerRef ref, MonotonicTime now) = 0;
   // When the last connection to the server was made; zero: never.
   virtual MonotonicTime LastConnect(ServerRef ref) = 0;
   // Every server has an outcome; once.
   virtual void OnFirstRoundEnded() {}
-  // After Stop(): all tasks have ended.
+  // All tasks have ended: after Stop(), or because there is nothing to check.
   virtual void OnChecksEnded() = 0;
 
  protected:
@@ -106,31 +121,35 @@ class HealthChecker {
  public:
   static constexpr size_t kMostAtOnce = 64;
 
-  // Makes every `workers`-th check, beginning with the `index`-th.
-  HealthChecker(Scheduler& scheduler, const std::vector<HealthCheck>& checks, size_t index,
-                size_t workers, HealthSink& sink, uint64_t seed);
+  HealthChecker(Scheduler& scheduler, size_t index, size_t workers, HealthSink& sink,
+                uint64_t seed);
   ~HealthChecker();
   HealthChecker(const HealthChecker&) = delete;
   HealthChecker& operator=(const HealthChecker&) = delete;
 
-  void Start();
+  // Of `checks` those that are this worker's.
+  void Set(const std::vector<HealthCheck>& checks);
   void Stop();
   // Whether all tasks have ended.
   bool idle() const { return live_ == 0; }
   size_t checks() const { return checks_.size(); }
+  bool stopped() const { return stopping_; }
   uint64_t probes() const { return probes_; }
 
  private:
   class Check;
 
-  bool stopping() const { return stopping_; }
+  void Ended(Check& check);
   // `whole` give or take 10 %.
   int64_t Jittered(absl::Duration whole);
 
   Scheduler& scheduler_;
+  const size_t index_;
+  const size_t workers_;
   HealthSink& sink_;
   std::mt19937_64 random_;
-  std::vector<std::unique_ptr<Check>> checks_;
+  std::map<std::string, std::unique_ptr<Check>> checks_;
+  std::list<std::unique_ptr<Check>> ending_;  // told to end, and not ended yet
   size_t under_way_ = 0;
   size_t without_outcome_ = 0;  // checks that have told nothing yet
   size_t live_ = 0;

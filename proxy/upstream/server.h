@@ -26,8 +26,9 @@ class alignas(64) Server {
     kDown = 2,       // the operator's word
     kUnhealthy = 4,  // what the checks found
     kEjected = 8,    // too many connects failed; for a time
+    kGone = 16,      // removed from the configuration
   };
-  static constexpr uint32_t kByOperator = kDrained | kDown;
+  static constexpr uint32_t kByOperator = kDrained | kDown | kGone;
   static constexpr uint32_t kAll = kByOperator | kUnhealthy | kEjected;
 
   // --- Connections: those that are open and those that are being made ---

@@ -44,14 +44,14 @@ Plan MakePlan(size_t most) {
   listener.address = Address::Ipv4({127, 0, 0, 1}, 7000);
   listener.times = {
       .idle_ns = kIdleNs, .half_close_ns = 30 * kSecondNs, .delayed_close_ns = kSecondNs};
-  plan.listeners.push_back(std::move(listener));
+  plan.Add(std::move(listener));
   ServerPlan server;
   server.name = "server";
   server.address = Address::Ipv4({127, 0, 0, 1}, 8000);
   UpstreamPlan upstream;
   upstream.name = "out";
   upstream.servers.push_back(std::move(server));
-  plan.upstreams.push_back(std::move(upstream));
+  plan.Add(std::move(upstream));
   // Never reached: a listener that waits for a slot looks again and again.
   plan.max_connections = static_cast<uint32_t>(most) + 1;
   return plan;
@@ -65,7 +65,7 @@ int ClientOf(uint32_t session) { return 4 + 2 * static_cast<int>(session); }
 
 }  // namespace
 
-GrowthWorld::GrowthWorld(size_t most) : plan_(MakePlan(most)), shared_(plan_, 1) {
+GrowthWorld::GrowthWorld(size_t most) : shared_(std::make_shared<const Plan>(MakePlan(most)), 1) {
   ScriptKernel& kernel = ScriptKernel::Get();
   kernel.Restart();
   kernel.SetClock(kSecondNs);

@@ -46,7 +46,6 @@ class GrowthWorld {
   void TurnAll();
   void LetPass(int64_t ns);
 
-  const Plan plan_;
   WorkerShared shared_;
   std::unique_ptr<Worker> worker_;
 };

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "gtest/gtest.h"
+#include "tests/proxy/edit.h"
 
 namespace parkway {
 namespace {
@@ -17,9 +18,11 @@ namespace {
 Plan APlan() {
   Plan plan;
   plan.log.target = LogPlan::Target::kStderr;
-  plan.listeners.emplace_back().name = "web";
-  plan.upstreams.emplace_back().name = "app";
-  plan.upstreams[0].servers.emplace_back().address = Address::Ipv4({10, 0, 0, 1}, 80);
+  plan.Add(ListenerPlan{.name = "web"});
+  UpstreamPlan app;
+  app.name = "app";
+  app.servers.emplace_back().address = Address::Ipv4({10, 0, 0, 1}, 80);
+  plan.Add(app);
   return plan;
 }
 
@@ -63,9 +66,8 @@ class PipeTest : public testing::Test {
 using AccessLogTest = PipeTest;
 
 TEST_F(AccessLogTest, WhatWasPushedBeforeStopIsWritten) {
-  const Plan plan = APlan();
   LogRing ring;
-  AccessLog log(plan, {&ring}, ends_[1]);
+  AccessLog log(std::make_shared<const Plan>(APlan()), {&ring}, ends_[1]);
   ASSERT_EQ(log.Open(), "");
   log.Start();
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(ring.Push(ARecord()));
@@ -78,9 +80,9 @@ TEST_F(AccessLogTest, WhatWasPushedBeforeStopIsWritten) {
 
 TEST_F(AccessLogTest, AReaderThatDoesNotReadHoldsUpNeitherTheWorkersNorTheEnd) {
   // The writer outlives the test: so does what it uses.
-  static const Plan& plan = *new Plan(APlan());
   static LogRing& ring = *new LogRing;
-  static AccessLog* const log = new AccessLog(plan, {&ring}, ends_[1]);
+  static AccessLog* const log =
+      new AccessLog(std::make_shared<const Plan>(APlan()), {&ring}, ends_[1]);
   log->Start();
   // More than pipe, batch and ring hold together.
   int taken = 0;

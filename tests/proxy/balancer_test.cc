@@ -83,12 +83,53 @@ class Watcher : public ServerWatcher {
   std::vector<ServerChange> changes;
 };
 
+// A balancer and the roster that all go by.
+class Bound {
+ public:
+  explicit Bound(UpstreamPlan plan) : balancer_(0) { Become(std::move(plan), At(0)); }
+
+  void Become(UpstreamPlan plan, MonotonicTime now) {
+    auto next =
+        balancer_.MakeRoster(std::make_shared<const UpstreamPlan>(std::move(plan)), roster_.get());
+    balancer_.Commit(*next, roster_.get(), now);
+    roster_ = std::move(next);
+  }
+  const std::shared_ptr<const Roster>& roster() const { return roster_; }
+  Balancer& balancer() { return balancer_; }
+
+  void set_watcher(ServerWatcher* watcher) { balancer_.set_watcher(watcher); }
+  Balancer::Choice Choose(const Balancer::Asker& asker) {
+    return balancer_.Choose(*roster_, asker);
+  }
+  void Release(size_t server, MonotonicTime now) { balancer_.Release(*roster_, server, now); }
+  void Connected(size_t server, int64_t took_ns, MonotonicTime now) {
+    Balancer::Connected(*roster_, server, took_ns, now);
+  }
+  bool Failed(size_t server, int error, MonotonicTime now) {
+    return balancer_.Failed(*roster_, server, error, now);
+  }
+  bool Enqueue(std::unique_ptr<Ticket> ticket, MonotonicTime now) {
+    return balancer_.Enqueue(*roster_, std::move(ticket), now);
+  }
+  bool Leave(Ticket& ticket, MonotonicTime now) { return balancer_.Leave(*roster_, ticket, now); }
+  void Serve(MonotonicTime now) { balancer_.Serve(*roster_, now); }
+  bool Raise(size_t server, Server::Flag flag) { return Balancer::Raise(*roster_, server, flag); }
+  bool Lower(size_t server, Server::Flag flag, MonotonicTime now) {
+    return balancer_.Lower(*roster_, server, flag, now);
+  }
+  uint32_t waiting() const { return balancer_.waiting(); }
+  size_t size() const { return roster_->size(); }
+  const Server& server(size_t i) const { return roster_->server(i); }
+
+ private:
+  Balancer balancer_;
+  std::shared_ptr<const Roster> roster_;
+};
+
 // One upstream and somebody who asks.
 class Pool {
  public:
-  explicit Pool(UpstreamPlan plan) : plan_(std::move(plan)), balancer(plan_, 0) {
-    balancer.set_watcher(&watcher);
-  }
+  explicit Pool(UpstreamPlan plan) : balancer(std::move(plan)) { balancer.set_watcher(&watcher); }
 
   Balancer::Choice Choose(double at = 0, uint64_t source = 0, const Tried* tried = nullptr) {
     return balancer.Choose({At(at), random_, source, tried});
@@ -118,12 +159,11 @@ class Pool {
   }
 
  private:
-  const UpstreamPlan plan_;
   std::mt19937_64 random_{7};
 
  public:
   Watcher watcher;
-  Balancer balancer;
+  Bound balancer;
 };
 
 // ---------------------------------------------------------------------------------------------
@@ -657,7 +697,7 @@ TEST(BalancerTest, MaxConnsIsExactWithFourThreads) {
     UpstreamPlan plan = EqualPlan(balance, 2);
     for (ServerPlan& server : plan.servers) server.max_conns = kMost;
     Pool pool(plan);
-    Balancer& balancer = pool.balancer;
+    Bound& balancer = pool.balancer;
     std::array<std::atomic<int>, 2> open{};
     std::atomic<int> above{0};
     const auto enter = [&](size_t server) {

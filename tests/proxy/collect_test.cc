@@ -21,29 +21,26 @@ class CollectorTest : public testing::Test {
   static constexpr size_t kWorkers = 2;
 
   CollectorTest() {
-    auto plan = std::make_shared<Plan>();
-    plan->upstreams.resize(2);
-    plan->upstreams[0].name = "app";
-    plan->upstreams[0].servers.resize(2);
-    plan->upstreams[0].servers[0].name = "a";
-    plan->upstreams[0].servers[0].address = Address::Ipv4({127, 0, 0, 1}, 9001);
-    plan->upstreams[0].servers[0].weight = 3;
-    plan->upstreams[0].servers[1].name = "b";
-    plan->upstreams[0].servers[1].health.probe.kind = HealthKind::kTcp;
-    plan->upstreams[1].name = "spare";
-    plan->listeners.resize(3);
-    plan->listeners[0].name = plan->listeners[1].name = "web";
-    plan->listeners[0].address = Address::Ipv4({127, 0, 0, 1}, 8001);
-    plan->listeners[1].address = Address::Ipv4({127, 0, 0, 1}, 8002);
-    plan->listeners[2].name = "sql";
-    plan->listeners[2].upstream = kNoUpstream;
-    plan_ = plan;
-    for (size_t i = 0; i < plan_->upstreams.size(); ++i) {
-      balancers_.push_back(std::make_unique<Balancer>(plan_->upstreams[i], i));
-    }
+    UpstreamPlan app;
+    app.name = "app";
+    app.servers.resize(2);
+    app.servers[0].name = "a";
+    app.servers[0].address = Address::Ipv4({127, 0, 0, 1}, 9001);
+    app.servers[0].weight = 3;
+    app.servers[1].name = "b";
+    app.servers[1].health.probe.kind = HealthKind::kTcp;
+    Plan plan;
+    plan.Add(app);
+    plan.Add(UpstreamPlan{.name = "spare", .servers = {}});
+    plan.Add(ListenerPlan{.name = "web", .address = Address::Ipv4({127, 0, 0, 1}, 8001)});
+    plan.Add(ListenerPlan{.name = "web", .address = Address::Ipv4({127, 0, 0, 1}, 8002)});
+    ListenerPlan sql;
+    sql.name = "sql";
+    sql.upstream = kNoUpstream;
+    plan.Add(sql);
+    generations_ = std::make_unique<Generations>(std::make_shared<const Plan>(std::move(plan)));
     CollectSource source;
-    source.plan = [this] { return plan_; };
-    source.balancer = [this](size_t i) { return balancers_[i].get(); };
+    source.generation = [this] { return generations_->current(); };
     source.add = [](Readings& readings) { readings.process.generation = 7; };
     for (size_t i = 0; i < kWorkers; ++i) {
       CollectSource::OfWorker worker;
@@ -77,8 +74,7 @@ class CollectorTest : public testing::Test {
   }
 
   Scheduler scheduler_{{.max_stacks = 4}, nullptr};
-  std::shared_ptr<const Plan> plan_;
-  std::vector<std::unique_ptr<Balancer>> balancers_;
+  std::unique_ptr<Generations> generations_;
   WorkerStats stats_[kWorkers];
   int asked_[kWorkers] = {};
   std::vector<SlowSample> samples_[kWorkers];
@@ -130,7 +126,7 @@ TEST_F(CollectorTest, AServerSaysHowItIsDoing) {
   checked.transitions.Add(1);
   checked.last_transition_at_ns.Set(
       static_cast<uint64_t>(ReadMonotonicClock().ns() - 2'000'000'000));
-  balancers_[0]->Raise(1, Server::kUnhealthy);
+  Balancer::Raise(generations_->current()->roster(0), 1, Server::kUnhealthy);
   ServerStats& used = stats_[0].server(0, 0);
   used.attempts.Add(4);
   used.connected.Add(3);

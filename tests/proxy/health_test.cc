@@ -17,6 +17,7 @@
 #include "gtest/gtest.h"
 #include "poller/listener.h"
 #include "poller/task.h"
+#include "tests/proxy/edit.h"
 
 namespace parkway {
 namespace {
@@ -347,11 +348,13 @@ TEST(ChecksOfTest, TheSameQuestionToTheSameAddressIsAskedOnce) {
   const Address two = Address::Ipv4({10, 0, 0, 2}, 80);
   Plan plan;
   plan.upstreams.resize(3);
-  plan.upstreams[0].servers = {Checked(one), Checked(two)};
-  plan.upstreams[1].servers = {Checked(one), Checked(one)};
-  plan.upstreams[1].servers[1].health.probe.kind = HealthKind::kOff;
-  plan.upstreams[2].servers = {Checked(one)};
-  plan.upstreams[2].servers[0].health.probe.send = "PING";
+  Edit(plan.upstreams[0]).servers = {Checked(one), Checked(two)};
+  UpstreamPlan& second = Edit(plan.upstreams[1]);
+  second.servers = {Checked(one), Checked(one)};
+  second.servers[1].health.probe.kind = HealthKind::kOff;
+  UpstreamPlan& third = Edit(plan.upstreams[2]);
+  third.servers = {Checked(one)};
+  third.servers[0].health.probe.send = "PING";
   const std::vector<HealthCheck> checks = ChecksOf(plan);
   ASSERT_EQ(checks.size(), 3u);
   ASSERT_EQ(checks[0].members.size(), 2u);
@@ -370,13 +373,17 @@ class HealthCheckerTest : public testing::Test, public HealthSink {
   void OnHealthOutcome(ServerRef, const ProbeResult& result, MonotonicTime) override {
     ++(result.ok() ? passed_ : failed_);
   }
+  void OnHealthState(ServerRef, bool up, MonotonicTime) override { state_ = up; }
+  void OnHealthEnd(ServerRef ref, MonotonicTime) override {
+    told_.push_back("end " + std::to_string(ref.upstream) + "/" + std::to_string(ref.server));
+  }
   MonotonicTime LastConnect(ServerRef) override { return last_connect_; }
   void OnChecksEnded() override { ended_ = true; }
 
   void Start(size_t index = 0, size_t workers = 1) {
-    checker_ = std::make_unique<HealthChecker>(scheduler_, ChecksOf(plan_), index, workers, *this,
-                                               std::random_device()());
-    checker_->Start();
+    checker_ =
+        std::make_unique<HealthChecker>(scheduler_, index, workers, *this, std::random_device()());
+    checker_->Set(ChecksOf(plan_));
   }
   void Stop() {
     checker_->Stop();
@@ -396,6 +403,7 @@ class HealthCheckerTest : public testing::Test, public HealthSink {
   uint64_t passed_ = 0;
   uint64_t failed_ = 0;
   bool ended_ = false;
+  bool state_ = false;  // that a server was last said to be in
   Scheduler scheduler_{{.max_stacks = 256}, nullptr};
   std::unique_ptr<HealthChecker> checker_;
 };
@@ -404,9 +412,9 @@ TEST_F(HealthCheckerTest, AServerThatGoesAndComesIsToldOfOnceEachTimeForEveryPoo
   auto server = std::make_unique<Answerer>(Answerer::Manners{});
   const Address address = server->address();
   plan_.upstreams.resize(2);
-  plan_.upstreams[0].servers = {Checked(address)};
-  plan_.upstreams[1].servers = {Checked(address)};
-  plan_.upstreams[1].servers[0].health.fall = 5;
+  Edit(plan_.upstreams[0]).servers = {Checked(address)};
+  Edit(plan_.upstreams[1]).servers = {Checked(address)};
+  Edit(plan_.upstreams[1]).servers[0].health.fall = 5;
   Start();
   TurnUntil([&] { return checker_->probes() >= 3; });
   EXPECT_TRUE(told_.empty()) << "up as assumed: nothing has changed";
@@ -434,11 +442,15 @@ TEST_F(HealthCheckerTest, AServerThatGoesAndComesIsToldOfOnceEachTimeForEveryPoo
 TEST_F(HealthCheckerTest, WorkersShareTheChecksAmongThem) {
   plan_.upstreams.resize(1);
   for (uint8_t i = 1; i <= 5; ++i) {
-    plan_.upstreams[0].servers.push_back(Checked(Address::Ipv4({127, 0, 0, i}, 9)));
+    Edit(plan_.upstreams[0]).servers.push_back(Checked(Address::Ipv4({127, 0, 0, i}, 9)));
   }
   size_t all = 0;
   for (size_t i = 0; i < 3; ++i) {
-    all += HealthChecker(scheduler_, ChecksOf(plan_), i, 3, *this, 1).checks();
+    HealthChecker checker(scheduler_, i, 3, *this, 1);
+    checker.Set(ChecksOf(plan_));
+    all += checker.checks();
+    checker.Stop();
+    while (!checker.idle()) scheduler_.Turn();
   }
   EXPECT_EQ(all, 5u);
 }
@@ -446,8 +458,8 @@ TEST_F(HealthCheckerTest, WorkersShareTheChecksAmongThem) {
 TEST_F(HealthCheckerTest, WhileClientsGetThroughNobodyAsks) {
   Answerer server({});
   plan_.upstreams.resize(1);
-  plan_.upstreams[0].servers = {Checked(server.address()), Checked(Nowhere())};
-  plan_.upstreams[0].servers[0].health.traffic_counts = true;
+  Edit(plan_.upstreams[0]).servers = {Checked(server.address()), Checked(Nowhere())};
+  Edit(plan_.upstreams[0]).servers[0].health.traffic_counts = true;
   Start();
   // The other server's probes are the clock of this test.
   TurnUntil([&] { return server.served() >= 2; });
@@ -468,7 +480,7 @@ TEST_F(HealthCheckerTest, StoppedInTheMiddleOfAnythingItIsIdleAtOnce) {
     server.health.probe.kind = HealthKind::kSendExpect;
     server.health.probe.send = std::to_string(i);
     server.health.probe.timeout = absl::Hours(1);
-    plan_.upstreams[0].servers.push_back(server);
+    Edit(plan_.upstreams[0]).servers.push_back(server);
   }
   Start();
   TurnUntil([&] { return scheduler_.parked() == HealthChecker::kMostAtOnce; });

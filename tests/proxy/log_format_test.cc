@@ -11,11 +11,14 @@ namespace {
 
 Plan APlan() {
   Plan plan;
-  plan.listeners.emplace_back().name = "web";
-  plan.upstreams.emplace_back().name = "app";
-  plan.upstreams[0].servers.emplace_back().address = Address::Ipv4({10, 0, 0, 1}, 80);
-  plan.upstreams[0].servers[0].name = "a";
-  plan.upstreams[0].servers[0].health.probe.address = Address::Ipv4({10, 0, 0, 1}, 8008);
+  plan.Add(ListenerPlan{.name = "web"});
+  UpstreamPlan app;
+  app.name = "app";
+  ServerPlan& server = app.servers.emplace_back();
+  server.name = "a";
+  server.address = Address::Ipv4({10, 0, 0, 1}, 80);
+  server.health.probe.address = Address::Ipv4({10, 0, 0, 1}, 8008);
+  plan.Add(app);
   return plan;
 }
 

@@ -43,9 +43,9 @@ TEST(PlanOfTest, EachAddressOfAListenerIsListenedOnUnderItsName) {
   snapshot.listeners[0].addresses.push_back(*ParseAddress("unix:@web", AddressUse::kListens));
   const Plan plan = PlanOf(snapshot, {}, {32768, 60999});
   ASSERT_EQ(plan.listeners.size(), 2u);
-  EXPECT_EQ(plan.listeners[0].name, "web");
-  EXPECT_EQ(plan.listeners[1].name, "web");
-  EXPECT_TRUE(plan.listeners[1].address.is_unix());
+  EXPECT_EQ(plan.listeners[0]->name, "web");
+  EXPECT_EQ(plan.listeners[1]->name, "web");
+  EXPECT_TRUE(plan.listeners[1]->address.is_unix());
 }
 
 TEST(PlanOfTest, WhatTheKeysSayOfBalancingReachesThePlan) {
@@ -70,7 +70,7 @@ TEST(PlanOfTest, WhatTheKeysSayOfBalancingReachesThePlan) {
   server.ejection_time = absl::Seconds(12);
   server.source = {*config::ParseIp("::1"), *config::ParseIp("10.9.9.9")};
   const Plan plan = PlanOf(snapshot, {}, {});
-  const UpstreamPlan& app = plan.upstreams[0];
+  const UpstreamPlan& app = *plan.upstreams[0];
   EXPECT_EQ(app.balance, Balance::kLeastTime);
   EXPECT_EQ(app.all_down, AllDown::kHold);
   EXPECT_EQ(app.hash_balance_percent, 125u);
@@ -95,7 +95,7 @@ TEST(PlanOfTest, AServerIsLocalIfItIsReachedWithoutLeavingTheMachine) {
   config::SystemFacts facts;
   facts.own_addresses = {Of("192.0.2.7:1")};
   const auto local = [&facts](const char* server) {
-    return PlanOf(Simple(":80", server), facts, {}).upstreams[0].servers[0].local;
+    return PlanOf(Simple(":80", server), facts, {}).upstreams[0]->servers[0].local;
   };
   EXPECT_TRUE(local("127.0.0.1:9000"));
   EXPECT_TRUE(local("[::1]:9000"));
@@ -110,7 +110,7 @@ TEST(PlanOfTest, OnlyALocalPortThatTheKernelMightChooseCanConnectToItself) {
   const auto may = [](const char* server) {
     return PlanOf(Simple(":80", server), {}, {32768, 60999})
         .upstreams[0]
-        .servers[0]
+        ->servers[0]
         .may_connect_to_itself;
   };
   EXPECT_TRUE(may("127.0.0.1:32768"));
@@ -131,11 +131,11 @@ TEST(PlanOfTest, TimesAndLimitsAreTheSnapshots) {
   snapshot.scalars.access_log.kind = config::LogSink::Kind::kOff;
   snapshot.max_connections = 123;
   const Plan plan = PlanOf(snapshot, {}, {});
-  EXPECT_EQ(plan.listeners[0].times.idle_ns, 120'000'000'000);
-  EXPECT_EQ(plan.listeners[0].times.half_close_ns, 0);
-  EXPECT_EQ(plan.listeners[0].times.delayed_close_ns, 1'000'000'000);
-  EXPECT_EQ(plan.listeners[0].backlog, 17);
-  EXPECT_EQ(plan.upstreams[0].servers[0].connect_timeout, absl::Milliseconds(250));
+  EXPECT_EQ(plan.listeners[0]->times.idle_ns, 120'000'000'000);
+  EXPECT_EQ(plan.listeners[0]->times.half_close_ns, 0);
+  EXPECT_EQ(plan.listeners[0]->times.delayed_close_ns, 1'000'000'000);
+  EXPECT_EQ(plan.listeners[0]->backlog, 17);
+  EXPECT_EQ(plan.upstreams[0]->servers[0].connect_timeout, absl::Milliseconds(250));
   EXPECT_EQ(plan.max_connections, 123u);
   EXPECT_FALSE(plan.log.on());
 }
@@ -143,11 +143,11 @@ TEST(PlanOfTest, TimesAndLimitsAreTheSnapshots) {
 TEST(PlanOfTest, AServerMayTakeThePortThatTheClientCameTo) {
   config::Snapshot snapshot = Simple(":80", "10.0.0.1:+7");
   const Plan plan = PlanOf(snapshot, {}, {});
-  EXPECT_EQ(TargetOf(plan.upstreams[0].servers[0], plan.listeners[0]).ToString(), "10.0.0.1:87");
+  EXPECT_EQ(TargetOf(plan.upstreams[0]->servers[0], *plan.listeners[0]).ToString(), "10.0.0.1:87");
   const Plan fixed = PlanOf(Simple(":80", "10.0.0.1:7"), {}, {});
-  EXPECT_EQ(TargetOf(fixed.upstreams[0].servers[0], fixed.listeners[0]).ToString(), "10.0.0.1:7");
+  EXPECT_EQ(TargetOf(fixed.upstreams[0]->servers[0], *fixed.listeners[0]).ToString(), "10.0.0.1:7");
   EXPECT_TRUE(
-      PlanOf(Simple(":80", "127.0.0.1"), {}, {}).upstreams[0].servers[0].may_connect_to_itself);
+      PlanOf(Simple(":80", "127.0.0.1"), {}, {}).upstreams[0]->servers[0].may_connect_to_itself);
 }
 
 TEST(PlanOfTest, AListenerForIpv6AloneIsThatWhateverTheMachineHas) {
@@ -156,8 +156,8 @@ TEST(PlanOfTest, AListenerForIpv6AloneIsThatWhateverTheMachineHas) {
   config::SystemFacts facts;
   facts.ipv6 = false;
   const Plan plan = PlanOf(snapshot, facts, {});
-  EXPECT_EQ(plan.listeners[0].address.ToString(), "[::]:80");
-  EXPECT_TRUE(plan.listeners[0].v6only);
+  EXPECT_EQ(plan.listeners[0]->address.ToString(), "[::]:80");
+  EXPECT_TRUE(plan.listeners[0]->v6only);
 }
 
 TEST(PlanOfTest, EachLineHasItsOwnSettings) {
@@ -170,14 +170,14 @@ TEST(PlanOfTest, EachLineHasItsOwnSettings) {
   servers[1].settings.connect_timeout = absl::Seconds(1);
   servers[1].settings.congestion = "reno";
   const Plan plan = PlanOf(snapshot, {}, {});
-  EXPECT_EQ(plan.listeners[0].splice, SpliceUse::kBulk);
-  EXPECT_EQ(plan.listeners[1].splice, SpliceUse::kNever);
-  EXPECT_FALSE(plan.listeners[0].sockets.any());
-  EXPECT_EQ(plan.listeners[1].sockets.receive_buffer_bytes, 8192u);
-  EXPECT_EQ(plan.upstreams[0].servers[0].connect_timeout, absl::Seconds(5));
-  EXPECT_EQ(plan.upstreams[0].servers[1].connect_timeout, absl::Seconds(1));
-  EXPECT_FALSE(plan.upstreams[0].servers[0].sockets.any());
-  EXPECT_EQ(plan.upstreams[0].servers[1].sockets.congestion, "reno");
+  EXPECT_EQ(plan.listeners[0]->splice, SpliceUse::kBulk);
+  EXPECT_EQ(plan.listeners[1]->splice, SpliceUse::kNever);
+  EXPECT_FALSE(plan.listeners[0]->sockets.any());
+  EXPECT_EQ(plan.listeners[1]->sockets.receive_buffer_bytes, 8192u);
+  EXPECT_EQ(plan.upstreams[0]->servers[0].connect_timeout, absl::Seconds(5));
+  EXPECT_EQ(plan.upstreams[0]->servers[1].connect_timeout, absl::Seconds(1));
+  EXPECT_FALSE(plan.upstreams[0]->servers[0].sockets.any());
+  EXPECT_EQ(plan.upstreams[0]->servers[1].sockets.congestion, "reno");
 }
 
 TEST(FactsTest, AQuotaIsWorthItsCpusRoundedUp) {
@@ -200,7 +200,7 @@ TEST(PlanOfTest, AServerIsCheckedWhereItIsUnlessTheSettingsNameAnotherPlace) {
   config::Snapshot snapshot = Simple(":80", "10.0.0.1:5432");
   config::Scalars& settings = snapshot.upstreams[0].servers[0].settings;
   const auto health = [&snapshot] {
-    return PlanOf(snapshot, {}, {}).upstreams[0].servers[0].health;
+    return PlanOf(snapshot, {}, {}).upstreams[0]->servers[0].health;
   };
   EXPECT_FALSE(health().on());
   settings.health = config::Health::kTcp;
@@ -233,11 +233,11 @@ TEST(PlanOfTest, AServerIsCheckedWhereItIsUnlessTheSettingsNameAnotherPlace) {
 
 TEST(PlanOfTest, AllDownAsIsMeansCloseWhereServersAreCheckedElseTryAll) {
   config::Snapshot snapshot = Simple(":80", "10.0.0.1:5432");
-  EXPECT_EQ(PlanOf(snapshot, {}, {}).upstreams[0].all_down, AllDown::kTryAll);
+  EXPECT_EQ(PlanOf(snapshot, {}, {}).upstreams[0]->all_down, AllDown::kTryAll);
   snapshot.upstreams[0].servers[0].settings.health = config::Health::kTcp;
-  EXPECT_EQ(PlanOf(snapshot, {}, {}).upstreams[0].all_down, AllDown::kClose);
+  EXPECT_EQ(PlanOf(snapshot, {}, {}).upstreams[0]->all_down, AllDown::kClose);
   snapshot.upstreams[0].settings.all_down = config::AllDown::kTryAll;
-  EXPECT_EQ(PlanOf(snapshot, {}, {}).upstreams[0].all_down, AllDown::kTryAll);
+  EXPECT_EQ(PlanOf(snapshot, {}, {}).upstreams[0]->all_down, AllDown::kTryAll);
 }
 
 }  // namespace

@@ -23,6 +23,7 @@
 #include "proxy/core/close_cause.h"
 #include "proxy/core/plan.h"
 #include "proxy/session/session_times.h"
+#include "tests/proxy/edit.h"
 #include "tests/scale.h"
 #include "tests/sim/peer.h"
 #include "tests/sim/stage.h"
@@ -228,7 +229,7 @@ Plan Show::MakePlan(const Address& listen, const std::vector<ServerPlan>& server
   listener.times.half_close_ns = kHalfCloseNs;
   listener.times.delayed_close_ns = 1 * kSecond;
   if (profile_.limits) AddLimits(listener);
-  plan.listeners.push_back(listener);
+  plan.Add(listener);
   UpstreamPlan upstream;
   upstream.name = "back";
   upstream.servers = servers;
@@ -239,7 +240,7 @@ Plan Show::MakePlan(const Address& listen, const std::vector<ServerPlan>& server
     upstream.queue_timeout = absl::ZeroDuration();
     upstream.balance = static_cast<Balance>(dice_.Below(7));
   }
-  plan.upstreams.push_back(upstream);
+  plan.Add(upstream);
   // A small limit makes the backlog queue.
   if (dice_.Chance(3000)) plan.max_connections = static_cast<uint32_t>(1 + dice_.Below(8));
   return plan;
@@ -316,7 +317,7 @@ void Show::Build() {
     Plan plan = MakePlan(middle, servers);
     // Who finds no room here gives up after a while.
     plan.max_connections = 1024;
-    plan.listeners[0].backlog = 1024;
+    Edit(plan.listeners[0]).backlog = 1024;
     stage_.AddProxy(plan, options);
     ServerPlan server;
     server.address = middle;
@@ -680,12 +681,12 @@ class SmallWorld {
     listener.address = kFront;
     listener.times = times;
     listener.splice = splice;
-    plan.listeners.push_back(listener);
+    plan.Add(listener);
     UpstreamPlan upstream;
     upstream.name = "back";
     upstream.servers.push_back({.name = "server", .address = server, .local = true});
     upstream.servers.back().candidates = candidates;
-    plan.upstreams.push_back(upstream);
+    plan.Add(upstream);
     plan.max_connections = max_connections;
     stage_.AddProxy(plan, options);
     world_.faults() = faults;

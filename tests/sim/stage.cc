@@ -22,7 +22,9 @@ constexpr int64_t kTurnNs = 20'000;
 // SimProxy
 
 SimProxy::SimProxy(World& world, int process, const Plan& plan, const ProxyOptions& options)
-    : world_(world), process_(process), plan_(plan), shared_(plan_, options.workers) {
+    : world_(world),
+      process_(process),
+      shared_(std::make_shared<const Plan>(plan), options.workers) {
   world_.Enter(process_);
   for (uint32_t i = 0; i < options.workers; ++i) {
     Worker::Options of_worker;
@@ -37,8 +39,8 @@ SimProxy::SimProxy(World& world, int process, const Plan& plan, const ProxyOptio
   }
   for (const auto& worker : workers_) shared_.workers.push_back(worker.get());
   // As the process does it (process.cc).
-  for (size_t i = 0; i < plan_.listeners.size(); ++i) {
-    const ListenerPlan& listener = plan_.listeners[i];
+  for (size_t i = 0; i < plan.listeners.size(); ++i) {
+    const ListenerPlan& listener = *plan.listeners[i];
     const size_t sockets = listener.address.is_unix() ? 1 : workers_.size();
     for (size_t j = 0; j < sockets; ++j) {
       const ListenOptions how{.backlog = listener.backlog, .share = sockets > 1, .join = j > 0};
@@ -110,20 +112,21 @@ std::string SimProxy::Leftovers() const {
     say(i, "timers armed", scheduler.wheel().count());
     say(i, "sessions", worker.sessions_pool().size());
     say(i, "sessions counted", worker.sessions());
+    say(i, "old views", worker.views().size() - 1);
     say(i, "extras in use", worker.extras.in_use());
     say(i, "tasks ready", scheduler.HasReady());
   }
   if (shared_.limit.in_use() != 0) {
     text += "the connection limit counts " + std::to_string(shared_.limit.in_use()) + "; ";
   }
-  for (const auto& balancer : shared_.balancers) {
-    if (balancer->waiting() != 0) {
-      text += std::to_string(balancer->waiting()) + " are in line for a server; ";
+  for (const auto& roster : shared_.generations.current()->rosters) {
+    if (roster->balancer().waiting() != 0) {
+      text += std::to_string(roster->balancer().waiting()) + " are in line for a server; ";
     }
-    for (size_t i = 0; i < balancer->size(); ++i) {
-      if (balancer->server(i).connections() == 0) continue;
+    for (size_t i = 0; i < roster->size(); ++i) {
+      if (roster->server(i).connections() == 0) continue;
       text += "server " + std::to_string(i) + " counts " +
-              std::to_string(balancer->server(i).connections()) + " connections; ";
+              std::to_string(roster->server(i).connections()) + " connections; ";
     }
   }
   text += Miscounts();
@@ -146,7 +149,7 @@ std::string SimProxy::Miscounts() const {
     text += what + ": " + std::to_string(one) + " and " + std::to_string(other) + "; ";
   };
   uint64_t received = 0, sent = 0, to_servers = 0, from_servers = 0;
-  for (size_t i = 0; i < plan_.listeners.size(); ++i) {
+  for (size_t i = 0; i < plan().listeners.size(); ++i) {
     uint64_t accepted = 0, begun = 0, ended = 0, closed = 0;
     for (const auto& worker : workers_) {
       const ListenerStats* stats = worker->worker_stats().listeners.Find(i);
@@ -165,10 +168,10 @@ std::string SimProxy::Miscounts() const {
     equal("begun and ended by listener " + std::to_string(i), begun, ended);
   }
   uint64_t attempts = 0, connected = 0, failed = 0;
-  for (size_t i = 0; i < plan_.upstreams.size(); ++i) {
+  for (size_t i = 0; i < plan().upstreams.size(); ++i) {
     for (const auto& worker : workers_) {
       const UpstreamStats* upstream = worker->worker_stats().upstreams.Find(i);
-      for (size_t j = 0; upstream != nullptr && j < plan_.upstreams[i].servers.size(); ++j) {
+      for (size_t j = 0; upstream != nullptr && j < plan().upstreams[i]->servers.size(); ++j) {
         const ServerStats* server = upstream->servers.Find(j);
         if (server == nullptr) continue;
         attempts += server->attempts.value();

@@ -39,7 +39,7 @@ class SimProxy {
   SimProxy(World& world, int process, const Plan& plan, const ProxyOptions& options);
 
   int process() const { return process_; }
-  const Plan& plan() const { return plan_; }
+  const Plan& plan() const { return *shared_.generations.current()->plan; }
   std::vector<std::unique_ptr<Worker>>& workers() { return workers_; }
   // Of the connections that have ended.
   const std::vector<ClosedRecord>& records() const { return records_; }
@@ -59,7 +59,6 @@ class SimProxy {
 
   World& world_;
   const int process_;
-  const Plan plan_;
   WorkerShared shared_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<Epoll*> epolls_;

@@ -1,0 +1,190 @@
+#include "proxy/planner.h"
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "absl/strings/str_cat.h"
+#include "proxy/inbound/front.h"
+#include "proxy/inbound/listener_limits.h"
+#include "proxy/plan_of.h"
+
+namespace parkway {
+
+namespace {
+
+// A session knows a slot by 16 bits; the last number is nobody's.
+constexpr size_t kMostSlots = 65535;
+
+std::string KeyOf(const ListenerPlan& listener) {
+  return absl::StrCat(listener.name, "\n", listener.address.ToString());
+}
+
+// The same entry again if nothing about it has changed.
+template <typename Entry>
+std::shared_ptr<const Entry> Shared(Entry made, const std::shared_ptr<const Entry>& before) {
+  if (before != nullptr && made == *before) return before;
+  return std::make_shared<const Entry>(std::move(made));
+}
+
+template <typename Entry>
+std::shared_ptr<const Entry> Gone(const std::shared_ptr<const Entry>& entry) {
+  if (entry->gone) return entry;
+  auto gone = std::make_shared<Entry>(*entry);
+  gone->gone = true;
+  return gone;
+}
+
+// One of which no server is left either.
+std::shared_ptr<const UpstreamPlan> GoneWhole(const std::shared_ptr<const UpstreamPlan>& entry) {
+  if (entry->gone) return entry;
+  auto gone = std::make_shared<UpstreamPlan>(*entry);
+  gone->gone = true;
+  gone->order.clear();
+  for (ServerPlan& server : gone->servers) server.gone = true;
+  return gone;
+}
+
+}  // namespace
+
+Planner::Draft Planner::Configure(std::shared_ptr<const config::Snapshot> snapshot) {
+  Draft draft;
+  const uint64_t generation = current_ == nullptr ? 1 : current_->generation + 1;
+  draft.plan = Make(*snapshot, generation, &draft.error);
+  draft.snapshot = std::move(snapshot);
+  return draft;
+}
+
+void Planner::Accept(const Draft& draft) {
+  snapshot_ = draft.snapshot;
+  current_ = draft.plan;
+}
+
+std::shared_ptr<const Plan> Planner::Remake(std::string* error) {
+  std::shared_ptr<const Plan> next = Make(*snapshot_, current_->generation, error);
+  if (next == nullptr) return current_;
+  if (next->listeners == current_->listeners && next->upstreams == current_->upstreams) {
+    return current_;
+  }
+  current_ = next;
+  return next;
+}
+
+std::shared_ptr<const Plan> Planner::Make(const config::Snapshot& snapshot, uint64_t generation,
+                                          std::string* error) {
+  auto plan = std::make_shared<Plan>();
+  plan->generation = generation;
+  std::vector<size_t> slots;
+  AddUpstreams(snapshot, *plan, slots);
+  AddListeners(snapshot, slots, *plan);
+  SetProcessPart(snapshot, *plan);
+  size_t most = std::max(plan->listeners.size(), plan->upstreams.size());
+  for (const auto& upstream : plan->upstreams) most = std::max(most, upstream->servers.size());
+  if (most <= kMostSlots) return plan;
+  *error = absl::StrCat("with those that were removed and still have connections there are ", most,
+                        " listeners, upstreams, or servers of one upstream; ", kMostSlots,
+                        " is the most; the configuration stays as it is");
+  return nullptr;
+}
+
+config::Upstream Planner::Expanded(const config::Upstream& upstream) const {
+  config::Upstream expanded;
+  expanded.name = upstream.name;
+  expanded.settings = upstream.settings;
+  if (servers_of_) {
+    expanded.servers = servers_of_(upstream);
+    return expanded;
+  }
+  for (const std::vector<config::Server>& servers : {upstream.servers, upstream.file_servers}) {
+    for (const config::Server& server : servers) {
+      // A name stands for nobody by itself.
+      if (server.address.kind != config::Address::Kind::kHost) expanded.servers.push_back(server);
+    }
+  }
+  return expanded;
+}
+
+void Planner::AddUpstreams(const config::Snapshot& snapshot, Plan& plan,
+                           std::vector<size_t>& slots) {
+  std::unordered_map<std::string, size_t> known;
+  if (current_ != nullptr) {
+    plan.upstreams = current_->upstreams;
+    for (size_t i = 0; i < plan.upstreams.size(); ++i) known.emplace(plan.upstreams[i]->name, i);
+  }
+  std::vector<bool> present(plan.upstreams.size());
+  for (const config::Upstream& upstream : snapshot.upstreams) {
+    const auto [found, is_new] = known.emplace(upstream.name, plan.upstreams.size());
+    if (is_new) {
+      plan.upstreams.push_back(nullptr);
+      present.push_back(true);
+    }
+    std::shared_ptr<const UpstreamPlan>& entry = plan.upstreams[found->second];
+    present[found->second] = true;
+    entry = UpstreamIn(Expanded(upstream), entry);
+    slots.push_back(found->second);
+  }
+  for (size_t i = 0; i < plan.upstreams.size(); ++i) {
+    if (!present[i]) plan.upstreams[i] = GoneWhole(plan.upstreams[i]);
+  }
+}
+
+// With its servers in the slots that they had before.
+std::shared_ptr<const UpstreamPlan> Planner::UpstreamIn(
+    const config::Upstream& upstream, const std::shared_ptr<const UpstreamPlan>& before) {
+  UpstreamPlan made = UpstreamPlanOf(upstream, facts_, ephemeral_);
+  if (before == nullptr) return std::make_shared<const UpstreamPlan>(std::move(made));
+  std::vector<ServerPlan> servers = before->servers;
+  std::unordered_map<std::string, size_t> known;
+  for (size_t i = 0; i < servers.size(); ++i) {
+    known.emplace(servers[i].name, i);
+    servers[i].gone = true;
+  }
+  bool in_order = true;
+  for (ServerPlan& server : made.servers) {
+    const auto [found, is_new] = known.emplace(server.name, servers.size());
+    if (is_new) {
+      servers.push_back(std::move(server));
+    } else {
+      servers[found->second] = std::move(server);
+    }
+    in_order = in_order && found->second == made.order.size();
+    made.order.push_back(static_cast<uint16_t>(found->second));
+  }
+  // That of the slots needs no list.
+  if (in_order && made.order.size() == servers.size()) made.order.clear();
+  made.servers = std::move(servers);
+  return Shared(std::move(made), before);
+}
+
+void Planner::AddListeners(const config::Snapshot& snapshot,
+                           const std::vector<size_t>& upstream_slots, Plan& plan) {
+  std::unordered_map<std::string, size_t> known;
+  if (current_ != nullptr) {
+    plan.listeners = current_->listeners;
+    for (size_t i = 0; i < plan.listeners.size(); ++i) known.emplace(KeyOf(*plan.listeners[i]), i);
+  }
+  std::vector<bool> present(plan.listeners.size());
+  for (size_t i = 0; i < snapshot.listeners.size(); ++i) {
+    for (ListenerPlan& listener : ListenerPlansOf(snapshot, i, upstream_slots, facts_)) {
+      listener.limits = LimitsOf(listener);
+      const auto [found, is_new] = known.emplace(KeyOf(listener), plan.listeners.size());
+      if (is_new) {
+        plan.listeners.push_back(nullptr);
+        present.push_back(true);
+      }
+      present[found->second] = true;
+      std::shared_ptr<const ListenerPlan>& entry = plan.listeners[found->second];
+      entry = Shared(std::move(listener), entry);
+    }
+  }
+  for (size_t i = 0; i < plan.listeners.size(); ++i) {
+    if (!present[i]) plan.listeners[i] = Gone(plan.listeners[i]);
+  }
+}
+
+std::shared_ptr<ListenerLimits> Planner::LimitsOf(const ListenerPlan& listener) {
+  std::shared_ptr<ListenerLimits>& limits = limits_[listener.name];
+  if (limits == nullptr) limits = std::make_shared<ListenerLimits>(listener.numbers);
+  return limits;
+}
+
+}  // namespace parkway

@@ -1,0 +1,86 @@
+// Planner: what plans are made of, and the making of them: the configuration, the members of
+// upstreams that names and files stand for, and what an operator changed at run time.
+//
+//   Planner planner(facts, ephemeral);
+//   Planner::Draft draft = planner.Configure(snapshot);   // changes nothing
+//   if (draft.plan != nullptr) planner.Accept(draft);
+//   plan = planner.Remake(&error);       // after an answer of DNS, say
+//
+// An entry keeps its slot as long as it is the same one: a listener by its name and address, an
+// upstream by its name, a server by the names of its upstream and its own (a member by
+// "NAME/ADDRESS"). What a plan does not change it shares with the one before.
+//
+// The control thread.
+//
+// Invariants
+//   1. Two plans in a row have the same entry, by pointer, wherever nothing about it has changed.
+//   2. A slot is not given to another entry.
+#ifndef PROXY_PLANNER_H_
+#define PROXY_PLANNER_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "config/snapshot.h"
+#include "proxy/core/plan.h"
+#include "proxy/system/facts.h"
+
+namespace parkway {
+
+class Planner {
+ public:
+  // The servers that stand behind the lines of an upstream now (proxy/members.h).
+  using ServersOf = std::function<std::vector<config::Server>(const config::Upstream&)>;
+
+  Planner(config::SystemFacts facts, PortRange ephemeral)
+      : facts_(std::move(facts)), ephemeral_(ephemeral) {}
+  Planner(const Planner&) = delete;
+  Planner& operator=(const Planner&) = delete;
+
+  struct Draft {
+    std::shared_ptr<const config::Snapshot> snapshot;
+    std::shared_ptr<const Plan> plan;  // null: there can be none
+    std::string error;                 // why not
+  };
+  // Before the first plan, or those of the lines count.
+  void set_servers_of(ServersOf servers_of) { servers_of_ = std::move(servers_of); }
+
+  Draft Configure(std::shared_ptr<const config::Snapshot> snapshot);
+  // REQUIRES: it was the last one made, and has a plan.
+  void Accept(const Draft& draft);
+
+  // The plan that follows from what is known now; accepted at once. Equal to current() by pointer
+  // if nothing has changed; then also `error` may say why there can be no other.
+  std::shared_ptr<const Plan> Remake(std::string* error);
+
+  const std::shared_ptr<const Plan>& current() const { return current_; }
+  const std::shared_ptr<const config::Snapshot>& snapshot() const { return snapshot_; }
+
+ private:
+  std::shared_ptr<const Plan> Make(const config::Snapshot& snapshot, uint64_t generation,
+                                   std::string* error);
+  // With the servers that stand behind it.
+  config::Upstream Expanded(const config::Upstream& upstream) const;
+  void AddUpstreams(const config::Snapshot& snapshot, Plan& plan, std::vector<size_t>& slots);
+  std::shared_ptr<const UpstreamPlan> UpstreamIn(const config::Upstream& upstream,
+                                                 const std::shared_ptr<const UpstreamPlan>& before);
+  void AddListeners(const config::Snapshot& snapshot, const std::vector<size_t>& upstream_slots,
+                    Plan& plan);
+  std::shared_ptr<ListenerLimits> LimitsOf(const ListenerPlan& listener);
+
+  const config::SystemFacts facts_;
+  const PortRange ephemeral_;
+  std::shared_ptr<const config::Snapshot> snapshot_;
+  ServersOf servers_of_;
+  std::map<std::string, std::shared_ptr<ListenerLimits>> limits_;  // by listener
+  std::shared_ptr<const Plan> current_;
+};
+
+}  // namespace parkway
+
+#endif  // PROXY_PLANNER_H_
