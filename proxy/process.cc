@@ -290,6 +290,7 @@ bool Process::MakeWorkers() {
     options.max_stacks = stacks;
     options.log = plan().log;
     options.max_pipes = options_.pipes_per_worker;
+    options.tcp_of_some = options_.shown.http.has_value();
     workers_.push_back(std::make_unique<Worker>(options, shared_));
     if (workers_.back()->init_error() != 0) {
       Complain(

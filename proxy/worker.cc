@@ -66,7 +66,8 @@ Worker::Worker(const Options& options, WorkerShared& shared)
       census_(scheduler_, sessions_, *this),
       walks_(scheduler_, sessions_, options.index) {
   SessionHost::scheduler = &scheduler_;
-  SessionHost::wishes.tcp = options.log.on() || options.tcp_info;
+  SessionHost::wishes.tcp = options.log.on();
+  SessionHost::wishes.tcp_of_some = options.tcp_of_some;
   SessionHost::wishes.addresses = options.log.on() && options.log.format == LogFormat::kJson;
   tools.buffer = buffer_.get();
   tools.chunks = &chunks_;

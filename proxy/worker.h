@@ -77,7 +77,7 @@ class Worker final : public SessionHost,
     size_t chunk_cap_bytes = size_t{1} << 30;  // for directions that are blocked on a receiver
     uint32_t max_pipes = 32;                   // lent at once; 0: never splice
     LogPlan log = {};                          // of connections that end
-    bool tcp_info = false;                     // look at it as they end, though no log wants it
+    bool tcp_of_some = false;                  // look at it as they end, though no log wants it
   };
 
   Worker(const Options& options, WorkerShared& shared);

@@ -341,7 +341,9 @@ void Session::Close() {
   if (lost_down > 0) reset_client_ = true;
   s.wheel().Cancel(timer_);
   SessionEnd end;
-  if (worker.wishes.tcp || worker.wishes.addresses) end = Look();
+  if (worker.wishes.tcp || worker.wishes.addresses || (worker.wishes.tcp_of_some && TellsOfTcp())) {
+    end = Look();
+  }
   int fds[2];
   int count = 0;
   for (PollDesc* desc : {server_, client_}) {

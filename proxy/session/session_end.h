@@ -13,6 +13,8 @@ namespace parkway {
 // Two system calls for each, and connection.
 struct EndWishes {
   bool tcp = false;
+  // The same of those that tell something about a network: see Session::TellsOfTcp.
+  bool tcp_of_some = false;
   bool addresses = false;
 };
 

@@ -13,6 +13,10 @@ namespace parkway {
 
 namespace {
 
+// See TellsOfTcp.
+constexpr uint64_t kTellingBytes = 256 * 1024;
+constexpr int64_t kTellingNs = 1'000'000'000;
+constexpr uint64_t kOneOf = 16;
 constexpr int64_t kMicrosecond = 1'000;
 constexpr int64_t kMillisecond = 1'000'000;
 // The first look of a session's timer: a connection that lives so long gets keepalive.
@@ -122,6 +126,12 @@ void Session::LookAtTimes() {
 }
 
 // What is to be known of the sockets before they are closed.
+bool Session::TellsOfTcp() const {
+  if (bytes_up() + bytes_down() >= kTellingBytes) return true;
+  if (scheduler().now().ns() - started_.ns() >= kTellingNs) return true;
+  return id_ % kOneOf == 0;
+}
+
 SessionEnd Session::Look() {
   SessionEnd end;
   const auto name_of = [](const PollDesc& desc) {
@@ -136,7 +146,7 @@ SessionEnd Session::Look() {
     end.local = name_of(*client_);
     if (server_ != nullptr) end.source = name_of(*server_);
   }
-  if (!wishes.tcp) return end;
+  if (!wishes.tcp && !(wishes.tcp_of_some && TellsOfTcp())) return end;
   end.client = ReadTcpFacts(client_->fd());
   if (server_ == nullptr || connected_after_us() < 0) return end;
   end.server = ReadTcpFacts(server_->fd());
