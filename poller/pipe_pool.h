@@ -59,6 +59,9 @@ class PipePool {
   uint32_t in_use() const { return in_use_; }
   uint32_t high_water() const { return high_water_; }
   uint32_t idle() const { return static_cast<uint32_t>(idle_.size()); }
+  // Who has spliced bytes out of one says so.
+  void CountMoved(size_t bytes) { moved_bytes_ += bytes; }
+  uint64_t moved_bytes() const { return moved_bytes_; }
   // Pipes that were made smaller than asked for, and those that could not be made at all.
   uint64_t shrunk() const { return shrunk_; }
   uint64_t refused() const { return refused_; }
@@ -70,6 +73,7 @@ class PipePool {
   std::vector<Pipe> idle_;  // last in, first out
   uint32_t in_use_ = 0;
   uint32_t high_water_ = 0;
+  uint64_t moved_bytes_ = 0;
   uint64_t shrunk_ = 0;
   uint64_t refused_ = 0;
 };

@@ -455,6 +455,7 @@ void Worker::RefreshGauges() {
   stats_.buffers.Set(chunks_.in_use());
   stats_.buffer_bytes.Set(chunks_.in_use_bytes());
   stats_.pipes.Set(pipes_.in_use());
+  stats_.splice_bytes.Set(pipes_.moved_bytes());
   stats_.timers.Set(scheduler_.wheel().count());
 }
 

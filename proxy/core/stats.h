@@ -153,6 +153,7 @@ struct alignas(64) WorkerStats {
   Counter buffers;
   Counter buffer_bytes;
   Counter pipes;
+  Counter splice_bytes;  // moved through them
   Counter timers;
 
   void CountAcceptError(int error) {

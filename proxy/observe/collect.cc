@@ -376,6 +376,7 @@ std::shared_ptr<const Readings> Collector::Assemble(const Round& round) {
     process.bytes_from_servers += stats.bytes_down.value();
     process.bytes_unsent += stats.bytes_unsent.value();
     process.accept_pauses += stats.accept_pauses.value();
+    process.splice_bytes += stats.splice_bytes.value();
     process.log_dropped += stats.log_dropped.value();
     process.memory_buffers_bytes += worker.buffer_bytes;
     for (size_t e = 0; e < errors.size(); ++e) errors[e] += stats.accept_errors_by_errno[e].value();

@@ -283,6 +283,7 @@ bool Relay::SpliceOut(PollDesc& sink, RelayTools& tools, Step& step) {
   bytes_ += out.bytes;
   step.moved += out.bytes;
   step.spliced += out.bytes;
+  tools.pipes->CountMoved(out.bytes);
   held_ -= static_cast<uint32_t>(out.bytes);
   if (out.failed()) {
     step.outcome = Outcome::kSinkError;

@@ -128,6 +128,13 @@ class Http(story.Story):
         until(lambda: Metrics(self.http).value("connections_active") == 0, PATIENCE, "it has ended")
         self.assertEqual(Metrics(self.http).value("sent_bytes_total"), moved)
 
+    def test_bytes_that_went_through_pipes_are_counted(self):
+        server = self.started(Echo())
+        _, listen = self.simple(server.address, more=["--splice=on"])
+        exchange(listen, b"p" * 100_000)
+        until(lambda: Metrics(self.http).value("splice_bytes_total") == 200_000, PATIENCE,
+              "both ways went through pipes")
+
     def test_a_connection_whose_receiver_stalls_is_the_slowest(self):
         server = self.started(Echo())
         _, listen = self.simple(server.address)
