@@ -46,21 +46,24 @@ std::shared_ptr<const UpstreamPlan> GoneWhole(const std::shared_ptr<const Upstre
 
 }  // namespace
 
-Planner::Draft Planner::Configure(std::shared_ptr<const config::Snapshot> snapshot) {
+Planner::Draft Planner::Configure(std::shared_ptr<const config::Snapshot> snapshot,
+                                  bool reset_runtime) {
   Draft draft;
+  if (!reset_runtime) draft.overrides = overrides_.After(*snapshot);
   const uint64_t generation = current_ == nullptr ? 1 : current_->generation + 1;
-  draft.plan = Make(*snapshot, generation, &draft.error);
+  draft.plan = Make(*snapshot, draft.overrides, generation, &draft.error);
   draft.snapshot = std::move(snapshot);
   return draft;
 }
 
 void Planner::Accept(const Draft& draft) {
   snapshot_ = draft.snapshot;
+  overrides_ = draft.overrides;
   current_ = draft.plan;
 }
 
 std::shared_ptr<const Plan> Planner::Remake(std::string* error) {
-  std::shared_ptr<const Plan> next = Make(*snapshot_, current_->generation, error);
+  std::shared_ptr<const Plan> next = Make(*snapshot_, overrides_, current_->generation, error);
   if (next == nullptr) return current_;
   if (next->listeners == current_->listeners && next->upstreams == current_->upstreams) {
     return current_;
@@ -69,12 +72,25 @@ std::shared_ptr<const Plan> Planner::Remake(std::string* error) {
   return next;
 }
 
-std::shared_ptr<const Plan> Planner::Make(const config::Snapshot& snapshot, uint64_t generation,
+std::string Planner::Change(const std::string& upstream, const ChangeServers& change) {
+  for (const config::Upstream& in : snapshot_->upstreams) {
+    if (in.name != upstream) continue;
+    Overrides before = overrides_;
+    std::string wrong = change(overrides_, in, Expanded(in, overrides_).servers);
+    if (wrong.empty()) Remake(&wrong);
+    if (!wrong.empty()) overrides_ = std::move(before);
+    return wrong;
+  }
+  return absl::StrCat("there is no upstream \"", upstream, "\"");
+}
+
+std::shared_ptr<const Plan> Planner::Make(const config::Snapshot& snapshot,
+                                          const Overrides& overrides, uint64_t generation,
                                           std::string* error) {
   auto plan = std::make_shared<Plan>();
   plan->generation = generation;
   std::vector<size_t> slots;
-  AddUpstreams(snapshot, *plan, slots);
+  AddUpstreams(snapshot, overrides, *plan, slots);
   AddListeners(snapshot, slots, *plan);
   SetProcessPart(snapshot, *plan);
   size_t most = std::max(plan->listeners.size(), plan->upstreams.size());
@@ -86,12 +102,14 @@ std::shared_ptr<const Plan> Planner::Make(const config::Snapshot& snapshot, uint
   return nullptr;
 }
 
-config::Upstream Planner::Expanded(const config::Upstream& upstream) const {
+config::Upstream Planner::Expanded(const config::Upstream& upstream,
+                                   const Overrides& overrides) const {
   config::Upstream expanded;
   expanded.name = upstream.name;
   expanded.settings = upstream.settings;
   if (servers_of_) {
     expanded.servers = servers_of_(upstream);
+    overrides.Apply(upstream, expanded.servers);
     return expanded;
   }
   for (const std::vector<config::Server>& servers : {upstream.servers, upstream.file_servers}) {
@@ -100,10 +118,11 @@ config::Upstream Planner::Expanded(const config::Upstream& upstream) const {
       if (server.address.kind != config::Address::Kind::kHost) expanded.servers.push_back(server);
     }
   }
+  overrides.Apply(upstream, expanded.servers);
   return expanded;
 }
 
-void Planner::AddUpstreams(const config::Snapshot& snapshot, Plan& plan,
+void Planner::AddUpstreams(const config::Snapshot& snapshot, const Overrides& overrides, Plan& plan,
                            std::vector<size_t>& slots) {
   std::unordered_map<std::string, size_t> known;
   if (current_ != nullptr) {
@@ -119,7 +138,7 @@ void Planner::AddUpstreams(const config::Snapshot& snapshot, Plan& plan,
     }
     std::shared_ptr<const UpstreamPlan>& entry = plan.upstreams[found->second];
     present[found->second] = true;
-    entry = UpstreamIn(Expanded(upstream), entry);
+    entry = UpstreamIn(Expanded(upstream, overrides), entry);
     slots.push_back(found->second);
   }
   for (size_t i = 0; i < plan.upstreams.size(); ++i) {

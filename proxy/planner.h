@@ -28,6 +28,7 @@
 
 #include "config/snapshot.h"
 #include "proxy/core/plan.h"
+#include "proxy/overrides.h"
 #include "proxy/system/facts.h"
 
 namespace parkway {
@@ -46,11 +47,13 @@ class Planner {
     std::shared_ptr<const config::Snapshot> snapshot;
     std::shared_ptr<const Plan> plan;  // null: there can be none
     std::string error;                 // why not
+    Overrides overrides;               // what of the changes at run time still holds
   };
   // Before the first plan, or those of the lines count.
   void set_servers_of(ServersOf servers_of) { servers_of_ = std::move(servers_of); }
 
-  Draft Configure(std::shared_ptr<const config::Snapshot> snapshot);
+  // `reset_runtime`: what was changed at run time is to be forgotten.
+  Draft Configure(std::shared_ptr<const config::Snapshot> snapshot, bool reset_runtime = false);
   // REQUIRES: it was the last one made, and has a plan.
   void Accept(const Draft& draft);
 
@@ -58,15 +61,24 @@ class Planner {
   // if nothing has changed; then also `error` may say why there can be no other.
   std::shared_ptr<const Plan> Remake(std::string* error);
 
+  // Changes what an operator changes at run time, and makes the plan that follows. `change` gets
+  // the upstream as in the file, and the servers that stand behind it now; what it returns is what
+  // is wrong, and then nothing is changed. Empty: done.
+  using ChangeServers = std::function<std::string(Overrides& overrides, const config::Upstream& in,
+                                                  const Overrides::Members& members)>;
+  std::string Change(const std::string& upstream, const ChangeServers& change);
+  const Overrides& overrides() const { return overrides_; }
+
   const std::shared_ptr<const Plan>& current() const { return current_; }
   const std::shared_ptr<const config::Snapshot>& snapshot() const { return snapshot_; }
 
  private:
-  std::shared_ptr<const Plan> Make(const config::Snapshot& snapshot, uint64_t generation,
-                                   std::string* error);
+  std::shared_ptr<const Plan> Make(const config::Snapshot& snapshot, const Overrides& overrides,
+                                   uint64_t generation, std::string* error);
   // With the servers that stand behind it.
-  config::Upstream Expanded(const config::Upstream& upstream) const;
-  void AddUpstreams(const config::Snapshot& snapshot, Plan& plan, std::vector<size_t>& slots);
+  config::Upstream Expanded(const config::Upstream& upstream, const Overrides& overrides) const;
+  void AddUpstreams(const config::Snapshot& snapshot, const Overrides& overrides, Plan& plan,
+                    std::vector<size_t>& slots);
   std::shared_ptr<const UpstreamPlan> UpstreamIn(const config::Upstream& upstream,
                                                  const std::shared_ptr<const UpstreamPlan>& before);
   void AddListeners(const config::Snapshot& snapshot, const std::vector<size_t>& upstream_slots,
@@ -76,6 +88,7 @@ class Planner {
   const config::SystemFacts facts_;
   const PortRange ephemeral_;
   std::shared_ptr<const config::Snapshot> snapshot_;
+  Overrides overrides_;
   ServersOf servers_of_;
   std::map<std::string, std::shared_ptr<ListenerLimits>> limits_;  // by listener
   std::shared_ptr<const Plan> current_;

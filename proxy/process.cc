@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstdio>
 #include <memory>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -29,6 +30,7 @@
 #include "proxy/observe/collect.h"
 #include "proxy/planner.h"
 #include "proxy/repeated.h"
+#include "proxy/server_control.h"
 #include "proxy/service_report.h"
 #include "proxy/system/identity.h"
 #include "proxy/system/listen_sockets.h"
@@ -72,6 +74,7 @@ class Process : private ServerWatcher {
                            .turns = [this] { return Turns(); },
                            .nudge = [this] { Nudge(); }}),
         shared_(planner_->current(), options.threads),
+        servers_(*planner_, {.publish = [this] { Publish(); }, .drain = nullptr}),
         conns_(
             scheduler_, options.threads,
             [this](size_t worker, std::function<void(ConnWalks&)> call) {
@@ -122,7 +125,7 @@ class Process : private ServerWatcher {
   void SayStarted();
   const Plan& plan() const { return *planner_->current(); }
   // From now on all go by the planner's plan.
-  [[maybe_unused]] void Publish();
+  void Publish();
   // On the stack of life_.
   void Serve();
   void Drain();
@@ -134,6 +137,7 @@ class Process : private ServerWatcher {
   // `why` begins the line in the log: who asked.
   Outcome Stop(Control::StopHow how, const std::string& why);
   Outcome HoldListener(const std::string& name, bool hold);
+  std::vector<std::string> RuntimeChanges() const;
   void HoldAll(bool hold);
   Outcome SetLogLevel(const std::string& level);
   Outcome ReopenLogs();
@@ -171,10 +175,12 @@ class Process : private ServerWatcher {
   std::unique_ptr<AccessLog> log_;
   std::unique_ptr<Collector> collector_;
   std::unique_ptr<Observatory> observatory_;
+  ServerControl servers_;
   ConnDesk conns_;
   admin::Desk desk_;
   std::vector<std::string> unix_paths_;
   ReloadState reload_state_;
+  std::set<std::string> paused_;  // listeners, by an operator
   bool stopping_ = false;
   MonotonicTime stop_deadline_;
   MonotonicTime idle_since_;         // nobody was seen connected since
@@ -432,28 +438,13 @@ void Process::FillControl() {
   };
   control_.reload_state = [this] { return reload_state_; };
   control_.dump_config = [] { return std::string(); };
-  control_.runtime_changes = [] { return std::vector<std::string>(); };
+  control_.runtime_changes = [this] { return RuntimeChanges(); };
   control_.stop = [this](Control::StopHow how) { return Stop(how, "stop"); };
   control_.drain = [not_served](const Control::Drain&) { return not_served("drain"); };
   control_.drains = [] { return std::vector<DrainProgress>(); };
   control_.set_log_level = [this](const std::string& level) { return SetLogLevel(level); };
   control_.reopen_logs = [this] { return ReopenLogs(); };
-  control_.set_server_state = [not_served](const std::string&, const std::string&,
-                                           Control::ServerWord, std::optional<absl::Duration>) {
-    return not_served("server state");
-  };
-  control_.set_server_weight = [not_served](const std::string&, const std::string&, uint32_t) {
-    return not_served("server weight");
-  };
-  control_.set_server_max_conns = [not_served](const std::string&, const std::string&, uint32_t) {
-    return not_served("server max_conns");
-  };
-  control_.add_server = [not_served](const std::string&, const std::string&) {
-    return not_served("server add");
-  };
-  control_.del_server = [not_served](const std::string&, const std::string&) {
-    return not_served("server del");
-  };
+  servers_.Fill(control_);
   control_.pause_listener = [this](const std::string& name) { return HoldListener(name, true); };
   control_.resume_listener = [this](const std::string& name) { return HoldListener(name, false); };
   control_.kill = [this](const ConnSelector& selector, OnOutcome done) {
@@ -527,14 +518,29 @@ Outcome Process::HoldListener(const std::string& name, bool hold) {
     return Outcome::Refused(absl::StrCat("listener ", hold ? "pause" : "resume", ": there is no ",
                                          "listener ", name, "; nothing was changed"));
   }
+  if (hold) {
+    paused_.insert(name);
+  } else {
+    paused_.erase(name);
+  }
   return Outcome::Done(
       absl::StrCat("listener ", name, hold ? " pauses, clients wait in the backlog" : " accepts"));
 }
 
 void Process::HoldAll(bool hold) {
+  paused_.clear();
   for (size_t i = 0; i < plan().listeners.size(); ++i) {
+    if (hold && !plan().listeners[i]->gone) paused_.insert(plan().listeners[i]->name);
     for (const auto& worker : workers_) worker->PostHold(i, hold);
   }
+}
+
+std::vector<std::string> Process::RuntimeChanges() const {
+  std::vector<std::string> changes = planner_->overrides().Lines();
+  for (const std::string& name : paused_) {
+    changes.push_back(absl::StrCat("listener ", name, " paused"));
+  }
+  return changes;
 }
 
 Outcome Process::SetLogLevel(const std::string& level) {
@@ -642,6 +648,9 @@ void Process::AddOwn(Readings& readings) const {
     process.drain.began_with += drain.total;
     process.drain.left += drain.left;
     process.drain.time_left = std::max(process.drain.time_left, drain.over - drain.passed);
+  }
+  for (ListenerReading& listener : readings.listeners) {
+    if (paused_.contains(listener.name)) listener.state = ListenerReading::State::kPaused;
   }
   if (!stopping_) return;
   process.drain.draining = true;
