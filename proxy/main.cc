@@ -1,6 +1,7 @@
 // parkway: flags in, exit code out.
 #include <glog/logging.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <memory>
@@ -17,14 +18,38 @@
 #include "proxy/process.h"
 #include "proxy/socket_proxyd.h"
 #include "proxy/system/facts.h"
+#include "proxy/system/journal.h"
 #include "proxy/system/systemd.h"
 
 namespace {
 
+// Lines about the process, as the journal wants them.
+class JournalSink final : public google::LogSink {
+ public:
+  void send(google::LogSeverity severity, const char*, const char*, int, const struct tm*,
+            const char* message, size_t size) override {
+    static constexpr const char* kWords[] = {"", "WARNING: ", "ERROR: ", "ERROR: "};
+    std::string line =
+        parkway::JournalLine(std::string(kWords[severity]).append(message, size)) + "\n";
+    if (write(STDERR_FILENO, line.data(), line.size()) < 0) {
+      // Nobody reads any more: there is nothing to be done about a log.
+    }
+  }
+};
+
 // glog, for lines about the process, writes where the access log does.
 void StartLog(const char* program) {
-  FLAGS_logtostderr = true;
   google::InitGoogleLogging(program);
+  if (!parkway::IsJournal(STDERR_FILENO)) {
+    FLAGS_logtostderr = true;
+    return;
+  }
+  static JournalSink sink;
+  google::AddLogSink(&sink);
+  FLAGS_stderrthreshold = google::NUM_SEVERITIES;
+  for (int severity = 0; severity < google::NUM_SEVERITIES; ++severity) {
+    google::SetLogDestination(severity, "");  // no files
+  }
 }
 
 // "auto": in the folder that systemd has made for this run, if it has. Empty: off.

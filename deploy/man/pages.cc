@@ -5,6 +5,7 @@
 #include "config/flags.h"
 #include "config/grammar.h"
 #include "config/text.h"
+#include "proxy/admin/command_table.h"
 
 namespace parkway {
 
@@ -134,6 +135,8 @@ std::optional<std::string> Fill(std::string_view page_template) {
       page += Flags();
     } else if (name == "KEYS") {
       page += Keys();
+    } else if (name == "COMMANDS") {
+      page += admin::CommandsAsMan();
     } else {
       return std::nullopt;
     }

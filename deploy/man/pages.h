@@ -4,6 +4,7 @@
 //   ACTIONS  flags of the command line alone
 //   FLAGS    all others, by group
 //   KEYS     what a list flag's line may say besides settings
+//   COMMANDS the section of parkwayctl's commands
 //
 // Pure functions: any thread.
 #ifndef DEPLOY_MAN_PAGES_H_

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "proxy/system/journal.h"
 
 namespace parkway {
 
@@ -38,6 +39,7 @@ AccessLog::AccessLog(std::shared_ptr<const Plan> plan, std::vector<LogRing*> rin
     : log_(plan->log),
       rings_(std::move(rings)),
       fd_(fd),
+      journal_(IsJournal(fd)),
       sink_(plan->log),
       plan_(std::move(plan)) {}
 
@@ -162,6 +164,7 @@ void AccessLog::WriteTaken(const Plan& plan) {
     const ClosedRecord* closed = record.closed();
     if (closed == nullptr) {
       formatter.AppendEvent(record, line);
+      if (journal_) line = JournalLine(line);
     } else {
       formatter.Append(*closed, record.worker, log_.format, line);
     }

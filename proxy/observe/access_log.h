@@ -74,6 +74,7 @@ class AccessLog {
   const LogPlan log_;
   const std::vector<LogRing*> rings_;
   const int fd_;
+  const bool journal_;  // what `fd_` goes to
   LogSink sink_;
   std::string err_batch_;
   std::vector<LogRecord> taken_;  // of the writer

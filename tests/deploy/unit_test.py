@@ -46,7 +46,7 @@ class Unit(unittest.TestCase):
 
 
 class ManPages(unittest.TestCase):
-    PAGES = ("parkway.8", "parkway.flags.5")
+    PAGES = ("parkway.8", "parkwayctl.1", "parkway.flags.5")
 
     def page(self, name):
         code, out, err = said_by(
@@ -62,8 +62,16 @@ class ManPages(unittest.TestCase):
     def test_they_are_set_without_a_warning(self):
         for name in self.PAGES:
             text = self.page(name)
-            for heading in ("NAME", "DESCRIPTION", "FILES", "SEE ALSO"):
+            for heading in ("NAME", "DESCRIPTION", "SEE ALSO"):
                 self.assertRegex(text, rf"(?m)^{heading}$", name)
+
+    def test_every_command_is_in_the_page_of_parkwayctl(self):
+        _, table, _ = said_by("proxy/admin/parkwayctl", "--commands")
+        commands = [line.split("\t")[0] for line in table.splitlines()]
+        self.assertGreater(len(commands), 20)
+        page = self.page("parkwayctl.1")
+        self.assertEqual([], [name for name in commands
+                              if not re.search(r"(?m)^ +" + name.replace(" ", " +") + r"\b", page)])
 
     def test_every_flag_of_the_help_is_in_one_of_them(self):
         _, help_text, _ = said_by("proxy/parkway", "--help")
