@@ -92,7 +92,8 @@ constexpr Flag kRows[] = {
      .group = Group::kSockets,
      .places = kOnAll,
      .reloadable = true,
-     .help = "multipath TCP, where both ends speak it; needs net.mptcp.enabled"},
+     .help = "multipath TCP, where both ends speak it; needs net.mptcp.enabled, and some options "
+             "of sockets do not go with it"},
     {.name = "dscp",
      .field = CountField{&Scalars::dscp, 1, 63, true},
      .default_text = "off",

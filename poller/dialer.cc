@@ -26,13 +26,13 @@ int BindTo(int fd, const Address& from) {
 Dial DialStart(Scheduler& scheduler, const Address& to, void* user, const SocketOptions* options,
                const Address* from) {
   Dial dial;
-  const int fd = kernel::Socket(to.family(), SOCK_STREAM);
+  const int fd = StreamSocket(to.family(), options);
   if (fd < 0) {
     dial.error = -fd;
     return dial;
   }
   if (options != nullptr && options->any()) {
-    const OptionFailure failure = SetSocketOptions(fd, to.is_unix(), *options);
+    const OptionFailure failure = SetSocketOptions(fd, to.family(), *options);
     if (failure.failed()) {
       kernel::Close(fd);
       dial.error = -failure.error;

@@ -35,7 +35,7 @@ int EventFd();
 int EventFdSignal(int fd);
 
 // Sockets.
-int Socket(int domain, int type);
+int Socket(int domain, int type, int protocol = 0);
 int Bind(int fd, const sockaddr* address, socklen_t length);
 int Listen(int fd, int backlog);
 // Fills `address` (may be null together with `length`).

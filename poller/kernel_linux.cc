@@ -90,8 +90,8 @@ int EventFdSignal(int fd) {
   return static_cast<int>(Result(write(fd, &one, sizeof(one)))) < 0 ? -errno : 0;
 }
 
-int Socket(int domain, int type) {
-  return Result(socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+int Socket(int domain, int type, int protocol) {
+  return Result(socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
 }
 
 int Bind(int fd, const sockaddr* address, socklen_t length) {

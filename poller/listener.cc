@@ -16,22 +16,25 @@ int SetOption(int fd, int level, int name, int value) {
   return kernel::SetSockOpt(fd, level, name, &value, sizeof(value));
 }
 
-constexpr int kKeepaliveIdleSeconds = 60;
-constexpr int kKeepaliveIntervalSeconds = 10;
-constexpr int kKeepaliveProbes = 3;
-
-// What every accepted socket inherits.
-void SetInherited(int fd) {
-  // None of these is worth refusing to serve for.
-  static_cast<void>(SetOption(fd, IPPROTO_TCP, TCP_NODELAY, 1));
-  static_cast<void>(SetOption(fd, SOL_SOCKET, SO_OOBINLINE, 1));
-  static_cast<void>(SetOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1));
-  static_cast<void>(SetOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, kKeepaliveIdleSeconds));
-  static_cast<void>(SetOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, kKeepaliveIntervalSeconds));
-  static_cast<void>(SetOption(fd, IPPROTO_TCP, TCP_KEEPCNT, kKeepaliveProbes));
+// Before it is bound.
+OptionFailure SetBindOptions(int fd, int family, const ListenOptions& options) {
+  const bool ipv6 = family == AF_INET6;
+  int error = 0;
+  if (options.freebind) {
+    error = ipv6 ? SetOption(fd, IPPROTO_IPV6, IPV6_FREEBIND, 1)
+                 : SetOption(fd, IPPROTO_IP, IP_FREEBIND, 1);
+    if (error != 0) return {"freebind", error};
+  }
+  if (options.transparent) {
+    error = ipv6 ? SetOption(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1)
+                 : SetOption(fd, IPPROTO_IP, IP_TRANSPARENT, 1);
+    if (error != 0) return {"transparent", error};
+  }
+  return {};
 }
 
-int BindAndListen(int fd, const Address& address, const ListenOptions& options) {
+int BindAndListen(int fd, const Address& address, const ListenOptions& options,
+                  OptionFailure* refused) {
   int error = 0;
   if (!address.is_unix()) {
     // A restart among connections in TIME_WAIT works.
@@ -40,9 +43,12 @@ int BindAndListen(int fd, const Address& address, const ListenOptions& options) 
     if (error == 0 && address.family() == AF_INET6) {
       error = SetOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, address.is_any() && !options.v6only ? 0 : 1);
     }
-    if (error == 0) SetInherited(fd);
   }
-  if (error == 0) error = kernel::Bind(fd, address.data(), address.size());
+  if (error != 0) return error;
+  if (!address.is_unix()) *refused = SetBindOptions(fd, address.family(), options);
+  if (!refused->failed()) *refused = SetListenerOptions(fd, address.family(), options);
+  if (refused->failed()) return refused->error;
+  error = kernel::Bind(fd, address.data(), address.size());
   if (error == 0 && options.share && !address.is_unix()) {
     error = SetOption(fd, SOL_SOCKET, SO_REUSEPORT, 1);
   }
@@ -52,10 +58,39 @@ int BindAndListen(int fd, const Address& address, const ListenOptions& options) 
 
 }  // namespace
 
-int OpenListenSocket(const Address& address, const ListenOptions& options, Address* bound) {
-  const int fd = kernel::Socket(address.family(), SOCK_STREAM);
-  if (fd < 0) return fd;
-  int error = BindAndListen(fd, address, options);
+OptionFailure SetListenerOptions(int fd, int family, const ListenOptions& options) {
+  const SocketOptions* sockets = options.sockets;
+  if (family != AF_UNIX) {
+    // None of these is worth refusing to serve for.
+    static_cast<void>(SetOption(fd, IPPROTO_TCP, TCP_NODELAY, 1));
+    static_cast<void>(SetOption(fd, SOL_SOCKET, SO_OOBINLINE, 1));
+    SetKeepalive(fd, sockets != nullptr ? sockets->keepalive : Keepalive());
+    if (options.defer_accept_s != 0) {
+      const int seconds = static_cast<int>(options.defer_accept_s);
+      const int error = SetOption(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, seconds);
+      if (error != 0) return {"defer_accept", error};
+    }
+    if (sockets != nullptr && sockets->fast_open != 0) {
+      const int queue = static_cast<int>(sockets->fast_open);
+      const int error = SetOption(fd, IPPROTO_TCP, TCP_FASTOPEN, queue);
+      if (error != 0) return {"tfo", error};
+    }
+  }
+  if (sockets == nullptr) return {};
+  return SetSocketOptions(fd, family, *sockets);
+}
+
+int OpenListenSocket(const Address& address, const ListenOptions& options, Address* bound,
+                     OptionFailure* refused) {
+  OptionFailure failure;
+  if (refused == nullptr) refused = &failure;
+  *refused = {};
+  const int fd = StreamSocket(address.family(), options.sockets);
+  if (fd < 0) {
+    if (IsMultipathRefusal(fd, options.sockets)) *refused = {"mptcp", fd};
+    return fd;
+  }
+  int error = BindAndListen(fd, address, options, refused);
   if (error == 0 && bound != nullptr) {
     sockaddr_storage storage;
     socklen_t length = sizeof(storage);

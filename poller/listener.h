@@ -22,6 +22,7 @@
 #include <cstdint>
 
 #include "poller/address.h"
+#include "poller/socket_options.h"
 
 namespace parkway {
 
@@ -33,6 +34,13 @@ struct ListenOptions {
   bool join = false;
   // [::] takes no IPv4.
   bool v6only = false;
+  // Addresses that this machine does not have (yet), or never will.
+  bool freebind = false;
+  bool transparent = false;
+  // Nobody is accepted before its first bytes are there, or so many seconds are over; 0: at once.
+  uint32_t defer_accept_s = 0;
+  // May be null.
+  const SocketOptions* sockets = nullptr;
 };
 
 // A descriptor that was accepted, or why not.
@@ -43,8 +51,14 @@ struct Accepted {
 };
 
 // Binds and listens. Returns the fd, or -errno and nothing is left behind. `bound` (may be null)
-// gets the address with the port the kernel chose.
-int OpenListenSocket(const Address& address, const ListenOptions& options, Address* bound);
+// gets the address with the port the kernel chose; `refused` (may be null) the option that was to
+// blame, if it was one.
+int OpenListenSocket(const Address& address, const ListenOptions& options, Address* bound,
+                     OptionFailure* refused = nullptr);
+
+// Those of `options` that accepted sockets inherit, and those of the queue: for a socket that
+// somebody else has bound.
+OptionFailure SetListenerOptions(int fd, int family, const ListenOptions& options);
 
 // Takes one connection out of the queue of `fd`; non-blocking, close-on-exec.
 Accepted AcceptOne(int fd);

@@ -38,7 +38,18 @@ SocketOptions SocketsOf(const config::Scalars& scalars) {
   options.send_buffer_bytes = static_cast<uint32_t>(scalars.sndbuf);
   options.notsent_low_bytes = static_cast<uint32_t>(scalars.notsent_lowat);
   options.busy_poll_us = static_cast<uint32_t>(absl::ToInt64Microseconds(scalars.busy_poll));
+  options.user_timeout_ms =
+      static_cast<uint32_t>(absl::ToInt64Milliseconds(scalars.tcp_user_timeout));
+  options.mark = scalars.mark;
+  options.dscp = scalars.dscp;
   options.congestion = scalars.congestion;
+  options.device = scalars.device;
+  options.keepalive.idle_s = static_cast<uint32_t>(absl::ToInt64Seconds(scalars.keepalive.idle));
+  options.keepalive.interval_s =
+      static_cast<uint32_t>(absl::ToInt64Seconds(scalars.keepalive.interval));
+  options.keepalive.probes = scalars.keepalive.count;
+  options.fast_open = scalars.tfo;
+  options.multipath = scalars.mptcp;
   return options;
 }
 
@@ -348,8 +359,18 @@ ServerPlan ServerOf(const config::Server& server, const config::SystemFacts& fac
       plan.sources.push_back(from);
     }
   }
-  plan.health = HealthOf(server, facts);
   plan.sockets = SocketsOf(server.settings);
+  plan.health = HealthOf(server, facts);
+  // A check goes the way that connections go.
+  plan.health.probe.sockets.device = plan.sockets.device;
+  plan.health.probe.sockets.mark = plan.sockets.mark;
+  plan.health.probe.sockets.dscp = plan.sockets.dscp;
+  plan.health.probe.sockets.keepalive.idle_s = 0;
+  for (const Address& source : plan.sources) {
+    if (source.family() != plan.health.probe.address.family()) continue;
+    plan.health.probe.source = source;
+    break;
+  }
   plan.send_proxy = ProxyOutOf(server.settings);
   return plan;
 }
@@ -497,6 +518,11 @@ std::vector<ListenerPlan> ListenerPlansOf(const config::Snapshot& snapshot, size
     added.front = front;
     added.numbers = NumbersOf(from);
     added.sockets = SocketsOf(settings);
+    added.freebind = settings.freebind;
+    added.transparent = settings.transparent;
+    // The kernel knows whole seconds.
+    added.defer_accept_s = static_cast<uint32_t>(
+        absl::ToInt64Seconds(absl::Ceil(settings.defer_accept, absl::Seconds(1))));
     added.splice = SpliceOf(settings.splice);
     added.times = TimesOf(settings);
   }

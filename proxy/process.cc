@@ -34,6 +34,7 @@
 #include "proxy/service_report.h"
 #include "proxy/system/identity.h"
 #include "proxy/system/listen_sockets.h"
+#include "proxy/system/server_sockets.h"
 #include "proxy/system/signals.h"
 #include "proxy/system/systemd.h"
 #include "proxy/upstream/balancer.h"
@@ -201,6 +202,10 @@ int Process::Run() {
   }
   if (const int error = signals_.Start(scheduler_); error != 0) {
     Complain(absl::StrCat("signals cannot be taken: ", strerror(-error)));
+    return kExitOsError;
+  }
+  if (const std::string refused = TryServerSockets(*planner_->current()); !refused.empty()) {
+    Complain(refused);
     return kExitOsError;
   }
   if (!MakeWorkers() || !OpenLog() || !Bind()) {

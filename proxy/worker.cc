@@ -197,6 +197,10 @@ void Worker::CountMoved(Session& session) {
   server.bytes_received.Add(moved.down);
 }
 
+Keepalive Worker::ServerKeepalive(const Session& session) const {
+  return views_.now().roster(session.upstream).plan_of(session.server_index).sockets.keepalive;
+}
+
 void Worker::Sweep() {
   sessions_.ForEach([this](Session& session) { CountMoved(session); });
 }

@@ -146,6 +146,7 @@ class Worker final : public SessionHost,
   void LeaveQueue(Session& session) override;
   void Finished(Session& session, const SessionEnd& end) override;
   void CountMoved(Session& session) override;
+  Keepalive ServerKeepalive(const Session& session) const override;
   void OnHangup(PollDesc& desc) override;
   void OnTimer(TimerWheel::Node& node) override;
   void OnTrim() override { chunks_.Trim(); }

@@ -10,6 +10,7 @@
 
 #include "absl/time/time.h"
 #include "poller/address.h"
+#include "poller/socket_options.h"
 
 namespace parkway {
 
@@ -43,6 +44,8 @@ struct ProbePlan {
   ProbeProxyHeader proxy = ProbeProxyHeader::kNone;
   bool reset = false;  // close with RST, not with FIN
   absl::Duration timeout = absl::Seconds(2);
+  SocketOptions sockets = {};  // those by which packets are routed
+  Address source = {};         // to connect from; without a family: as the kernel chooses
 
   bool operator==(const ProbePlan&) const = default;
 };

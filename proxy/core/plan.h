@@ -149,6 +149,9 @@ struct ListenerPlan {
   SocketOptions sockets = {};
   SpliceUse splice = SpliceUse::kBulk;
   bool v6only = false;
+  bool freebind = false;
+  bool transparent = false;
+  uint32_t defer_accept_s = 0;  // 0: off
   // Of a unix socket with a path.
   uint32_t mode = 0666;
   std::string owner = {};  // USER[:GROUP]; empty: who runs the process

@@ -30,6 +30,7 @@
 #include "poller/address.h"
 #include "poller/poll_desc.h"
 #include "poller/scheduler.h"
+#include "poller/socket_options.h"
 #include "poller/task.h"
 #include "poller/timer_wheel.h"
 #include "proxy/core/close_cause.h"
@@ -59,6 +60,8 @@ class SessionHost {
   virtual void Finished(Session& session, const SessionEnd& end) = 0;
   // Much has moved since the last TakeMoved: it is to be called.
   virtual void CountMoved(Session& session) = 0;
+  // When its server's side is to be asked whether it is still there.
+  virtual Keepalive ServerKeepalive(const Session&) const { return {}; }
 
   Scheduler* scheduler = nullptr;
   RelayTools tools;

@@ -1,11 +1,9 @@
 // The times of a session: what its timer is armed for, what ends it when nothing moves, and how a
 // direction sleeps that has used up its rate; and what it looks at before it closes.
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-
 #include <algorithm>
 
 #include "poller/kernel.h"
+#include "poller/socket_options.h"
 #include "proxy/session/session.h"
 #include "proxy/session/tcp_info.h"
 
@@ -24,15 +22,6 @@ constexpr int64_t kFirstLookNs = 10'000 * kMillisecond;
 
 // A sink that takes nothing for so long keeps no pipe, if a chunk holds the rest.
 constexpr int64_t kPipePatienceNs = 1'000 * kMillisecond;
-
-constexpr int kKeepaliveIdleSeconds = 60;
-constexpr int kKeepaliveIntervalSeconds = 10;
-constexpr int kKeepaliveProbes = 3;
-
-void SetOption(int fd, int level, int name, int value) {
-  // A unix socket has none of these; nothing depends on them.
-  static_cast<void>(kernel::SetSockOpt(fd, level, name, &value, sizeof(value)));
-}
 
 }  // namespace
 
@@ -105,11 +94,8 @@ void Session::LookAtTimes() {
   const int64_t now = scheduler().now().ns();
   if (!server_tuned_ && now >= started_.PlusNs(kFirstLookNs).ns()) {
     server_tuned_ = true;
-    const int fd = server_->fd();
-    SetOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-    SetOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, kKeepaliveIdleSeconds);
-    SetOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, kKeepaliveIntervalSeconds);
-    SetOption(fd, IPPROTO_TCP, TCP_KEEPCNT, kKeepaliveProbes);
+    // A unix socket has none; nothing depends on it.
+    SetKeepalive(server_->fd(), host().ServerKeepalive(*this));
   }
   if (now >= last_activity_.PlusNs(kPipePatienceNs).ns()) {
     for (Flow* flow : {&up_, &down_}) {

@@ -47,29 +47,33 @@ std::string GiveTo(const ListenerPlan& plan, const std::string& path) {
                       strerror(error), error == EPERM ? "; that needs CAP_CHOWN" : "");
 }
 
-// What accepted sockets inherit. Empty, or why not.
-std::string SetOptions(const ListenerPlan& plan, int fd) {
-  const OptionFailure refused = SetSocketOptions(fd, plan.address.is_unix(), plan.sockets);
-  if (!refused.failed()) return "";
-  return absl::StrCat("listener ", plan.name, ": the kernel refuses ", refused.option, ": ",
-                      strerror(-refused.error));
+ListenOptions OptionsOf(const ListenerPlan& plan) {
+  return {.backlog = plan.backlog,
+          .v6only = plan.v6only,
+          .freebind = plan.freebind,
+          .transparent = plan.transparent,
+          .defer_accept_s = plan.defer_accept_s,
+          .sockets = &plan.sockets};
 }
 
 // One socket more; `address` gets the port that the kernel chose. Empty, or why not.
 std::string OpenOne(const ListenerPlan& plan, bool share, Address& address, std::vector<int>& fds) {
-  const ListenOptions options{
-      .backlog = plan.backlog, .share = share, .join = !fds.empty(), .v6only = plan.v6only};
-  int fd = OpenListenSocket(address, options, &address);
+  ListenOptions options = OptionsOf(plan);
+  options.share = share;
+  options.join = !fds.empty();
+  OptionFailure refused;
+  int fd = OpenListenSocket(address, options, &address, &refused);
   if (fd == -EADDRINUSE && address.is_path() && IsStaleUnixSocket(address)) {
     unlink(std::string(address.path()).c_str());
-    fd = OpenListenSocket(address, options, &address);
+    fd = OpenListenSocket(address, options, &address, &refused);
   }
+  if (refused.failed()) return absl::StrCat("listener ", plan.name, ": ", refused.ToString());
   if (fd < 0) {
     return absl::StrCat("listener ", plan.name, ": cannot listen on ", plan.address.ToString(),
                         ": ", strerror(-fd), fd == -EADDRINUSE ? "; another process has it" : "");
   }
   fds.push_back(fd);
-  return SetOptions(plan, fd);
+  return "";
 }
 
 // A copy of an inherited socket.
@@ -82,12 +86,13 @@ ListenSockets Join(const ListenerPlan& plan, const InheritedSocket& socket) {
                                  " that was passed to us: ", strerror(errno));
     return sockets;
   }
-  sockets.error = SetOptions(plan, fd);
-  if (sockets.error.empty()) {
+  const OptionFailure refused = SetListenerOptions(fd, plan.address.family(), OptionsOf(plan));
+  if (!refused.failed()) {
     sockets.fds.push_back(fd);
-  } else {
-    kernel::Close(fd);
+    return sockets;
   }
+  kernel::Close(fd);
+  sockets.error = absl::StrCat("listener ", plan.name, ": ", refused.ToString());
   return sockets;
 }
 

@@ -26,6 +26,9 @@ std::string KeyOf(const ProbePlan& probe) {
   };
   add(probe.send);
   add(probe.expect);
+  add(probe.source.ToString());
+  add(probe.sockets.device);
+  add(std::to_string(probe.sockets.mark) + ' ' + std::to_string(probe.sockets.dscp));
   add(std::to_string(static_cast<int>(probe.kind)) + ' ' +
       std::to_string(static_cast<int>(probe.proxy)) + ' ' + (probe.expect_anywhere ? "~" : "^") +
       (probe.reset ? " rst " : " fin ") + std::to_string(absl::ToInt64Nanoseconds(probe.timeout)));

@@ -51,7 +51,8 @@ class Prober {
   }
 
   void Connect() {
-    const Dial dial = DialStart(scheduler_, plan_.address, nullptr);
+    const Dial dial = DialStart(scheduler_, plan_.address, nullptr, &plan_.sockets,
+                                plan_.source.family() == AF_UNSPEC ? nullptr : &plan_.source);
     desc_ = dial.desc;
     current_ = desc_;
     int error = dial.error;

@@ -88,7 +88,7 @@ int EventFdSignal(int fd) {
   return 0;
 }
 
-int Socket(int domain, int) {
+int Socket(int domain, int, int) {
   World& world = Begin();
   if (const int error = world.ResourceFault(world.faults().socket_resources)) return -error;
   return world.AddDescriptor(world.NewSocket(domain == AF_UNIX, world.process()));
