@@ -109,8 +109,9 @@ int main(int argc, char** argv) {
   options.version = parkway::kVersion;
   options.threads = snapshot.threads;
   options.cpus = parkway::CpusFor(snapshot.scalars.cpu_affinity);
-  options.drain_timeout = snapshot.scalars.drain_timeout;
-  options.stats_interval = snapshot.scalars.stats_interval;
+  options.load = [&arguments, &inherited, &files] {
+    return parkway::config::Load(arguments, parkway::FindSystemFacts(inherited), files);
+  };
   options.reserved_descriptors = snapshot.reserved_descriptors;
   options.pipes_per_worker = snapshot.pipes_per_worker;
   if (snapshot.scalars.http.has_value()) {

@@ -12,13 +12,15 @@
 #include <chrono>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <set>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
+#include "absl/strings/str_replace.h"
+#include "config/explain.h"
 #include "poller/scheduler.h"
 #include "poller/stack_overflow.h"
 #include "proxy/admin/desk.h"
@@ -26,9 +28,11 @@
 #include "proxy/conn_stream.h"
 #include "proxy/control.h"
 #include "proxy/core/post_call.h"
+#include "proxy/listening.h"
 #include "proxy/observe/access_log.h"
 #include "proxy/observe/collect.h"
 #include "proxy/planner.h"
+#include "proxy/reload.h"
 #include "proxy/repeated.h"
 #include "proxy/server_control.h"
 #include "proxy/service_report.h"
@@ -75,6 +79,15 @@ class Process : private ServerWatcher {
                            .turns = [this] { return Turns(); },
                            .nudge = [this] { Nudge(); }}),
         shared_(planner_->current(), options.threads),
+        listening_(workers_, options.inherited),
+        reloader_(
+            scheduler_, *planner_, listening_,
+            {.load = options.load,
+             .prepare = [](const auto&, const std::function<void()>& ready) { ready(); },
+             .abandon = [] {},
+             .publish = [this](const std::shared_ptr<const Plan>&) { Publish(); },
+             .after_workers = [this](std::function<void()> done) { AfterWorkers(std::move(done)); },
+             .say = [this](std::string line) { log_->Say(std::move(line)); }}),
         servers_(*planner_, {.publish = [this] { Publish(); }, .drain = nullptr}),
         conns_(
             scheduler_, options.threads,
@@ -121,12 +134,15 @@ class Process : private ServerWatcher {
   bool MakeWorkers();
   bool OpenLog();
   bool Bind();
-  bool BindOne(size_t listener);
   bool Pin(size_t worker);
   void SayStarted();
   const Plan& plan() const { return *planner_->current(); }
   // From now on all go by the planner's plan.
   void Publish();
+  // Calls `done` here when every worker has done what it was posted before.
+  void AfterWorkers(std::function<void()> done);
+  void SetNumbers();
+  absl::Duration DrainTimeout() const { return planner_->snapshot()->scalars.drain_timeout; }
   // On the stack of life_.
   void Serve();
   void Drain();
@@ -137,9 +153,12 @@ class Process : private ServerWatcher {
   void OnSignal(int number);
   // `why` begins the line in the log: who asked.
   Outcome Stop(Control::StopHow how, const std::string& why);
+  void Reload(const Control::Reload& how, const OnOutcome& done);
   Outcome HoldListener(const std::string& name, bool hold);
-  std::vector<std::string> RuntimeChanges() const;
   void HoldAll(bool hold);
+  // As they are to be, after listeners have come.
+  void HoldAgain();
+  std::vector<std::string> RuntimeLines() const;
   Outcome SetLogLevel(const std::string& level);
   Outcome ReopenLogs();
 
@@ -174,14 +193,15 @@ class Process : private ServerWatcher {
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::thread> threads_;
   std::unique_ptr<AccessLog> log_;
+  Listening listening_;
+  Reloader reloader_;
   std::unique_ptr<Collector> collector_;
   std::unique_ptr<Observatory> observatory_;
   ServerControl servers_;
   ConnDesk conns_;
   admin::Desk desk_;
-  std::vector<std::string> unix_paths_;
-  ReloadState reload_state_;
-  std::set<std::string> paused_;  // listeners, by an operator
+  std::set<std::string> held_;   // listeners that an operator has paused
+  bool held_by_signal_ = false;  // all of them
   bool stopping_ = false;
   MonotonicTime stop_deadline_;
   MonotonicTime idle_since_;         // nobody was seen connected since
@@ -209,7 +229,7 @@ int Process::Run() {
     return kExitOsError;
   }
   if (!MakeWorkers() || !OpenLog() || !Bind()) {
-    for (const std::string& path : unix_paths_) unlink(path.c_str());
+    listening_.RemovePaths();
     StopOwnTasks();
     return kExitOsError;
   }
@@ -220,7 +240,7 @@ int Process::Run() {
   if (refused.empty() && !options_.user.empty()) refused = BecomeUser(options_.user);
   if (!refused.empty()) {
     Complain(refused);
-    for (const std::string& path : unix_paths_) unlink(path.c_str());
+    listening_.RemovePaths();
     StopOwnTasks();
     return kExitOsError;
   }
@@ -238,7 +258,6 @@ int Process::Run() {
     pthread_setname_np(threads_.back().native_handle(),
                        absl::StrFormat("worker-%d", threads_.size() - 1).c_str());
   }
-  reload_state_.loaded_at = reload_state_.last_at = absl::Now();
   StartCollecting();
   observatory_ = std::make_unique<Observatory>(scheduler_, *collector_, options_.shown);
   if (const std::string wrong = observatory_->Start(); !wrong.empty()) {
@@ -256,9 +275,7 @@ int Process::Run() {
     }
   }
   SayStarted();
-  if (options_.stats_interval > absl::ZeroDuration()) {
-    numbers_.Every(scheduler_, std::max(options_.stats_interval, absl::Milliseconds(1)));
-  }
+  SetNumbers();
   if (options_.exit_idle_time < absl::InfiniteDuration()) {
     idle_since_ = scheduler_.now();
     idle_.Every(scheduler_,
@@ -323,29 +340,9 @@ bool Process::OpenLog() {
 }
 
 bool Process::Bind() {
-  for (size_t i = 0; i < plan().listeners.size(); ++i) {
-    if (!BindOne(i)) return false;
-  }
-  return true;
-}
-
-bool Process::BindOne(size_t listener) {
-  const ListenerPlan& plan = *this->plan().listeners[listener];
-  ListenSockets sockets = OpenListenSockets(plan, workers_.size(), options_.inherited);
-  if (!sockets.ok()) {
-    Complain(sockets.error);
-    return false;
-  }
-  if (plan.address.is_path() && !sockets.inherited) unix_paths_.emplace_back(plan.address.path());
-  for (size_t i = 0; i < sockets.fds.size(); ++i) {
-    const int error = workers_[i]->AddListener(listener, sockets.fds[i], sockets.inherited);
-    if (error == 0) continue;
-    Complain(absl::StrCat("listener ", plan.name, ": epoll refused it: ", strerror(-error)));
-    sockets.fds.erase(sockets.fds.begin(), sockets.fds.begin() + static_cast<ptrdiff_t>(i) + 1);
-    Discard(plan, sockets);
-    return false;
-  }
-  return true;
+  const std::string wrong = listening_.Open(plan());
+  if (!wrong.empty()) Complain(wrong);
+  return wrong.empty();
 }
 
 void Process::SayStarted() {
@@ -370,15 +367,35 @@ void Process::Publish() {
   for (const auto& worker : workers_) worker->PostGeneration();
 }
 
+void Process::AfterWorkers(std::function<void()> done) {
+  const auto left = std::make_shared<size_t>(workers_.size());
+  for (const auto& worker : workers_) {
+    PostCall(worker->scheduler_ref(), [this, left, done] {
+      PostCall(scheduler_, [left, done] {
+        if (--*left == 0) done();
+      });
+    });
+  }
+}
+
+void Process::SetNumbers() {
+  const absl::Duration interval = planner_->snapshot()->scalars.stats_interval;
+  if (interval > absl::ZeroDuration()) {
+    numbers_.Every(scheduler_, std::max(interval, absl::Milliseconds(1)));
+  } else if (!numbers_.ended()) {
+    numbers_.Every(scheduler_, absl::InfiniteDuration());
+  }
+}
+
 void Process::Serve() {
   while (!stopping_) static_cast<void>(scheduler_.SleepUntil(scheduler_.now() + kLong));
 }
 
 void Process::Drain() {
   // A path that is gone is found by nobody; who has connected is accepted below.
-  for (const std::string& path : unix_paths_) unlink(path.c_str());
+  listening_.RemovePaths();
   for (const auto& worker : workers_) worker->PostStopAccepting();
-  stop_deadline_ = scheduler_.now() + options_.drain_timeout;
+  stop_deadline_ = scheduler_.now() + DrainTimeout();
   report_.Look();
   while (Accepting() || Sessions() > 0) {
     if (at_once_) {
@@ -438,12 +455,12 @@ void Process::FillControl() {
   const auto not_served = [](const char* what) {
     return Outcome::Refused(absl::StrCat(what, ": this build cannot do it; nothing was changed"));
   };
-  control_.reload = [not_served](const Control::Reload&, const OnOutcome& done) {
-    done(not_served("reload"));
+  control_.reload = [this](const Control::Reload& how, const OnOutcome& done) {
+    Reload(how, done);
   };
-  control_.reload_state = [this] { return reload_state_; };
-  control_.dump_config = [] { return std::string(); };
-  control_.runtime_changes = [this] { return RuntimeChanges(); };
+  control_.reload_state = [this] { return reloader_.state(); };
+  control_.dump_config = [this] { return config::Dump(*planner_->snapshot()); };
+  control_.runtime_changes = [this] { return RuntimeLines(); };
   control_.stop = [this](Control::StopHow how) { return Stop(how, "stop"); };
   control_.drain = [not_served](const Control::Drain&) { return not_served("drain"); };
   control_.drains = [] { return std::vector<DrainProgress>(); };
@@ -457,6 +474,26 @@ void Process::FillControl() {
   };
 }
 
+void Process::Reload(const Control::Reload& how, const OnOutcome& done) {
+  if (stopping_) return done(Outcome::Refused("reload: the process is stopping"));
+  reloader_.Ask(how, [this, how, done](const Outcome& outcome) {
+    if (!how.dry_run) {
+      if (how.reset_runtime && outcome.ok) held_.clear();
+      HoldAgain();
+      SetNumbers();
+      log_->Say(absl::StrCat(outcome.ok ? "reload: " : "ERROR: reload: ",
+                             absl::StrReplaceAll(outcome.text, {{"\n", "; "}})));
+    }
+    done(outcome);
+  });
+}
+
+std::vector<std::string> Process::RuntimeLines() const {
+  std::vector<std::string> lines = planner_->overrides().Lines();
+  for (const std::string& name : held_) lines.push_back(absl::StrCat("listener ", name, " paused"));
+  return lines;
+}
+
 void Process::OnSignal(int number) {
   const std::string who = absl::StrCat("signal ", strsignal(number));
   switch (number) {
@@ -468,10 +505,10 @@ void Process::OnSignal(int number) {
       Stop(Control::StopHow::kWait, who);
       return;
     case SIGHUP:
-      HoldAll(false);
-      control_.reload({}, [this, who](const Outcome& outcome) {
-        log_->Say(absl::StrCat(who, ": ", outcome.text));
-      });
+      held_by_signal_ = false;
+      HoldAgain();
+      log_->Say(absl::StrCat(who, ": reload"));
+      control_.reload({}, [](const Outcome&) {});
       return;
     case SIGUSR1:
       log_->Say(absl::StrCat(who, ": ", control_.reopen_logs().text));
@@ -500,12 +537,11 @@ Outcome Process::Stop(Control::StopHow how, const std::string& why) {
   if (!stopping_) {
     stopping_ = true;
     // drain_timeout=off: as long as they want.
-    patient_ = how == Control::StopHow::kWait || options_.drain_timeout == absl::ZeroDuration();
-    const std::string rest = at_once_ ? " connections end now"
-                             : patient_
-                                 ? " connections may finish"
-                                 : absl::StrCat(" connections may finish within ",
-                                                absl::FormatDuration(options_.drain_timeout));
+    patient_ = how == Control::StopHow::kWait || DrainTimeout() == absl::ZeroDuration();
+    const std::string rest = at_once_   ? " connections end now"
+                             : patient_ ? " connections may finish"
+                                        : absl::StrCat(" connections may finish within ",
+                                                       absl::FormatDuration(DrainTimeout()));
     log_->Say(absl::StrCat(why, ": no longer accepting, ", Sessions(), rest));
   }
   scheduler_.Kick(life_);
@@ -513,39 +549,35 @@ Outcome Process::Stop(Control::StopHow how, const std::string& why) {
 }
 
 Outcome Process::HoldListener(const std::string& name, bool hold) {
-  bool found = false;
-  for (size_t i = 0; i < plan().listeners.size(); ++i) {
-    if (plan().listeners[i]->name != name || plan().listeners[i]->gone) continue;
-    found = true;
-    for (const auto& worker : workers_) worker->PostHold(i, hold);
-  }
+  const bool found =
+      std::any_of(plan().listeners.begin(), plan().listeners.end(),
+                  [&](const auto& listener) { return listener->name == name && !listener->gone; });
   if (!found) {
     return Outcome::Refused(absl::StrCat("listener ", hold ? "pause" : "resume", ": there is no ",
                                          "listener ", name, "; nothing was changed"));
   }
   if (hold) {
-    paused_.insert(name);
+    held_.insert(name);
   } else {
-    paused_.erase(name);
+    held_.erase(name);
   }
+  HoldAgain();
   return Outcome::Done(
       absl::StrCat("listener ", name, hold ? " pauses, clients wait in the backlog" : " accepts"));
 }
 
 void Process::HoldAll(bool hold) {
-  paused_.clear();
-  for (size_t i = 0; i < plan().listeners.size(); ++i) {
-    if (hold && !plan().listeners[i]->gone) paused_.insert(plan().listeners[i]->name);
-    for (const auto& worker : workers_) worker->PostHold(i, hold);
-  }
+  held_by_signal_ = hold;
+  // Who resumes all of them means those of the admin's, too.
+  if (!hold) held_.clear();
+  HoldAgain();
 }
 
-std::vector<std::string> Process::RuntimeChanges() const {
-  std::vector<std::string> changes = planner_->overrides().Lines();
-  for (const std::string& name : paused_) {
-    changes.push_back(absl::StrCat("listener ", name, " paused"));
+void Process::HoldAgain() {
+  for (size_t i = 0; i < plan().listeners.size(); ++i) {
+    const bool hold = held_by_signal_ || held_.contains(plan().listeners[i]->name);
+    for (const auto& worker : workers_) worker->PostHold(i, hold);
   }
-  return changes;
 }
 
 Outcome Process::SetLogLevel(const std::string& level) {
@@ -639,13 +671,13 @@ void Process::AddOwn(Readings& readings) const {
   ProcessReading& process = readings.process;
   process.version = options_.version;
   process.ready = !stopping_;
-  process.generation = reload_state_.generation;
+  process.generation = reloader_.state().generation;
   process.connection_limit = shared_.limit.limit();
-  process.reload.last_ok = reload_state_.last_ok;
-  if (!reload_state_.last_ok) process.reload.last_error = reload_state_.last_text;
-  process.reload.last_success = reload_state_.loaded_at;
-  process.reload.reloads = reload_state_.reloads;
-  process.reload.reloads_refused = reload_state_.refused;
+  process.reload.last_ok = reloader_.state().last_ok;
+  if (!reloader_.state().last_ok) process.reload.last_error = reloader_.state().last_text;
+  process.reload.last_success = reloader_.state().loaded_at;
+  process.reload.reloads = reloader_.state().reloads;
+  process.reload.reloads_refused = reloader_.state().refused;
   for (const DrainProgress& drain : control_.drains()) {
     if (drain.ended) continue;
     process.drain.draining = true;
@@ -655,7 +687,8 @@ void Process::AddOwn(Readings& readings) const {
     process.drain.time_left = std::max(process.drain.time_left, drain.over - drain.passed);
   }
   for (ListenerReading& listener : readings.listeners) {
-    if (paused_.contains(listener.name)) listener.state = ListenerReading::State::kPaused;
+    if (held_by_signal_ || held_.contains(listener.name))
+      listener.state = ListenerReading::State::kPaused;
   }
   if (!stopping_) return;
   process.drain.draining = true;
@@ -715,7 +748,7 @@ void Process::WriteNumbers() {
 int RunProcess(std::shared_ptr<const config::Snapshot> snapshot, const config::SystemFacts& facts,
                const ProcessOptions& options) {
   auto planner = std::make_unique<Planner>(facts, EphemeralPorts());
-  const Planner::Draft draft = planner->Configure(std::move(snapshot));
+  const Planner::Draft draft = planner->Configure(std::move(snapshot), false);
   if (draft.plan == nullptr) {
     fprintf(stderr, "parkway: %s\n", draft.error.c_str());
     return kExitConfig;

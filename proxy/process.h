@@ -7,11 +7,13 @@
 #define PROXY_PROCESS_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/time/time.h"
+#include "config/load.h"
 #include "config/snapshot.h"
 #include "proxy/observatory.h"
 #include "proxy/system/facts.h"
@@ -27,12 +29,12 @@ inline constexpr int kExitConfig = 78;   // configuration refused
 
 struct ProcessOptions {
   uint32_t threads = 1;
-  absl::Duration drain_timeout = absl::Seconds(30);      // zero: no end
-  absl::Duration stats_interval = absl::ZeroDuration();  // off
   std::vector<uint32_t> cpus;          // worker i runs on the i-th, around; empty: on any
   uint32_t pipes_per_worker = 0;       // for splice; 0: never splice
   uint64_t reserved_descriptors = 64;  // for what is no connection
   std::string version;
+  // Reads the command line and the files again, for a reload.
+  std::function<config::LoadResult()> load;
   Observatory::Options shown;
   std::string admin_socket;  // a path; empty: none
   std::string user;          // to become, once it listens; empty: nobody else

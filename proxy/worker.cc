@@ -351,6 +351,22 @@ void Worker::CountAnew(size_t listener) {
   });
 }
 
+void Worker::PostAddListener(size_t listener, int fd, bool inherited,
+                             std::function<void(int error)> refused) {
+  PostCall(scheduler_, [this, listener, fd, inherited, refused = std::move(refused)] {
+    views_.CatchUp();
+    if (const int error = AddListener(listener, fd, inherited); error != 0) refused(error);
+  });
+}
+
+void Worker::PostRemoveListener(size_t listener) {
+  PostCall(scheduler_, [this, listener] { RemoveListener(listener); });
+}
+
+void Worker::PostRetarget(std::vector<std::pair<size_t, size_t>> moves) {
+  PostCall(scheduler_, [this, moves = std::move(moves)] { Retarget(moves); });
+}
+
 void Worker::PostHold(size_t listener, bool hold) {
   PostCall(scheduler_, [this, listener, hold] { Hold(listener, hold); });
 }
@@ -393,6 +409,23 @@ void Worker::Part(uint16_t upstream, uint16_t server, bool up) {
 
 void Worker::StopAccepting() {
   for (const auto& acceptor : acceptors_) acceptor->Stop(scheduler_);
+}
+
+void Worker::RemoveListener(size_t listener) {
+  for (const auto& acceptor : acceptors_) {
+    if (acceptor->listener() == listener) acceptor->Stop(scheduler_);
+  }
+}
+
+void Worker::Retarget(const std::vector<std::pair<size_t, size_t>>& moves) {
+  views_.CatchUp();
+  for (const auto& acceptor : acceptors_) {
+    for (const auto& [from, to] : moves) {
+      if (acceptor->listener() != from) continue;
+      acceptor->Retarget(scheduler_, to, views_.now().listener(to).limits.get());
+      break;
+    }
+  }
 }
 
 void Worker::Hold(size_t listener, bool hold) {

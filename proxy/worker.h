@@ -16,6 +16,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <random>
 #include <utility>
@@ -101,6 +102,14 @@ class Worker final : public SessionHost,
   // From now on it goes by the latest generation; connections go on, and look at it where they look
   // at anything.
   void PostGeneration();
+  // Takes over `fd`; `refused` hears why epoll did not, on the worker's thread.
+  void PostAddListener(size_t listener, int fd, bool inherited,
+                       std::function<void(int error)> refused);
+  // Closes its socket, resetting nobody.
+  void PostRemoveListener(size_t listener);
+  // Sockets that accepted for one slot accept for another from now on: all at once, for two may
+  // change places.
+  void PostRetarget(std::vector<std::pair<size_t, size_t>> moves);
   // Whether this listener accepts; clients wait in the backlog meanwhile.
   void PostHold(size_t listener, bool hold);
   // Ends all sessions now.
@@ -130,6 +139,8 @@ class Worker final : public SessionHost,
   void Adopt(size_t listener, int fd, const Address& peer, bool counted);
   Views& views() { return views_; }
   void StopAccepting();
+  void RemoveListener(size_t listener);
+  void Retarget(const std::vector<std::pair<size_t, size_t>>& moves);
   void Hold(size_t listener, bool hold);
   void AbortAll(CloseCause cause);
   void Part(uint16_t upstream, uint16_t server, bool up);

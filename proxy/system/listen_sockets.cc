@@ -122,6 +122,22 @@ ListenSockets OpenListenSockets(const ListenerPlan& plan, size_t workers,
   return sockets;
 }
 
+std::string Readjust(const ListenerPlan& plan, const std::vector<int>& fds, bool inherited) {
+  for (const int fd : fds) {
+    std::string error = SetOptions(plan, fd);
+    if (!error.empty()) return error;
+    if (inherited) continue;
+    if (const int refused = kernel::Listen(fd, plan.backlog); refused != 0) {
+      return absl::StrCat("listener ", plan.name, ": cannot change the backlog of ",
+                          plan.address.ToString(), ": ", strerror(-refused));
+    }
+  }
+  if (inherited || !plan.address.is_path()) return "";
+  return GiveTo(plan, std::string(plan.address.path()));
+}
+
+void RemovePath(const std::string& path) { unlink(path.c_str()); }
+
 void Discard(const ListenerPlan& plan, ListenSockets& sockets) {
   // Only a socket that was bound has made the path.
   if (!sockets.fds.empty() && plan.address.is_path() && !sockets.inherited) {

@@ -28,6 +28,13 @@ struct ListenSockets {
 ListenSockets OpenListenSockets(const ListenerPlan& plan, size_t workers,
                                 const std::vector<InheritedSocket>& inherited);
 
+// Of sockets that are open: what may change while they listen, as the plan has it. Empty, or why
+// not.
+std::string Readjust(const ListenerPlan& plan, const std::vector<int>& fds, bool inherited);
+
+// Nobody finds a unix socket by it any more.
+void RemovePath(const std::string& path);
+
 // Closes sockets that nobody got, and removes the path that came with them.
 void Discard(const ListenerPlan& plan, ListenSockets& sockets);
 

@@ -1,0 +1,78 @@
+// Listening: which addresses are listened on now, by which slot of the plan, and how that becomes
+// what another plan says.
+//
+//   std::string wrong = listening.Open(plan);           // at the start; empty: done
+//   Listening::Changes changes = listening.Prepare(next);    // opens what is new, and nothing else
+//   if (changes.error.empty()) listening.Apply(next, changes, trouble); else it was all undone
+//
+// Sockets are matched by address: a listener that is renamed, and two that swap theirs, keep them,
+// and nobody who connects meanwhile is turned away. A socket that is no longer wanted is closed as
+// acceptor.h says, resetting nobody.
+//
+// The control thread. The workers own the sockets that they accept from; here are only their
+// numbers, which stay valid until Apply or Close has said that they are to be closed.
+#ifndef PROXY_LISTENING_H_
+#define PROXY_LISTENING_H_
+
+#include <cstddef>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "proxy/core/plan.h"
+#include "proxy/system/listen_sockets.h"
+#include "proxy/system/systemd.h"
+#include "proxy/worker.h"
+
+namespace parkway {
+
+class Listening {
+ public:
+  using Workers = std::vector<std::unique_ptr<Worker>>;
+
+  // Both outlive this.
+  Listening(const Workers& workers, const std::vector<InheritedSocket>& inherited)
+      : workers_(workers), inherited_(inherited) {}
+
+  // Before the workers run. What was opened before a failure is to be closed by Close.
+  std::string Open(const Plan& plan);
+
+  struct Changes {
+    std::vector<std::pair<size_t, ListenSockets>> opened;    // by slot
+    std::vector<std::pair<std::string, size_t>> retargeted;  // by address: the new slot
+    std::vector<std::string> closed;                         // addresses
+    std::string error;                                       // empty: Apply can do it
+  };
+  Changes Prepare(const Plan& next) const;
+  // Closes what Prepare opened.
+  static void Discard(const Plan& next, Changes& changes);
+  // The workers go by `next` already, or have been told to. `trouble`: one line, on any thread.
+  void Apply(const Plan& before, const Plan& next, Changes& changes,
+             std::function<void(std::string)> trouble);
+
+  // Removes the paths of unix sockets: nobody finds them any more.
+  void RemovePaths();
+
+ private:
+  struct Door {
+    size_t slot = 0;
+    std::vector<int> fds;  // of worker 0, 1, ...
+    bool inherited = false;
+    bool v6only = false;
+    std::string path;  // to be removed at the end; empty: none
+  };
+
+  static std::string KeyOf(const ListenerPlan& listener) { return listener.address.ToString(); }
+  Door MakeDoor(const ListenerPlan& listener, size_t slot, const ListenSockets& sockets) const;
+
+  const Workers& workers_;
+  const std::vector<InheritedSocket>& inherited_;
+  std::map<std::string, Door> doors_;  // by address
+};
+
+}  // namespace parkway
+
+#endif  // PROXY_LISTENING_H_
