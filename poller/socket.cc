@@ -77,9 +77,9 @@ IoResult TryDiscard(PollDesc& desc, void* scratch, size_t size) {
   return ReadResult(desc, kernel::Recv(desc.fd(), scratch, size, 0), size);
 }
 
-IoResult TryWrite(PollDesc& desc, const void* data, size_t size) {
+IoResult TryWrite(PollDesc& desc, const void* data, size_t size, bool more_follows) {
   static_cast<void>(desc.Reset(Direction::kWrite));
-  return WriteResult(kernel::Send(desc.fd(), data, size, 0), size);
+  return WriteResult(kernel::Send(desc.fd(), data, size, more_follows ? MSG_MORE : 0), size);
 }
 
 IoResult TryWritev(PollDesc& desc, const iovec* parts, int count) {

@@ -54,7 +54,9 @@ IoResult TryRead(PollDesc& desc, void* data, size_t size);
 // save the copy into `scratch`, on TCP alone.)
 IoResult TryPeek(PollDesc& desc, void* data, size_t size);
 IoResult TryDiscard(PollDesc& desc, void* scratch, size_t size);
-IoResult TryWrite(PollDesc& desc, const void* data, size_t size);
+// `more_follows`: in this activation comes another write or the end of the stream, and the kernel
+// may wait for that with what does not fill a segment.
+IoResult TryWrite(PollDesc& desc, const void* data, size_t size, bool more_follows = false);
 IoResult TryWritev(PollDesc& desc, const iovec* parts, int count);
 // Into the write end of a pipe. EAGAIN: nothing to read, or the pipe is full. Nothing that this
 // says is an end: a splice stops at an urgent mark and then reports 0 with bytes unread, so

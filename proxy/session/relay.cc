@@ -74,11 +74,13 @@ void Relay::SetNoDelay(PollDesc& sink, bool on) {
 }
 
 // On failure step.outcome and step.error are set.
-bool Relay::Send(PollDesc& sink, const char* data, size_t size, Step& step, size_t* sent) {
-  if (no_delay_due_ && (bytes_ > 0 || size > kSegmentBytes)) {
+bool Relay::Send(PollDesc& sink, const char* data, size_t size, Step& step, size_t* sent,
+                 bool last) {
+  // A FIN waits for no acknowledgement and takes along what is there.
+  if (no_delay_due_ && !last && (bytes_ > 0 || size > kSegmentBytes)) {
     SetNoDelay(sink, true);
   }
-  const IoResult result = TryWrite(sink, data, size);
+  const IoResult result = TryWrite(sink, data, size, last);
   *sent = result.bytes;
   bytes_ += result.bytes;
   step.moved += result.bytes;
@@ -193,7 +195,7 @@ bool Relay::Copy(PollDesc& source, PollDesc& sink, RelayTools& tools, Step& step
   }
   if (got.bytes > 0) {
     size_t sent = 0;
-    const bool ok = Send(sink, tools.buffer, got.bytes, step, &sent);
+    const bool ok = Send(sink, tools.buffer, got.bytes, step, &sent, got.end && fin_follows_);
     if (sent < got.bytes) {
       // Held even if the sink has failed: it is counted as undelivered when it is dropped.
       const bool held = Hold(tools.buffer + sent, got.bytes - sent, tools);

@@ -107,6 +107,9 @@ class Relay {
 
   // The source does not yet take urgent bytes inline: to be set before it could matter.
   void set_inline_due(bool due) { inline_due_ = due; }
+  // Whoever is told kEnd shuts the sink down at once: last bytes that came with a FIN then leave
+  // with one, which saves a packet and its acknowledgement.
+  void set_fin_follows(bool follows) { fin_follows_ = follows; }
   // Set the sink's TCP_NODELAY before it could matter, not earlier.
   void set_no_delay_due(bool due) { no_delay_due_ = due; }
 
@@ -135,7 +138,9 @@ class Relay {
   bool Copy(PollDesc& source, PollDesc& sink, RelayTools& tools, Step& step);
   bool CopyPeeking(PollDesc& source, PollDesc& sink, RelayTools& tools, Step& step);
   // True if the sink can take more at once.
-  bool Send(PollDesc& sink, const char* data, size_t size, Step& step, size_t* sent);
+  // `last`: the FIN comes right behind.
+  bool Send(PollDesc& sink, const char* data, size_t size, Step& step, size_t* sent,
+            bool last = false);
   void BeforeRead(PollDesc& source);
   bool AfterRead(const struct IoResult& got, size_t asked, Step& step);
   // One splice in and out. True: go on.
@@ -174,6 +179,7 @@ class Relay {
   Splicing splicing_ : 2 = Splicing::kUnknown;
   uint8_t small_wakeups_ : 4 = 0;
   bool splice_always_ : 1 = false;
+  bool fin_follows_ : 1 = false;
 };
 
 static_assert(sizeof(Relay) <= 32, "two of them live in every session");

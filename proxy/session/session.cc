@@ -175,6 +175,8 @@ void Session::Connected(Scheduler& scheduler) {
   // Only the connector waits in the middle.
   up_.set_stackless(true);
   down_.set_stackless(true);
+  up_.relay.set_fin_follows(true);
+  down_.relay.set_fin_follows(true);
   down_.live = true;
   scheduler.SpawnAwaiting(down_, *server_, Direction::kRead);
   ArmTimer();
@@ -273,6 +275,9 @@ void Session::OnSideError(Side side, int error) {
     return;
   }
   phase_ = Phase::kResetting;
+  // No FIN any more.
+  up_.relay.set_fin_follows(false);
+  down_.relay.set_fin_follows(false);
   failed_ = side;
   reset_client_ = reset_server_ = true;
   // Wakes whoever waits there: the direction that still has bytes to deliver goes on without ever

@@ -193,6 +193,34 @@ TEST_F(RelayTest, AFinIsReportedAfterTheLastByte) {
   EXPECT_EQ(got, "last");
 }
 
+TEST_F(RelayTest, LastBytesThatCameWithAFinLeaveWithOneIfItFollowsAtOnce) {
+  Begin(TcpPair(), TcpPair());
+  relay_.set_fin_follows(true);
+  ASSERT_EQ(send(from_.far, "last", 4, 0), 4);
+  ASSERT_EQ(shutdown(from_.far, SHUT_WR), 0);
+  while ((source_->edge_bits() & PollDesc::kHangup) == 0) Poll(1000000000);
+  EXPECT_EQ(Run().outcome, Outcome::kEnd);
+  EXPECT_EQ(relay_.bytes(), 4u);
+  pollfd readable = {to_.far, POLLIN, 0};
+  EXPECT_EQ(poll(&readable, 1, 0), 0) << "they wait for it";
+  ASSERT_EQ(shutdown(to_.near, SHUT_WR), 0);
+  EXPECT_EQ(poll(&readable, 1, 10000), 1);
+  std::string got;
+  Receive(got);
+  EXPECT_EQ(got, "last");
+  EXPECT_TRUE(far_end_);
+}
+
+TEST_F(RelayTest, LastBytesWaitForNoFinWhereNoneIsPromised) {
+  Begin(TcpPair(), TcpPair());
+  ASSERT_EQ(send(from_.far, "last", 4, 0), 4);
+  ASSERT_EQ(shutdown(from_.far, SHUT_WR), 0);
+  while ((source_->edge_bits() & PollDesc::kHangup) == 0) Poll(1000000000);
+  EXPECT_EQ(Run().outcome, Outcome::kEnd);
+  pollfd readable = {to_.far, POLLIN, 0};
+  EXPECT_EQ(poll(&readable, 1, 100), 1) << "sooner than a corked socket would say them";
+}
+
 TEST_F(RelayTest, AFinThatCameWithTheLastBytesWaitsUntilTheSinkHasThem) {
   Begin(TcpPair(), TcpPair());
   // The sink takes nothing.
