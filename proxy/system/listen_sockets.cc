@@ -124,8 +124,8 @@ ListenSockets OpenListenSockets(const ListenerPlan& plan, size_t workers,
 
 std::string Readjust(const ListenerPlan& plan, const std::vector<int>& fds, bool inherited) {
   for (const int fd : fds) {
-    std::string error = SetOptions(plan, fd);
-    if (!error.empty()) return error;
+    const OptionFailure option = SetListenerOptions(fd, plan.address.family(), OptionsOf(plan));
+    if (option.failed()) return absl::StrCat("listener ", plan.name, ": ", option.ToString());
     if (inherited) continue;
     if (const int refused = kernel::Listen(fd, plan.backlog); refused != 0) {
       return absl::StrCat("listener ", plan.name, ": cannot change the backlog of ",
