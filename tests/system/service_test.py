@@ -321,6 +321,31 @@ class Journal(Service):
         self.assertEqual("4", by_text[down]["PRIORITY"])
 
 
+class Logs(Service):
+    FILE = "/var/log/parkway/access.log"
+
+    def lines(self, path):
+        if not os.path.exists(path):
+            return []
+        with open(path, encoding="utf-8") as file:
+            return file.read().splitlines()
+
+    def test_logrotate_moves_a_file_and_the_daemon_opens_another(self):
+        port = self.start_simple(None, f"--access_log=file:{self.FILE}")
+        for _ in range(2):
+            sock, _ = ask(("127.0.0.1", port))
+            sock.close()
+            until(lambda: len(self.lines(self.FILE)) == 1, PATIENCE, "a line in the file")
+            run([programs.program("logrotate"), "--force", "/etc/logrotate.d/parkway"])
+            self.assertEqual(1, len(self.lines(self.FILE + ".1")))
+            until(lambda: self.lines(self.FILE) == [] and "reopened" in self.said(), PATIENCE,
+                  "it is opened anew")
+            self.cursor = systemd.cursor()
+        info = os.stat(self.FILE)
+        self.assertEqual((0o640, pwd.getpwnam("parkway").pw_uid),
+                         (info.st_mode & 0o777, info.st_uid))
+
+
 class Sockets(Service):
     def passed(self, name, port):
         """systemd listens for the listener of this name."""
