@@ -10,14 +10,11 @@
 #include <algorithm>
 #include <cstdio>
 #include <string>
-#include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
 #include "absl/time/clock.h"
 #include "proxy/core/post_call.h"
-#include "proxy/inbound/front.h"
-#include "proxy/inbound/listener_limits.h"
+#include "proxy/observe/sum.h"
 
 namespace parkway {
 
@@ -27,93 +24,10 @@ namespace {
 constexpr int64_t kBusyWindowNs = 5'000'000'000;
 constexpr int64_t kNsPerSecond = 1'000'000'000;
 
-const char* BalanceName(Balance balance) {
-  switch (balance) {
-    case Balance::kP2c:
-      break;
-    case Balance::kLeastConn:
-      return "least_conn";
-    case Balance::kRoundRobin:
-      return "round_robin";
-    case Balance::kRandom:
-      return "random";
-    case Balance::kSourceHash:
-      return "source_hash";
-    case Balance::kFirst:
-      return "first";
-    case Balance::kLeastTime:
-      return "least_time";
-  }
-  return "p2c";
-}
-
 int64_t CpuNs(clockid_t clock) {
   timespec time = {};
   if (clock_gettime(clock, &time) != 0) return 0;
   return time.tv_sec * kNsPerSecond + time.tv_nsec;
-}
-
-void AddTcp(const TcpStats& stats, TcpReading& to) {
-  stats.rtt.AddTo(&to.rtt.counts, &to.rtt.sum_us);
-  to.retransmits += stats.retransmits.value();
-  to.rwnd_limited += absl::Microseconds(stats.rwnd_limited_us.value());
-}
-
-void AddCauses(const CauseCounters& causes, ByCause& to) {
-  for (size_t i = 0; i < to.size(); ++i) to[i] += causes[i].value();
-}
-
-ServerReading::State StateOf(uint32_t flags) {
-  if ((flags & Server::kGone) != 0) return ServerReading::State::kGone;
-  if ((flags & Server::kDown) != 0) return ServerReading::State::kDown;
-  if ((flags & Server::kDrained) != 0) return ServerReading::State::kDrain;
-  if ((flags & Server::kUnhealthy) != 0) return ServerReading::State::kUnhealthy;
-  if ((flags & Server::kEjected) != 0) return ServerReading::State::kEjected;
-  return ServerReading::State::kUp;
-}
-
-// What is planned of a server, and how it is doing.
-void ReadServer(const ServerPlan& plan, const Server& state, MonotonicTime now, ServerReading& to) {
-  to.name = plan.name;
-  to.address = plan.address.ToString();
-  to.weight = plan.weight;
-  to.priority = plan.priority;
-  to.max_conns = plan.max_conns;
-  to.checked = plan.health.on();
-  to.active = state.connections();
-  to.flags = state.flags();
-  // One whose time is over comes back with the next choice.
-  if (state.ejected_until() <= now.ns()) to.flags &= ~static_cast<uint32_t>(Server::kEjected);
-  to.state = StateOf(to.flags);
-  if (to.state == ServerReading::State::kEjected) {
-    to.since = absl::Nanoseconds(now.ns() - state.ejected_since());
-  }
-}
-
-// Where a connection may be led, its own upstream first.
-std::vector<std::string> UpstreamsOf(const ListenerPlan& listener, const Plan& plan) {
-  std::vector<size_t> slots;
-  const auto add = [&](size_t slot) {
-    if (slot >= plan.upstreams.size()) return;
-    if (std::find(slots.begin(), slots.end(), slot) == slots.end()) slots.push_back(slot);
-  };
-  add(listener.upstream);
-  if (listener.front != nullptr) {
-    for (const size_t slot : listener.front->routes.upstreams()) add(slot);
-  }
-  std::vector<std::string> names;
-  for (const size_t slot : slots) names.push_back(plan.upstreams[slot]->name);
-  return names;
-}
-
-void MarkUsed(Readings& readings) {
-  std::unordered_set<std::string> used;
-  for (const ListenerReading& listener : readings.listeners) {
-    used.insert(listener.upstreams.begin(), listener.upstreams.end());
-  }
-  for (UpstreamReading& upstream : readings.upstreams) {
-    upstream.used = used.contains(upstream.name);
-  }
 }
 
 uint64_t CountDescriptors() {
@@ -140,60 +54,6 @@ uint64_t ResidentBytes() {
 }
 
 }  // namespace
-
-void AddListener(const ListenerStats& stats, const Plan& plan, ListenerReading& to) {
-  to.total += stats.accepted.value();
-  to.bytes_received += stats.bytes_received.value();
-  to.bytes_sent += stats.bytes_sent.value();
-  stats.duration.AddTo(&to.duration.counts, &to.duration.sum_us);
-  AddTcp(stats.tcp, to.tcp);
-  for (const ClosedStats::Cell* cell = stats.closed.first(); cell != nullptr;
-       cell = ClosedStats::After(*cell)) {
-    AddCauses(cell->causes, to.closed);
-    const std::string name =
-        cell->upstream < plan.upstreams.size() ? plan.upstreams[cell->upstream]->name : "";
-    const auto known = std::find_if(
-        to.closed_by_upstream.begin(), to.closed_by_upstream.end(),
-        [&](const ListenerReading::Closed& closed) { return closed.upstream == name; });
-    if (known != to.closed_by_upstream.end()) {
-      AddCauses(cell->causes, known->causes);
-    } else {
-      AddCauses(cell->causes, to.closed_by_upstream.emplace_back(name, ByCause{}).causes);
-    }
-  }
-}
-
-void AddUpstream(const UpstreamStats& stats, UpstreamReading& to) {
-  to.queued += stats.queued.value();
-  to.retries += stats.retries.value();
-  to.redispatches += stats.redispatches.value();
-  stats.queue_time.AddTo(&to.queue_time.counts, &to.queue_time.sum_us);
-}
-
-void AddServer(const ServerStats& stats, MonotonicTime now, ServerReading& to) {
-  to.total += stats.connected.value();
-  to.connect_attempts += stats.attempts.value();
-  for (size_t i = 0; i < to.connect_errors.size(); ++i) {
-    to.connect_errors[i] += stats.errors[i].value();
-  }
-  stats.connect_time.AddTo(&to.connect_time.counts, &to.connect_time.sum_us);
-  to.bytes_received += stats.bytes_received.value();
-  to.bytes_sent += stats.bytes_sent.value();
-  AddTcp(stats.tcp, to.tcp);
-  to.ejections += stats.ejections.value();
-  const uint64_t checks = stats.checks_passed.value() + stats.checks_failed.value();
-  if (checks == 0) return;
-  // The worker that checks it.
-  to.checks_passed += stats.checks_passed.value();
-  to.checks_failed += stats.checks_failed.value();
-  to.last_check = static_cast<HealthWord>(stats.last_check.value());
-  to.last_check_took = absl::Microseconds(stats.last_check_us.value());
-  to.transitions += stats.transitions.value();
-  const auto changed = static_cast<int64_t>(stats.last_transition_at_ns.value());
-  if (changed != 0 && to.since == absl::ZeroDuration()) {
-    to.since = absl::Nanoseconds(now.ns() - changed);
-  }
-}
 
 void ReadSystem(ProcessReading& to) {
   to.pid = getpid();
@@ -311,55 +171,10 @@ std::shared_ptr<const Readings> Collector::Assemble(const Round& round) {
   const MonotonicTime now = ReadMonotonicClock();
   readings->taken = absl::Now();
 
-  std::unordered_map<std::string, size_t> listeners;
-  for (size_t slot = 0; slot < plan->listeners.size(); ++slot) {
-    const ListenerPlan& of = *plan->listeners[slot];
-    const auto [found, is_new] = listeners.emplace(of.name, readings->listeners.size());
-    if (is_new) {
-      ListenerReading& made = readings->listeners.emplace_back();
-      made.name = of.name;
-      if (of.upstream < plan->upstreams.size()) made.upstream = plan->upstreams[of.upstream]->name;
-      made.upstreams = UpstreamsOf(of, *plan);
-      made.max_connections = of.numbers.max_connections;
-    }
-    ListenerReading& listener = readings->listeners[found->second];
-    listener.addresses.push_back(of.address.ToString());
-    uint64_t begun = 0, ended = 0;
-    for (const CollectSource::OfWorker& worker : source_.workers) {
-      const ListenerStats* stats = worker.stats->listeners.Find(slot);
-      if (stats == nullptr) continue;
-      // In this order: what ends between the two is not counted twice.
-      ended += stats->ended.value();
-      begun += stats->begun.value();
-      if (stats->held.value() != 0) listener.state = ListenerReading::State::kPaused;
-      AddListener(*stats, *plan, listener);
-    }
-    listener.active += begun > ended ? begun - ended : 0;
-  }
-
-  for (size_t slot = 0; slot < plan->upstreams.size(); ++slot) {
-    const UpstreamPlan& of = *plan->upstreams[slot];
-    UpstreamReading& upstream = readings->upstreams.emplace_back();
-    upstream.name = of.name;
-    upstream.balance = BalanceName(of.balance);
-    upstream.queue_max = of.queue_max;
-    const Roster& roster = generation->roster(slot);
-    upstream.queue_length = roster.balancer().waiting();
-    for (size_t i = 0; i < of.servers.size(); ++i) {
-      ServerReading& server = upstream.servers.emplace_back();
-      ReadServer(of.servers[i], roster.server(i), now, server);
-    }
-    for (const CollectSource::OfWorker& worker : source_.workers) {
-      const UpstreamStats* stats = worker.stats->upstreams.Find(slot);
-      if (stats == nullptr) continue;
-      AddUpstream(*stats, upstream);
-      for (size_t i = 0; i < of.servers.size(); ++i) {
-        const ServerStats* counted = stats->servers.Find(i);
-        if (counted != nullptr) AddServer(*counted, now, upstream.servers[i]);
-      }
-    }
-  }
-  MarkUsed(*readings);
+  std::vector<const WorkerStats*> counted;
+  for (const CollectSource::OfWorker& worker : source_.workers) counted.push_back(worker.stats);
+  SumListeners(*plan, counted, *readings);
+  SumUpstreams(*generation, counted, now, *readings);
 
   ProcessReading& process = readings->process;
   process.started = started_;

@@ -112,11 +112,6 @@ class Collector {
   const int64_t started_ns_;
 };
 
-// The sums over `workers` for one listener, upstream or server.
-void AddListener(const ListenerStats& stats, const Plan& plan, ListenerReading& to);
-void AddUpstream(const UpstreamStats& stats, UpstreamReading& to);
-void AddServer(const ServerStats& stats, MonotonicTime now, ServerReading& to);
-
 // Of the process as the system has it: descriptors, memory, processor time.
 void ReadSystem(ProcessReading& to);
 

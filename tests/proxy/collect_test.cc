@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -148,6 +149,42 @@ TEST_F(CollectorTest, AServerSaysHowItIsDoing) {
   EXPECT_EQ(b.last_check_took, absl::Microseconds(250));
   EXPECT_GE(b.since, absl::Seconds(2));
   EXPECT_EQ(readings->upstreams[0].servers_up(), 1u);
+}
+
+TEST_F(CollectorTest, WhatWasRemovedIsThereWhileItHasConnections) {
+  const Plan& before = *generations_->current()->plan;
+  Plan after = before;
+  const auto without = [](const auto& entry) {
+    auto copy = *entry;
+    copy.gone = true;
+    return std::make_shared<const std::remove_reference_t<decltype(copy)>>(copy);
+  };
+  after.listeners[1] = without(before.listeners[1]);  // web's second address
+  after.listeners[2] = without(before.listeners[2]);  // sql
+  UpstreamPlan app = *before.upstreams[0];
+  app.servers[0].gone = true;
+  app.order = {1};
+  after.upstreams[0] = std::make_shared<const UpstreamPlan>(app);
+  after.upstreams[1] = without(before.upstreams[1]);
+  // One connection each is left of web's second address, and of sql.
+  for (const size_t slot : {1, 2}) stats_[0].listeners.At(slot).begun.Add(1);
+  stats_[0].listeners.At(1).accepted.Add(7);
+  stats_[0].listeners.At(0).accepted.Add(1);
+  generations_->Commit(generations_->Prepare(std::make_shared<const Plan>(std::move(after))),
+                       MonotonicTime(1));
+  auto readings = Collect();
+  ASSERT_EQ(readings->listeners.size(), 2u);
+  EXPECT_EQ(readings->listeners[0].name, "web");
+  EXPECT_FALSE(readings->listeners[0].gone);
+  EXPECT_EQ(readings->listeners[0].addresses, std::vector<std::string>{"127.0.0.1:8001"});
+  EXPECT_EQ(readings->listeners[0].total, 8u) << "its counts go on";
+  EXPECT_EQ(readings->listeners[0].active, 1u);
+  EXPECT_TRUE(readings->listeners[1].gone);
+  ASSERT_EQ(readings->upstreams.size(), 1u) << "nobody is left of the spare one";
+  ASSERT_EQ(readings->upstreams[0].servers.size(), 1u);
+  EXPECT_EQ(readings->upstreams[0].servers[0].name, "b");
+  stats_[0].listeners.At(2).ended.Add(1);
+  EXPECT_EQ(Collect()->listeners.size(), 1u);
 }
 
 TEST_F(CollectorTest, OfAWorkerThatDoesNotAnswerTheLastNumbersAreRead) {

@@ -86,6 +86,18 @@ class SystemCalls(story.Story):
         # One registration of each of its two sockets.
         self.assertLessEqual(counts.get("epoll_ctl", 0), 2 * (connections + CONNECTIONS))
 
+    def test_metrics_ask_the_kernel_about_one_short_connection_in_sixteen(self):
+        listen, http = (f"127.0.0.1:{net.free_port()}" for _ in range(2))
+        parkway = self.started(Parkway(listen, self.nginx.ipv4, threads=1, access_log="off",
+                                       http=http))
+        strace = Strace(parkway.pid, self.own)
+        before = self.nginx.requests()
+        Wrk(listen, 3, threads=1, connections=CONNECTIONS, close=True)
+        connections = self.nginx.requests() - before - 1
+        counts = strace.counts()
+        self.show("connection with metrics on", counts, connections)
+        self.assertAlmostEqual(counts["getsockopt"] / connections, 2 / 16, delta=0.02)
+
 
 if __name__ == "__main__":
     story.main()
