@@ -112,7 +112,8 @@ void AddListener(const ListenerStats& stats, const Plan& plan, ListenerReading& 
     if (known != to.closed_by_upstream.end()) {
       AddCauses(cell->causes, known->causes);
     } else {
-      AddCauses(cell->causes, to.closed_by_upstream.emplace_back(name, ByCause{}).causes);
+      to.closed_by_upstream.push_back({.upstream = name});
+      AddCauses(cell->causes, to.closed_by_upstream.back().causes);
     }
   }
 }
