@@ -635,7 +635,9 @@ ServiceView Process::LookForService() const {
   view.connections = Sessions();
   for (const auto& roster : shared_.generations.current()->rosters) {
     view.servers += static_cast<uint32_t>(roster->present());
-    for (size_t i = 0; i < roster->size(); ++i) view.servers_up += roster->server(i).flags() == 0;
+    for (size_t i = 0; i < roster->size(); ++i) {
+      view.servers_up += !roster->plan_of(i).gone && roster->server(i).flags() == 0;
+    }
   }
   view.first_round_done = std::all_of(workers_.begin(), workers_.end(), [](const auto& worker) {
     return worker->first_checks_done();

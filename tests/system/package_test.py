@@ -73,6 +73,8 @@ class Package(story.Story):
             file.write("--idle_timeout=7m\n")
         os.chmod(FLAGS, 0o644)
         pid = main_pid()
+        systemctl("reload", "parkway.service")
+        self.assertEqual(pid, main_pid())
         dpkg("--install", f"{PACKAGES}/later.deb")
         self.assertEqual("active", show("ActiveState"))
         self.assertNotEqual(pid, main_pid())

@@ -346,6 +346,53 @@ class Logs(Service):
                          (info.st_mode & 0o777, info.st_uid))
 
 
+class Reloading(Service):
+    def test_a_good_one_changes_what_differs_and_nothing_else(self):
+        first, second = net.free_port(), net.free_port()
+        old, new = self.server("old"), self.server("new")
+        self.start(f"--listen=name=web addr=127.0.0.1:{first} upstream=app",
+                   f"--upstream=name=app servers=127.0.0.1:{old}")
+        pid = main_pid()
+        client = self.started(Client(("127.0.0.1", first)))
+        systemd.configure(f"--listen=name=web addr=127.0.0.1:{first} upstream=app",
+                          f"--listen=name=more addr=127.0.0.1:{second} upstream=other",
+                          f"--upstream=name=app servers=127.0.0.1:{old}",
+                          f"--upstream=name=other servers=127.0.0.1:{new}")
+        systemctl("reload", "parkway.service")
+        self.assertEqual(pid, main_pid())
+        sock, name = ask(("127.0.0.1", second))
+        sock.close()
+        self.assertEqual("new", name)
+        self.assertTrue(client.went_well())
+        self.assertEqual("running", show("SubState"))
+        until(lambda: systemd.status().endswith("2 of 2 servers up, generation 2"), PATIENCE,
+              "the status says so")
+
+    def test_a_bad_one_fails_with_the_reason_and_the_service_goes_on(self):
+        port = self.start_simple()
+        pid = main_pid()
+        client = self.started(Client(("127.0.0.1", port)))
+        systemd.configure(f"--listen=name=web addr=127.0.0.1:{port} upstream=nobody",
+                          "--upstream=name=app servers=127.0.0.1:1")
+        code, said = systemctl("reload", "parkway.service", check=False)
+        self.assertNotEqual(0, code, said)
+        self.assertIn('there is no upstream "nobody"', self.said())
+        self.assertEqual(pid, main_pid())
+        self.assertEqual("active", show("ActiveState"))
+        self.assertEqual("running", show("SubState"))
+        self.assertTrue(client.went_well())
+        until(lambda: "last reload refused: " in systemd.status() and "nobody" in systemd.status(),
+              PATIENCE, "the status says why")
+        # What is right again is applied, and the status forgets it.
+        systemd.configure(f"--listen=name=web addr=127.0.0.1:{port} upstream=app",
+                          f"--upstream=name=app servers=127.0.0.1:{self.server('mended')}")
+        systemctl("reload", "parkway.service")
+        sock, name = ask(("127.0.0.1", port))
+        sock.close()
+        self.assertEqual("mended", name)
+        until(lambda: "refused" not in systemd.status(), PATIENCE, "the status forgets it")
+
+
 class Sockets(Service):
     def passed(self, name, port):
         """systemd listens for the listener of this name."""
@@ -406,6 +453,28 @@ class Sockets(Service):
         self.assertGreater(int(re.search(r"(\d+) requests in", out)[1]), 300, out)
         self.assertNotIn("Socket errors", out)
         self.assertNotIn("Non-2xx", out)
+
+    def test_a_reload_keeps_the_sockets_and_must_not_leave_one_unclaimed(self):
+        port = net.free_port()
+        self.passed("web", port)
+        systemd.configure("--listen=name=web upstream=app",
+                          f"--upstream=name=app servers=127.0.0.1:{self.server('old')}")
+        client = self.started(Client(("127.0.0.1", port)))
+        pid = main_pid()
+        systemd.configure("--listen=name=web upstream=app",
+                          f"--upstream=name=app servers=127.0.0.1:{self.server('new')}")
+        systemctl("reload", "parkway.service")
+        sock, name = ask(("127.0.0.1", port))
+        sock.close()
+        self.assertEqual("new", name)
+        systemd.configure("--listen=name=shop addr=127.0.0.1:4320", "--upstream=127.0.0.1:1")
+        self.assertNotEqual(0, systemctl("reload", "parkway.service", check=False)[0])
+        self.assertIn("a socket called web was passed to us", self.said())
+        sock, name = ask(("127.0.0.1", port))
+        sock.close()
+        self.assertEqual("new", name)
+        self.assertTrue(client.went_well())
+        self.assertEqual(pid, main_pid())
 
     def test_a_socket_that_no_listener_claims_is_refused(self):
         port = net.free_port()
