@@ -316,7 +316,6 @@ bool Process::MakeWorkers() {
     options.index = i;
     options.seed = (static_cast<uint64_t>(getpid()) << 16 | i) * 0x9e3779b97f4a7c15u + 1;
     options.max_stacks = stacks;
-    options.log = plan().log;
     options.max_pipes = options_.pipes_per_worker;
     options.tcp_of_some = options_.shown.http.has_value();
     workers_.push_back(std::make_unique<Worker>(options, shared_));
@@ -671,6 +670,7 @@ void Process::StartCollecting() {
 
 void Process::AddOwn(Readings& readings) const {
   ProcessReading& process = readings.process;
+  process.log_dropped += log_->dropped();
   process.version = options_.version;
   process.ready = !stopping_;
   process.generation = reloader_.state().generation;
@@ -725,7 +725,7 @@ void Process::AskForNumbers() {
 
 void Process::WriteNumbers() {
   uint64_t descriptors = 0, stacks = 0, peak = 0, buffers = 0, bytes = 0, pipes = 0, timers = 0;
-  uint64_t accepted = 0, closed = 0, dropped = 0;
+  uint64_t accepted = 0, closed = 0, dropped = log_->dropped();
   for (const auto& worker : workers_) {
     const WorkerStats& stats = worker->worker_stats();
     descriptors += stats.descriptors.value();

@@ -66,9 +66,7 @@ Worker::Worker(const Options& options, WorkerShared& shared)
       census_(scheduler_, sessions_, *this),
       walks_(scheduler_, sessions_, options.index) {
   SessionHost::scheduler = &scheduler_;
-  SessionHost::wishes.tcp = options.log.on();
-  SessionHost::wishes.tcp_of_some = options.tcp_of_some;
-  SessionHost::wishes.addresses = options.log.on() && options.log.format == LogFormat::kJson;
+  TakeWishes();
   tools.buffer = buffer_.get();
   tools.chunks = &chunks_;
   if (options.max_pipes > 0) tools.pipes = &pipes_;
@@ -160,8 +158,9 @@ void Worker::Refuse(size_t listener, int fd, const Address& peer, CloseCause cau
   kernel::Close(fd);
   stats_.closed[static_cast<size_t>(cause)].Add(1);
   stats_.listeners.At(listener).closed.Add(ClosedStats::kNoUpstream, cause);
-  if (!options_.log.on()) return;
+  if (!log_plan().on()) return;
   ClosedRecord record;
+  record.generation = views_.now().plan->generation;
   record.cause = cause;
   record.listener = static_cast<uint16_t>(listener);
   record.upstream = static_cast<uint16_t>(views_.now().listener(listener).upstream);
@@ -206,7 +205,7 @@ void Worker::Sweep() {
 }
 
 void Worker::Finished(Session& session, const SessionEnd& end) {
-  if (options_.log.on()) LogClosed(session, end);
+  if (log_plan().on()) LogClosed(session, end);
   CountEnd(session, end);
   if (session.counted) {
     const Roster& roster = views_.now().roster(session.upstream);
@@ -221,12 +220,21 @@ void Worker::Finished(Session& session, const SessionEnd& end) {
   ReleaseSlot(listener, counted);
 }
 
+// What is to be looked at when a session ends.
+void Worker::TakeWishes() {
+  const LogPlan& log = log_plan();
+  SessionHost::wishes.tcp = log.on();
+  SessionHost::wishes.tcp_of_some = options_.tcp_of_some;
+  SessionHost::wishes.addresses = log.on() && log.format == LogFormat::kJson;
+}
+
 void Worker::LogClosed(const Session& session, const SessionEnd& end) {
-  const LogPlan& plan = options_.log;
+  const LogPlan& plan = log_plan();
   if (IsSkipped(plan, session) || (plan.sample > 1 && random_() % plan.sample != 0)) return;
   LogRecord record;
   ClosedRecord& closed =
       record.what.emplace<ClosedRecord>(ClosedOf(session, end, scheduler_.now()));
+  closed.generation = views_.now().plan->generation;
   AddOthers(session, closed);
   Log(record);
 }
@@ -306,6 +314,7 @@ void Worker::PostGeneration() {
 
 void Worker::OnNewView(const Generation& before) {
   const Generation& now = views_.now();
+  TakeWishes();
   SetLimits(before);
   shared_.limit.Set(now.plan->max_connections);
   health_.Begin();

@@ -77,7 +77,6 @@ class Worker final : public SessionHost,
     uint32_t max_stacks = 1024;
     size_t chunk_cap_bytes = size_t{1} << 30;  // for directions that are blocked on a receiver
     uint32_t max_pipes = 32;                   // lent at once; 0: never splice
-    LogPlan log = {};                          // of connections that end
     bool tcp_of_some = false;                  // look at it as they end, though no log wants it
   };
 
@@ -174,6 +173,8 @@ class Worker final : public SessionHost,
   void OutOfMemory(size_t listener, int fd, const Address& peer, bool counted);
   void Refuse(size_t listener, int fd, const Address& peer, CloseCause cause);
   void CountEnd(Session& session, const SessionEnd& end);
+  const LogPlan& log_plan() const { return views_.now().plan->log; }
+  void TakeWishes();
   void LogClosed(const Session& session, const SessionEnd& end);
   void AddOthers(const Session& session, ClosedRecord& record) const;
   void ReleaseSlot(size_t listener, bool counted);

@@ -37,6 +37,7 @@ MonotonicTime MonotonicNow() {
 
 AccessLog::AccessLog(std::shared_ptr<const Plan> plan, std::vector<LogRing*> rings, int fd)
     : log_(plan->log),
+      wanted_(plan->log),
       rings_(std::move(rings)),
       fd_(fd),
       journal_(IsJournal(fd)),
@@ -137,6 +138,7 @@ void AccessLog::Run() {
                                     : failure + "; it goes on where it was");
     }
     WriteRecords();
+    Follow(PlanNow()->log);
     SayTrouble();
   }
   std::lock_guard<std::mutex> lock(mutex_);
@@ -196,6 +198,17 @@ void AccessLog::WriteRecords() {
   sink_.Flush();
   if (!err_batch_.empty()) WriteErr(err_batch_);
   err_batch_.clear();
+}
+
+void AccessLog::Follow(const LogPlan& wanted) {
+  if (wanted == wanted_) return;
+  wanted_ = wanted;
+  const std::string failure = sink_.Change(wanted);
+  if (failure.empty()) {
+    log_ = wanted;
+  } else {
+    LOG(WARNING) << failure << "; it goes on where it was";
+  }
 }
 
 void AccessLog::SayTrouble() {

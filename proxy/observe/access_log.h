@@ -34,7 +34,7 @@ class AccessLog {
   // Opens what the plan names; returns why that is impossible, or nothing. Before Start.
   std::string Open();
   void Start();
-  // The names are those of this one from now on. Before any worker goes by it.
+  // The names, and where lines go, are those of this one from now on. Before any worker goes by it.
   void SetPlan(std::shared_ptr<const Plan> plan);
   // A line about the process, through glog. Never waits; beyond a bound it is dropped.
   void Say(std::string line);
@@ -66,12 +66,14 @@ class AccessLog {
   void WriteLines(const std::vector<Line>& lines);
   void WriteRecords();
   void SayTrouble();
+  void Follow(const LogPlan& wanted);
   void WriteErr(const std::string& text);
   std::shared_ptr<const Plan> PlanNow();
   bool TakeFrom(LogRing& ring);
   void WriteTaken(const Plan& plan);
 
-  const LogPlan log_;
+  LogPlan log_;     // in force
+  LogPlan wanted_;  // of the latest plan
   const std::vector<LogRing*> rings_;
   const int fd_;
   const bool journal_;  // what `fd_` goes to

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -41,6 +42,7 @@ void LogSink::Replace(int fd, bool owned) {
 std::string LogSink::Open() {
   switch (plan_.target) {
     case LogPlan::Target::kOff:
+      Replace(-1, false);
       return "";
     case LogPlan::Target::kStderr:
       Replace(STDERR_FILENO, false);
@@ -57,6 +59,19 @@ std::string LogSink::Open() {
   // Whoever listens there may begin to later.
   trouble_ = Connect();
   return "";
+}
+
+std::string LogSink::Change(const LogPlan& plan) {
+  Flush();
+  const LogPlan before = std::exchange(plan_, plan);
+  // Only what is said there has changed.
+  if (before.target == plan.target && before.where == plan.where && before.port == plan.port) {
+    return "";
+  }
+  if (!is_stream()) Replace(-1, false);
+  std::string failure = Open();
+  if (!failure.empty()) plan_ = before;
+  return failure;
 }
 
 std::string LogSink::OpenFile() {
@@ -111,6 +126,7 @@ std::string LogSink::ConnectTo(int family, const void* address, unsigned length)
 }
 
 void LogSink::Line(const std::string& line) {
+  if (plan_.target == LogPlan::Target::kOff) return;
   if (!is_stream()) return Send(line);
   absl::StrAppend(&batch_, line, "\n");
   if (batch_.size() >= kBatchBytes) Flush();

@@ -35,6 +35,9 @@ class LogSink {
   // open stays open; returns what was attempted and why it failed, or nothing.
   std::string Open();
 
+  // Goes where `plan` says from now on. On failure nothing has changed; returns why.
+  std::string Change(const LogPlan& plan);
+
   void Line(const std::string& line);
   void Flush();
 
@@ -55,7 +58,7 @@ class LogSink {
   int SendNow(const std::string& message);  // 0 or errno
   void Drop(uint64_t lines, const std::string& why);
 
-  const LogPlan plan_;
+  LogPlan plan_;
   int fd_ = -1;
   bool owned_ = false;   // to be closed
   bool patient_ = true;  // the last message found room

@@ -146,8 +146,8 @@ Next Session::RunFlow(Flow& flow, Scheduler& scheduler, Wake wake) {
   if (extras_ != nullptr) NoteStep(flow, step, held_before);
   if (step.spliced > 0) extras().spliced_bytes += step.spliced;
   if (step.moved > 0) {
-    // What was in our hands did not wait for the server.
-    if (!flow.up && held_before == 0) NoteServerWait();
+    // What was in our hands, or out of tokens, did not wait for the server.
+    if (!flow.up && held_before == 0 && wake != Wake::kTimer) NoteServerWait();
     last_activity_ = scheduler.now();
     if (Unmarked(flow.relay, flow.up ? counted_up_ : counted_down_) >= kMostUncounted) {
       worker.CountMoved(*this);

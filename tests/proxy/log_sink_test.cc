@@ -114,6 +114,23 @@ TEST(LogSinkTest, AFileThatCannotBeOpenedIsSaidAndTheOldOneGoesOn) {
   rmdir((folder + ".moved").c_str());
 }
 
+TEST(LogSinkTest, ItGoesElsewhereWhenAnotherPlanSaysSoAndStaysWhereItCannot) {
+  const std::string first = NameOf("first.log"), second = NameOf("second.log");
+  LogSink sink({.target = LogPlan::Target::kFile, .where = first});
+  ASSERT_EQ(sink.Open(), "");
+  sink.Line("one");
+  ASSERT_EQ(sink.Change({.target = LogPlan::Target::kFile, .where = second}), "");
+  sink.Line("two");
+  EXPECT_NE(sink.Change({.target = LogPlan::Target::kFile, .where = "/nowhere/log"}), "");
+  sink.Line("three");
+  ASSERT_EQ(sink.Change({.target = LogPlan::Target::kOff}), "");
+  sink.Line("not wanted");
+  sink.Flush();
+  EXPECT_EQ(Contents(first), "one\n");
+  EXPECT_EQ(Contents(second), "two\nthree\n");
+  EXPECT_EQ(sink.dropped(), 0u);
+}
+
 TEST(LogSinkTest, AFullDiskIsCountedLineByLine) {
   if (access("/dev/full", W_OK) != 0) GTEST_SKIP() << "there is no /dev/full";
   LogSink sink({.target = LogPlan::Target::kFile, .where = "/dev/full"});

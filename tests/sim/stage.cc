@@ -16,15 +16,20 @@ constexpr int64_t kDayNs = int64_t{86'400} * 1'000'000'000;
 // How long a turn takes, beside its calls.
 constexpr int64_t kTurnNs = 20'000;
 
+// Every end is told.
+std::shared_ptr<const Plan> Logged(const Plan& plan) {
+  auto logged = std::make_shared<Plan>(plan);
+  logged->log.target = LogPlan::Target::kStderr;
+  return logged;
+}
+
 }  // namespace
 
 // ---------------------------------------------------------------------------------------------
 // SimProxy
 
 SimProxy::SimProxy(World& world, int process, const Plan& plan, const ProxyOptions& options)
-    : world_(world),
-      process_(process),
-      shared_(std::make_shared<const Plan>(plan), options.workers) {
+    : world_(world), process_(process), shared_(Logged(plan), options.workers) {
   world_.Enter(process_);
   for (uint32_t i = 0; i < options.workers; ++i) {
     Worker::Options of_worker;
@@ -33,7 +38,6 @@ SimProxy::SimProxy(World& world, int process, const Plan& plan, const ProxyOptio
     of_worker.max_stacks = options.max_stacks;
     of_worker.chunk_cap_bytes = options.chunk_cap_bytes;
     of_worker.max_pipes = options.max_pipes;
-    of_worker.log.target = LogPlan::Target::kStderr;
     workers_.push_back(std::make_unique<Worker>(of_worker, shared_));
     epolls_.push_back(world_.last_epoll());
   }

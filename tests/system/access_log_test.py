@@ -1,0 +1,590 @@
+#!/usr/bin/env python3
+"""The access log: HAProxy's line beside ours for the same connection, where lines go, which are left
+out, and who was slow."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+import unittest
+
+from lib import logline, net, places, procfs, programs, story
+from lib.daemon import Parkway, flag_list
+from lib.peer import FIN, RST, Peer, Server, connect
+from lib.process import Process, until
+
+# HAProxy's option tcplog.
+TCPLOG = re.compile(
+    r"(?P<client>\S+) \[(?P<date>[^]]+)\] (?P<frontend>\S+) (?P<backend>[^/ ]+)/(?P<server>\S+) "
+    r"(?P<Tw>-?\d+)/(?P<Tc>-?\d+)/(?P<Tt>\d+) (?P<bytes>\d+) (?P<state>..) "
+    r"(?P<actconn>\d+)/(?P<feconn>\d+)/(?P<beconn>\d+)/(?P<srvconn>\d+)/(?P<retries>\+?\d+) "
+    r"(?P<srv_queue>\d+)/(?P<backend_queue>\d+)(?: |$)")
+RFC3164 = re.compile(r"<(?P<pri>\d+)>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d (?P<who>\w+)\[\d+\]: "
+                     r"(?P<line>.*)", re.S)
+
+
+class Collector:
+    """A socket that takes syslog, and the lines that came."""
+
+    def __init__(self, path=None):
+        self.sock = socket.socket(socket.AF_UNIX if path else socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self.sock.bind(path or ("127.0.0.1", 0))
+        self.address = path or f"127.0.0.1:{self.sock.getsockname()[1]}"
+        self.messages = []
+        self._thread = threading.Thread(target=self._collect, daemon=True)
+        self._thread.start()
+
+    def _collect(self):
+        while True:
+            message = self.sock.recv(8192)
+            if not message:  # from close()
+                return
+            self.messages.append(message.decode())
+
+    def next_line(self, since, seconds=20):
+        """The text of message number `since`, which may be still to come."""
+        until(lambda: len(self.messages) > since, seconds * places.PATIENCE, "a line of the log")
+        match = RFC3164.fullmatch(self.messages[since])
+        assert match, self.messages[since]
+        return match["line"].strip()
+
+    def close(self):
+        with socket.socket(self.sock.family, socket.SOCK_DGRAM) as last:
+            last.sendto(b"", self.sock.getsockname())
+        self._thread.join()
+        self.sock.close()
+
+
+class Haproxy(Process):
+    """The configuration of `Both`, in HAProxy's words."""
+
+    def __init__(self, folder, log, places_of):
+        config = f"global\n  log {log} local0\n  maxconn 1000\n" + """
+defaults
+  mode tcp
+  log global
+  option tcplog
+  timeout connect 1s
+  timeout client 3s
+  timeout server 3s
+  timeout queue 1s
+"""
+        for name, (port, server, extra, retries) in places_of.items():
+            config += f"""
+frontend {name}
+  bind 127.0.0.1:{port}
+  default_backend b_{name}
+backend b_{name}
+  retries {retries}
+  server s1 {server} {extra}
+"""
+        path = os.path.join(folder, "haproxy.cfg")
+        with open(path, "w", encoding="ascii") as file:
+            file.write(config)
+        super().__init__([programs.program("haproxy"), "-db", "-f", path])
+        wanted = {("tcp", port) for port, *_ in places_of.values()}
+        # Without a connection: that would have a line.
+        until(lambda: wanted <= set(procfs.listens(self.pid)), 15, "haproxy listens")
+
+
+class BesideHaproxy(story.Story):
+    """The same connection through both, and both lines field by field."""
+
+    def setUp(self):
+        self.server = self.started(Server())
+        self.hole = self.started(net.BlackHole())
+        dead = f"127.0.0.1:{net.free_port()}"
+        # name: (server, HAProxy's words, ours, retries)
+        kinds = {
+            "normal": (self.server.address, "", "", 2),
+            "refused": (dead, "", "", 2),
+            "timeout": (self.hole.address, "", "", 0),
+            "nobody": (dead, "disabled", "state=down", 2),
+            "queue": (self.server.address, "maxconn 1", "max_conns=1", 2),
+        }
+        folder = self.folder()
+        self.ports = [{name: net.free_port() for name in kinds} for _ in range(2)]
+        self.logs = [self.started(Collector(f"{folder}/{name}.sock")) for name in ("ha", "pw")]
+        self.started(Haproxy(folder, self.logs[0].address, {
+            name: (self.ports[0][name], server, extra, retries)
+            for name, (server, extra, _, retries) in kinds.items()}))
+        flags = flag_list({"threads": 4, "access_log": f"unix:{self.logs[1].address}",
+                           "log_format": "tcplog", "idle_timeout": "3s", "connect_timeout": "1s",
+                           "queue_timeout": "1s", "all_down": "close", "connect_attempts": 3,
+                           "passive_fails": 0})
+        for name, (server, _, extra, _) in kinds.items():
+            flags += [f"--listen=name={name} addr=127.0.0.1:{self.ports[1][name]} "
+                      f"upstream=b_{name}", f"--upstream=name=b_{name}",
+                      f"--server=upstream=b_{name} name=s1 addr={server} {extra}".strip()]
+        self.parkway = self.started(
+            Parkway.from_flags(flags, f"127.0.0.1:{self.ports[1]['normal']}"))
+
+    def both(self, tell, lines=1):
+        """Tells `tell(address of a place by name)` through each; compares the lines, of `lines` that
+        come, of the clients that it returns."""
+        found = []
+        for ports, log in zip(self.ports, self.logs):
+            since = len(log.messages)
+            client = tell(lambda name, ports=ports: f"127.0.0.1:{ports[name]}")
+            came = [log.next_line(since + number) for number in range(lines)]
+            line = next(line for line in came if line.startswith(client.address + " "))
+            match = TCPLOG.match(line)
+            self.assertTrue(match, line)
+            found.append((match.groupdict(), line))
+        (theirs, their_line), (ours, our_line) = found
+        for fields in (theirs, ours):
+            self.assertRegex(fields.pop("client"), r"^127\.0\.0\.1:\d+$")
+            self.assertRegex(fields.pop("date"), r"^\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d\.\d{3}$")
+            # Times aside; but what never was is -1.
+            for name in ("Tw", "Tc", "Tt"):
+                fields[name] = "-1" if fields[name] == "-1" else "some"
+        self.assertEqual(ours, theirs, f"\n{their_line}\n{our_line}")
+        print(f"\n  {their_line}\n  {our_line}", end="")
+        return ours
+
+    def connect(self, address):
+        """Its address is known though it be reset at once."""
+        host, port = address.rsplit(":", 1)
+        client = Peer(socket.create_server(("127.0.0.1", 0)), "client")
+        client.remember_address()
+        client.sock.close()
+        client.sock = socket.socket()
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        own_host, own_port = client.address.rsplit(":", 1)
+        client.sock.bind((own_host, int(own_port)))
+        try:
+            client.sock.connect((host, int(port)))
+        except ConnectionResetError:
+            pass
+        client.sock.setblocking(False)
+        self.addCleanup(client.close)
+        return client
+
+    def link(self, address):
+        client = self.connect(address)
+        client.send(5)
+        server = self.server.accept()
+        self.addCleanup(server.close)
+        server.receive(5)
+        server.send(1000)
+        client.receive(1000)
+        return client, server
+
+    def test_a_client_that_ends_in_order(self):
+        def tell(address):
+            client, server = self.link(address("normal"))
+            client.finish()
+            server.ending()
+            server.close()
+            client.ending()
+            return client
+
+        self.assertEqual(self.both(tell)["state"], "--")
+
+    def test_a_server_that_ends_in_order(self):
+        def tell(address):
+            client, server = self.link(address("normal"))
+            server.finish()
+            client.ending()
+            client.close()
+            return client
+
+        self.assertEqual(self.both(tell)["state"], "--")
+
+    def test_a_client_that_resets(self):
+        def tell(address):
+            client, _ = self.link(address("normal"))
+            client.reset()
+            return client
+
+        self.assertEqual(self.both(tell)["state"], "CD")
+
+    def test_a_server_that_resets(self):
+        def tell(address):
+            client, server = self.link(address("normal"))
+            server.reset()
+            client.ending()
+            return client
+
+        self.assertEqual(self.both(tell)["state"], "SD")
+
+    def test_a_server_that_refuses(self):
+        def tell(address):
+            client = self.connect(address("refused"))
+            self.assertIn(client.ending(), (FIN, RST))
+            return client
+
+        fields = self.both(tell)
+        self.assertEqual((fields["state"], fields["retries"]), ("SC", "2"))
+
+    def test_a_server_that_does_not_answer(self):
+        def tell(address):
+            client = self.connect(address("timeout"))
+            self.assertIn(client.ending(), (FIN, RST))
+            return client
+
+        self.assertEqual(self.both(tell)["state"], "sC")
+
+    def test_a_connection_that_falls_silent(self):
+        def tell(address):
+            client, _ = self.link(address("normal"))
+            client.ending()
+            return client
+
+        self.assertEqual(self.both(tell)["state"], "cD")
+
+    def test_no_server(self):
+        def tell(address):
+            client = self.connect(address("nobody"))
+            self.assertIn(client.ending(), (FIN, RST))
+            return client
+
+        fields = self.both(tell)
+        self.assertEqual((fields["state"], fields["server"]), ("SC", "<NOSRV>"))
+
+    def test_a_client_that_waits_too_long_for_a_server(self):
+        def tell(address):
+            holder, _ = self.link(address("queue"))
+            client = self.connect(address("queue"))
+            client.ending()
+            holder.reset()
+            return client
+
+        self.assertEqual(self.both(tell, lines=2)["state"], "sQ")
+
+    def test_a_client_that_waits_for_a_server_and_gets_it(self):
+        def tell(address):
+            holder, _ = self.link(address("queue"))
+            waits = self.connect(address("queue"))
+            waits.send(5)
+            time.sleep(0.3)
+            holder.reset()
+            server = self.server.accept()
+            self.addCleanup(server.close)
+            server.receive(5)
+            waits.finish()
+            server.ending()
+            server.close()
+            waits.ending()
+            return waits
+
+        fields = self.both(tell, lines=2)
+        self.assertEqual(fields["state"], "--")
+
+    def test_others_that_are_open_are_counted(self):
+        def tell(address):
+            others = [self.link(address("normal"))[0] for _ in range(3)]
+            client, server = self.link(address("normal"))
+            client.finish()
+            server.ending()
+            server.close()
+            client.ending()
+            time.sleep(0.3)  # before the others have lines
+            for other in others:
+                other.reset()
+            return client
+
+        fields = self.both(tell, lines=4)
+        self.assertEqual((fields["feconn"], fields["beconn"], fields["srvconn"]), ("4", "3", "3"))
+
+
+class Sinks(story.Story):
+
+    def setUp(self):
+        self.server = self.started(Server())
+        self.listen = f"127.0.0.1:{net.free_port()}"
+
+    def parkway(self, **flags):
+        return self.started(Parkway(self.listen, self.server.address, **flags))
+
+    def rounds(self, count, said=5):
+        for _ in range(count):
+            client = connect(self.listen)
+            server = self.server.accept()
+            if said:
+                client.send(said)
+                server.receive(said)
+            client.finish()
+            server.ending()
+            server.close()
+            client.ending()
+            client.close()
+
+    def test_a_file_is_begun_again_after_logrotate_has_renamed_it(self):
+        folder = self.folder()
+        path = f"{folder}/access.log"
+        parkway = self.parkway(access_log=f"file:{path}", threads=4)
+
+        def lines(of):
+            with open(of, encoding="ascii") as file:
+                return [logline.fields(line) for line in file]
+
+        self.rounds(20)
+        until(lambda: len(lines(path)) == 20, 20, "the first lines are written")
+        os.rename(path, f"{path}.1")
+        self.rounds(5)
+        until(lambda: len(lines(f"{path}.1")) == 25, 20, "it goes on in the renamed file")
+        parkway.signal(signal.SIGUSR1)
+        until(lambda: os.path.exists(path), 20, "a new file is begun")
+        self.rounds(20)
+        until(lambda: len(lines(path)) == 20, 20, "and has the lines that follow")
+        self.assertEqual(len(lines(f"{path}.1")), 25)
+        self.assertEqual({line["cause"] for line in lines(path)}, {"client_fin"})
+        self.assertFalse(parkway.closing_lines(), "stderr has none of them")
+        # A folder that is gone: it goes on where it was.
+        os.rename(folder, f"{folder}.gone")
+        self.addCleanup(os.rename, f"{folder}.gone", folder)
+        parkway.signal(signal.SIGUSR1)
+        parkway.wait_line(lambda line: "cannot open" in line and "goes on where it was" in line,
+                          20, "that it cannot be opened")
+        self.rounds(3)
+        until(lambda: len(lines(f"{folder}.gone/access.log")) == 23, 20, "it goes on")
+        parkway.finish()
+
+    def test_a_file_that_cannot_be_opened_keeps_it_from_starting(self):
+        parkway = self.started(Parkway(self.listen, self.server.address, ready=False,
+                                       access_log="file:/nowhere/access.log"))
+        self.assertEqual(parkway.wait(20), 71)
+        self.assertIn("access_log: cannot open /nowhere/access.log: No such file or directory",
+                      parkway.stderr())
+
+    def test_stdout(self):
+        parkway = self.parkway(access_log="stdout")
+        self.rounds(3)
+        parkway.finish()
+        lines = parkway.stdout().splitlines()
+        self.assertEqual([logline.fields(line)["cause"] for line in lines], ["client_fin"] * 3)
+
+    def test_syslog_over_udp_with_a_facility(self):
+        log = self.started(Collector())
+        parkway = self.parkway(access_log=f"syslog:{log.address}", log_facility="local3")
+        self.rounds(3)
+        for number in range(3):
+            self.assertIn("cause=client_fin", log.next_line(number))
+        match = RFC3164.fullmatch(log.messages[0])
+        self.assertEqual((match["pri"], match["who"]), (str(19 * 8 + 6), "parkway"))
+        parkway.finish()
+
+    def test_nobody_takes_the_lines_and_traffic_goes_on(self):
+        folder = self.folder()
+        parkway = self.parkway(access_log=f"unix:{folder}/log.sock", stats_interval="200ms")
+        parkway.wait_line(lambda line: "access_log: cannot send" in line, 20, "what is wrong")
+        self.rounds(10)
+        parkway.settled(lambda n: n["log_dropped"] == 10, "ten lines are counted as lost")
+        log = self.started(Collector(f"{folder}/log.sock"))
+
+        def arrived():
+            self.rounds(1)
+            return log.messages
+
+        until(arrived, 20, "whoever listens later gets the lines that follow")
+        parkway.finish()
+
+    def test_those_that_said_nothing_or_ended_in_order_may_be_left_out(self):
+        parkway = self.parkway(log_skip="null")
+        self.rounds(5, said=0)
+        self.rounds(2)
+        parkway.finish()
+        self.assertEqual(len(parkway.closing_lines()), 2)
+        parkway = self.parkway(log_skip="normal")
+        self.rounds(5)
+        client = connect(self.listen)
+        client.send(1)
+        server = self.server.accept()
+        server.receive(1)
+        client.reset()
+        self.assertEqual(server.ending(), RST)
+        parkway.finish()
+        self.assertEqual([line["cause"] for line in parkway.closing_lines()], ["client_rst"])
+
+    def test_one_of_so_many(self):
+        parkway = self.parkway(log_sample=10)
+        self.rounds(300)
+        parkway.finish()
+        # 30 of them; this many or few once in a hundred thousand runs.
+        self.assertGreater(len(parkway.closing_lines()), 8)
+        self.assertLess(len(parkway.closing_lines()), 60)
+
+    def test_json_says_all_that_is_known(self):
+        address = f"127.0.0.1:{net.free_port()}"
+        log = self.started(Collector())
+        parkway = self.started(Parkway.from_flags(
+            [f"--listen=name=web addr={address} upstream=app accept_proxy=on "
+             "proxy_trusted=127.0.0.0/8", "--upstream=name=app",
+             f"--server=upstream=app name=one addr={self.server.address}",
+             f"--access_log=syslog:{log.address}", "--log_format=json", "--threads=4"], address))
+        client = connect(address)
+        client.sock.send(b"PROXY TCP4 203.0.113.9 198.51.100.7 4711 443\r\n" + b"\x00\x01\x02")
+        server = self.server.accept()
+        source = server.sock.getpeername()
+        self.addCleanup(server.close)
+        server.receive(3)
+        time.sleep(0.2)
+        server.send(100)
+        client.receive(100)
+        server.finish()
+        self.assertEqual(client.ending(), FIN)
+        client.close()
+        line = json.loads(log.next_line(0))
+        expected = {
+            "event": "close", "listener": "web", "client_addr": "203.0.113.9", "client_port": 4711,
+            "local_addr": address, "proxy_addr": client.address, "upstream": "app",
+            "server": "one", "server_addr": self.server.address,
+            "source_addr": f"{source[0]}:{source[1]}", "attempts": 1, "queue_ms": 0,
+            "bytes_in": 3, "bytes_out": 100, "cause": "server_fin", "ha_state": "--",
+            "first_closer": "server", "unsent_bytes": 0, "limited_by": "server_app",
+            "client_retrans": 0, "server_retrans": 0, "actconn": 1, "feconn": 1, "beconn": 0,
+            "srvconn": 0, "retries": 0, "backend_queue": 0, "spliced_bytes": 0}
+        self.assertEqual({key: line.get(key) for key in expected}, expected)
+        self.assertRegex(line["ts"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$")
+        self.assertRegex(line["conn_id"], r"^\d+$")
+        self.assertIn(line["thread"], range(4))
+        self.assertGreaterEqual(line["config_generation"], 1)
+        self.assertGreaterEqual(line["first_byte_ms"], 200)
+        self.assertGreaterEqual(line["duration_ms"], line["first_byte_ms"])
+        self.assertGreater(line["client_rtt_us"], 0)
+        self.assertLess(line["connect_ms"], 200)
+        parkway.finish()
+
+
+class WhoWasSlow(story.Story):
+
+    def setUp(self):
+        self.server = self.started(Server())
+        self.listen = f"127.0.0.1:{net.free_port()}"
+
+    def told(self, tell, **flags):
+        """What the line says of a connection of which `tell(client, server)` is the story."""
+        parkway = self.started(Parkway(self.listen, self.server.address, threads=1, **flags))
+        client = connect(self.listen)
+        client.send(1)
+        server = self.server.accept()
+        server.receive(1)
+        tell(client, server)
+        for peer in (server, client):
+            peer.close()
+        line = parkway.closing_line(client.address)
+        parkway.finish()
+        print(f"\n  limited_by={line['limited_by']} client_rtt={line['client_rtt']} "
+              f"client_retrans={line['client_retrans']} server_rtt={line['server_rtt']} "
+              f"server_retrans={line['server_retrans']}", end="")
+        return line
+
+    def carry(self, sender, receiver, size):
+        thread = threading.Thread(target=sender.send, args=(size, 120))
+        thread.start()
+        receiver.receive(size, 120)
+        thread.join()
+
+    def test_a_receiver_that_stalls(self):
+        net.small_socket_buffers()
+
+        def down(client, server):
+            server.fill(quiet=1.5)
+
+        self.assertEqual(self.told(down)["limited_by"], "client_window")
+
+        def up(client, server):
+            client.fill(quiet=1.5)
+
+        self.assertEqual(self.told(up)["limited_by"], "server_window")
+
+    def test_a_server_that_thinks(self):
+        def answers(client, server):
+            time.sleep(1)
+            server.send(1000)
+            client.receive(1000)
+
+        self.assertEqual(self.told(answers)["limited_by"], "server_app")
+
+        def trickles(client, server):
+            for _ in range(10):
+                time.sleep(0.1)
+                server.send(1000)
+                client.receive(1000)
+
+        self.assertEqual(self.told(trickles)["limited_by"], "server_app")
+
+        def never(client, server):
+            time.sleep(1)
+
+        self.assertEqual(self.told(never)["limited_by"], "server_app")
+
+    def test_a_client_that_thinks(self):
+        def asks(client, server):
+            for _ in range(3):
+                server.send(100)
+                client.receive(100)
+                time.sleep(0.4)
+                client.send(100)
+                server.receive(100)
+            server.send(100)
+            client.receive(100)
+
+        self.assertEqual(self.told(asks)["limited_by"], "client_app")
+
+    def test_a_rate_of_ours(self):
+        def down(client, server):
+            self.carry(server, client, 400_000)
+
+        line = self.told(down, rate_down="200KiB/s")
+        self.assertEqual(line["limited_by"], "proxy")
+
+    @unittest.skipUnless(net.isolated(), "needs a network namespace of its own")
+    def test_a_network_that_loses_packets(self):
+        port = self.listen.rsplit(":", 1)[1]
+        behind = self.server.address.rsplit(":", 1)[1]
+        nft = programs.program("nft")
+
+        def rules(text):
+            subprocess.run([nft, "-f", "-"], input=text, check=True, text=True)
+
+        def lossy(match):
+            # The large ones: those with data.
+            rules(f"""
+table ip lossy
+delete table ip lossy
+table ip lossy {{
+  chain out {{
+    type filter hook input priority 0
+    tcp {match} meta length > 1000 numgen random mod 100 < 20 drop
+  }}
+}}
+""")
+
+        # To the client.
+        lossy(f"sport {port}")
+
+        def down(client, server):
+            # Faster than the daemon, that its window be open.
+            def send():
+                server.sock.setblocking(True)
+                server.sock.sendall(bytes(10_000_000))
+
+            sending = threading.Thread(target=send)
+            sending.start()
+            client.sock.setblocking(True)
+            room = memoryview(bytearray(1 << 20))
+            left = 10_000_000
+            while left:
+                left -= client.sock.recv_into(room)
+            sending.join()
+
+        line = self.told(down)
+        self.assertEqual(line["limited_by"], "network")
+        self.assertGreater(int(line["client_retrans"]), 4)
+        self.assertEqual(line["server_retrans"], "0")
+        # From the server: it shows in the order of what comes.
+        lossy(f"sport {behind}")
+        line = self.told(down)
+        self.assertEqual(line["limited_by"], "network")
+        self.assertEqual(line["client_retrans"], "0")
+
+
+if __name__ == "__main__":
+    story.main()
