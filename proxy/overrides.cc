@@ -73,6 +73,11 @@ std::optional<config::Server> Read(const config::Upstream& upstream,
   const auto read = config::ReadServersFile(beside, Cat("--server=", words, "\n"), &problems);
   if (!read.has_value() || read->size() != 1) {
     *wrong = problems.empty() ? "one server is to be added" : problems.Lines().front();
+    // There is no file whose lines could be named.
+    constexpr std::string_view kFlag = "--server: ";
+    if (const size_t at = wrong->find(kFlag); at != std::string::npos) {
+      wrong->erase(0, at + kFlag.size());
+    }
     return std::nullopt;
   }
   if (read->front().address.kind == config::Address::Kind::kHost) {

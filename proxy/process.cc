@@ -97,8 +97,8 @@ class Process : private ServerWatcher {
             [this] { return CurrentPlan(); }),
         desk_(scheduler_, {.control = control_,
                            .read =
-                               [this](admin::Commands::OnReadings done) {
-                                 collector_->Collect({}, std::move(done));
+                               [this](bool slowest, admin::Commands::OnReadings done) {
+                                 collector_->Collect({.slowest = slowest}, std::move(done));
                                },
                            .ask_for_conns =
                                [this](const ConnQuestion& question, std::function<void()> bell,

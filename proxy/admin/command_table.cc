@@ -28,6 +28,7 @@ constexpr std::array kCommands = {
             "begins or ends meanwhile may be in it or not. A reader that is slow slows only its "
             "own list."},
     Command{"show conn", "ID", "one connection, explained"},
+    Command{"show slowest", "", "the connections that make somebody wait longest"},
     Command{"show servers", "[UPSTREAM]", "servers: state, connections, checks, connect times"},
     Command{"show listeners", "", "listeners: state, addresses, connections, bytes"},
     Command{"show threads", "", "worker threads: connections, load, what they hold"},
@@ -75,6 +76,12 @@ constexpr std::array kCommands = {
             "which case nothing has changed. --dry_run only says what would change. "
             "--reset_runtime forgets what commands have changed.",
             true},
+    Command{.words = "top",
+            .arguments = "[--interval=TIME] [--count=N]",
+            .summary = "a live view: rates, connections, servers, slowest connections",
+            .details = "Of parkwayctl alone. q ends it. Where the output is no terminal, one view "
+                       "after the other is written as lines.",
+            .local = true},
     Command{"help", "[COMMAND]", "this list"},
 };
 

@@ -26,6 +26,7 @@ struct Command {
   std::string_view summary;       // one line, without a stop
   std::string_view details = {};  // sentences for the man page; may be empty
   bool changes = false;  // something of the daemon: such a command is logged with who said it
+  bool local = false;    // parkwayctl does it; the daemon does not know it
 };
 
 // In the order in which help shows them.

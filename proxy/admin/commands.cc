@@ -28,6 +28,7 @@ const Commands::Entry Commands::kEntries[] = {
     {"help", &Commands::Help},
     {"show info", &Commands::ShowInfo},
     {"show stat", &Commands::ShowStat},
+    {"show slowest", &Commands::ShowSlowest},
     {"show conns", &Commands::ShowConns},
     {"show conn", &Commands::ShowConn},
     {"show servers", &Commands::ShowServers},
@@ -63,7 +64,7 @@ bool Commands::Misused(Arguments& arguments, Conversation& conversation) {
 void Commands::Execute(const std::vector<std::string_view>& words, Conversation& conversation) {
   size_t used = 0;
   const Command* command = FindCommand(words, &used);
-  if (command == nullptr) {
+  if (command == nullptr || command->local) {
     conversation.reply().Fail(Status::kUsage, ExplainUnknown(words));
     return;
   }
@@ -84,13 +85,15 @@ void Commands::Execute(const std::vector<std::string_view>& words, Conversation&
   }
 }
 
-std::shared_ptr<const Readings> Commands::Read(Arguments& arguments, Conversation& conversation) {
+std::shared_ptr<const Readings> Commands::Read(Arguments& arguments, Conversation& conversation,
+                                               bool slowest) {
   if (Misused(arguments, conversation)) return nullptr;
   const auto answer = std::make_shared<std::shared_ptr<const Readings>>();
-  services_.read([answer, bell = conversation.bell()](std::shared_ptr<const Readings> readings) {
-    *answer = std::move(readings);
-    bell();
-  });
+  services_.read(slowest,
+                 [answer, bell = conversation.bell()](std::shared_ptr<const Readings> readings) {
+                   *answer = std::move(readings);
+                   bell();
+                 });
   conversation.WaitUntil([&answer] { return *answer != nullptr; });
   return *answer;
 }

@@ -30,8 +30,9 @@ class Commands {
   // What the daemon lends; outlives this.
   struct Services {
     const Control& control;
-    // Asks for the numbers as they are now; they come on this thread, at once or soon.
-    std::function<void(OnReadings)> read;
+    // Asks for the numbers as they are now, with the slowest connections if these are wanted; they
+    // come on this thread, at once or soon.
+    std::function<void(bool slowest, OnReadings)> read;
     AskForConns ask_for_conns;
     std::function<void(std::string line)> say;  // for the log
     std::string version;
@@ -54,6 +55,7 @@ class Commands {
   void Help(Arguments& arguments, Conversation& conversation);
   void ShowInfo(Arguments& arguments, Conversation& conversation);
   void ShowStat(Arguments& arguments, Conversation& conversation);
+  void ShowSlowest(Arguments& arguments, Conversation& conversation);
   void ShowConns(Arguments& arguments, Conversation& conversation);
   void ShowConn(Arguments& arguments, Conversation& conversation);
   void ShowServers(Arguments& arguments, Conversation& conversation);
@@ -81,7 +83,8 @@ class Commands {
   // A command that cannot be run as it was given. True: it is so, and has been said.
   static bool Misused(Arguments& arguments, Conversation& conversation);
   // The numbers, or nothing if the client left before they came. REQUIRES: arguments are read.
-  std::shared_ptr<const Readings> Read(Arguments& arguments, Conversation& conversation);
+  std::shared_ptr<const Readings> Read(Arguments& arguments, Conversation& conversation,
+                                       bool slowest = false);
   // Says what came of it, and logs it.
   void Conclude(const Outcome& outcome, Conversation& conversation);
   void WatchDrain(uint64_t id, Conversation& conversation);

@@ -20,6 +20,7 @@
 #include "proxy/admin/client.h"
 #include "proxy/admin/command_table.h"
 #include "proxy/admin/progress.h"
+#include "proxy/admin/top.h"
 #include "proxy/core/version.h"
 
 namespace parkway::admin {
@@ -29,6 +30,7 @@ using config::Cat;
 
 constexpr char kDefaultSocket[] = "/run/parkway/admin.sock";
 constexpr absl::Duration kDefaultTimeout = absl::Seconds(30);
+constexpr absl::Duration kLeastInterval = absl::Milliseconds(50);
 
 constexpr char kUsage[] =
     "usage: parkwayctl [--socket=PATH] [--json] [--timeout=TIME|off] COMMAND...\n"
@@ -168,11 +170,34 @@ int Run(const Call& call) {
   return static_cast<int>(answered.status);
 }
 
+int Top(const Call& call) {
+  TopOptions options;
+  options.socket = call.socket;
+  options.timeout = call.timeout;
+  for (size_t i = 1; i < call.words.size(); ++i) {
+    std::string_view word = call.words[i];
+    if (config::ConsumePrefix(&word, "--interval=")) {
+      const absl::StatusOr<absl::Duration> time =
+          config::ParseDuration(word, {.least = kLeastInterval});
+      if (!time.ok()) {
+        return Complain(Status::kUsage, Cat("--interval: ", config::Message(time.status())));
+      }
+      options.interval = *time;
+    } else if (!config::ConsumePrefix(&word, "--count=") ||
+               !config::ParseNumber(word, &options.count) || options.count == 0) {
+      return Complain(Status::kUsage, Cat(config::Quoted(call.words[i]),
+                                          " is not understood; top [--interval=TIME] [--count=N]"));
+    }
+  }
+  return RunTop(options);
+}
+
 int Main(int argc, char** argv) {
   Call call;
   int code = 0;
   if (!ReadArguments(argc, argv, &call, &code)) return code;
   if (call.words[0] == "help") return Help(call);
+  if (call.words[0] == "top") return Top(call);
   return Run(call);
 }
 

@@ -314,6 +314,39 @@ Json ThreadsJson(const Readings& readings) {
 
 // ---------------------------------------------------------------------------------------------
 
+std::string SlowestText(const Readings& readings) {
+  Columns columns({"ID", "CLIENT", "LISTENER", "SERVER", ">AGE", ">IDLE", ">IN", ">OUT", ">PENDING",
+                   ">RTT.C", ">RTT.S"});
+  for (const SlowReading& conn : readings.slowest) {
+    columns.Add({Cat(conn.id), conn.client, conn.listener, Cat(conn.upstream, "/", conn.server),
+                 ShortTime(conn.age), ShortTime(conn.idle), ShortBytes(conn.bytes_received),
+                 ShortBytes(conn.bytes_sent), ShortBytes(conn.waiting_bytes),
+                 ShortTime(conn.rtt_client), ShortTime(conn.rtt_server)});
+  }
+  return columns.rows() == 0 ? "no connection is open\n" : columns.ToString();
+}
+
+Json SlowestJson(const Readings& readings) {
+  Json slowest = Json::array();
+  for (const SlowReading& conn : readings.slowest) {
+    slowest.push_back({{"id", conn.id},
+                       {"client", conn.client},
+                       {"listener", conn.listener},
+                       {"upstream", conn.upstream},
+                       {"server", conn.server},
+                       {"age_s", Seconds(conn.age)},
+                       {"idle_s", Seconds(conn.idle)},
+                       {"from_client_bytes", conn.bytes_received},
+                       {"from_server_bytes", conn.bytes_sent},
+                       {"pending_bytes", conn.waiting_bytes},
+                       {"client_rtt_us", absl::ToDoubleMicroseconds(conn.rtt_client)},
+                       {"server_rtt_us", absl::ToDoubleMicroseconds(conn.rtt_server)}});
+  }
+  return slowest;
+}
+
+// ---------------------------------------------------------------------------------------------
+
 std::string DnsText(const Readings& readings) {
   Columns columns({"NAME", ">AGE", ">GOOD", ">FAILED", "ANSWERS", "LAST ERROR"});
   for (const DnsReading& name : readings.dns) {

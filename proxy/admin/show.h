@@ -31,6 +31,9 @@ Json ListenersJson(const Readings& readings);
 std::string ThreadsText(const Readings& readings);
 Json ThreadsJson(const Readings& readings);
 
+std::string SlowestText(const Readings& readings);
+Json SlowestJson(const Readings& readings);
+
 std::string DnsText(const Readings& readings);
 Json DnsJson(const Readings& readings);
 

@@ -115,6 +115,13 @@ void Commands::ShowConns(Arguments& arguments, Conversation& conversation) {
   if (reply.json()) reply.Say("]");
 }
 
+void Commands::ShowSlowest(Arguments& arguments, Conversation& conversation) {
+  const auto readings = Read(arguments, conversation, true);
+  if (readings == nullptr) return;
+  Reply& reply = conversation.reply();
+  reply.Say(reply.json() ? Dump(SlowestJson(*readings)) : SlowestText(*readings));
+}
+
 void Commands::ShowConn(Arguments& arguments, Conversation& conversation) {
   ConnQuestion question;
   question.selector.id = ReadConnId(arguments);
