@@ -33,14 +33,13 @@ def install(peers, *more):
 
 
 def build(bazel, peers, folder, parkway=True):
-    """Paths of the programs."""
+    """Paths of the programs; without parkway, those that the measurement of another needs."""
     bazel = bazel.split()
-    targets = {"parkway": "//proxy:parkway", "floor": "//tests/bench:floor",
-               "loadgen": "//tests/bench:loadgen", "delay_link": "//tests/bench:delay_link",
-               "growth": "//tests/bench:growth",
+    targets = {"floor": "//tests/bench:floor", "loadgen": "//tests/bench:loadgen",
+               "delay_link": "//tests/bench:delay_link",
                "epoll_pwait2": "//tests/bench:libepoll_pwait2.so"}
-    if not parkway:
-        del targets["parkway"]
+    if parkway:
+        targets |= {"parkway": "//proxy:parkway", "growth": "//tests/bench:growth"}
     tools = bazel_build(bazel, ROOT, targets, folder)
     if "go" in peers:
         tools["go_proxy"] = os.path.join(folder, "go_proxy")

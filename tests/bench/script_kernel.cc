@@ -184,7 +184,7 @@ int EpollWait(int, epoll_event* events, int capacity, int64_t) {
   return ScriptCalls::Wait(It(), events, capacity);
 }
 
-int Socket(int, int) { return ScriptCalls::NewSocket(It()); }
+int Socket(int, int, int) { return ScriptCalls::NewSocket(It()); }
 int Bind(int, const sockaddr*, socklen_t) { return 0; }
 int Listen(int, int) { return 0; }
 int Accept(int, sockaddr* address, socklen_t* length) {
