@@ -9,11 +9,15 @@
 #include "config/convert/haproxy_config.h"
 #include "config/convert/haproxy_rules.h"
 #include "config/convert/haproxy_servers.h"
+#include "config/convert/haproxy_words.h"
 #include "config/text.h"
 #include "config/value.h"
 
 namespace parkway::config::convert {
 namespace {
+
+// Connections whose first bytes may be pending, where HAProxy does not say how many.
+constexpr std::string_view kUsualFastOpen = "256";
 
 class Writer {
  public:
@@ -123,9 +127,14 @@ class Writer {
     for (const auto& [options, binds] : groups) {
       const Origin& origin = binds[0]->origin;
       std::vector<std::string> addresses;
+      bool multipath = false;
       for (const Directive* bind : binds) {
         for (const std::string_view piece : Split(bind->words[1], ',')) {
-          const auto address = HaproxyAddress(piece, true);
+          std::string_view at = piece;
+          for (const std::string_view family : {"mptcp@", "mptcp4@", "mptcp6@"}) {
+            multipath = ConsumePrefix(&at, family) || multipath;
+          }
+          const auto address = HaproxyAddress(at, true);
           if (address) {
             addresses.push_back(*address);
           } else {
@@ -145,6 +154,13 @@ class Writer {
       if (!upstream.empty()) listen->Set("upstream", upstream);
       if (!proxy.settings.maxconn.empty()) listen->Set("max_connections", proxy.settings.maxconn);
       if (!proxy.settings.backlog.empty()) listen->Set("backlog", proxy.settings.backlog);
+      if (multipath) listen->Set("mptcp", "on");
+      if (!proxy.settings.accept_rate.empty() && proxy.settings.accept_rate != "0") {
+        listen->Set("accept_rate", Cat(proxy.settings.accept_rate, "/s"));
+      }
+      if (const auto keepalive = KeepaliveOf(proxy.settings.client_keepalive)) {
+        listen->Set("keepalive", *keepalive);
+      }
       WriteBindOptions(options, origin, listen);
       access.SetOn(listen);
       if (!proxy.inspect_delay.empty()) {
@@ -163,6 +179,7 @@ class Writer {
   }
 
   void WriteBindOptions(const Tokens& options, const Origin& origin, Line* listen) {
+    std::string user, group;
     for (size_t i = 0; i < options.size(); ++i) {
       const std::string& option = options[i];
       const bool has_value = i + 1 < options.size();
@@ -174,37 +191,46 @@ class Writer {
       } else if (option == "transparent") {
         listen->Set("transparent", "on");
       } else if (option == "tfo") {
-        listen->Set("tfo", "on");
+        listen->Set("tfo", kUsualFastOpen);
       } else if (option == "interface" && has_value) {
         listen->Set("device", options[++i]);
       } else if (option == "backlog" && has_value) {
         listen->Set("backlog", options[++i]);
       } else if (option == "maxconn" && has_value) {
         listen->Set("max_connections", options[++i]);
+      } else if (option == "tcp-ut" && has_value) {
+        const auto time = ReadTime(options[++i], absl::Milliseconds(1));
+        if (time) listen->Set("tcp_user_timeout", PrintDuration(*time));
+        if (!time) model_->Note(origin, Cat("bind option tcp-ut ", options[i]));
+      } else if (IsOneOf(option, {"user", "uid"}) && has_value) {
+        user = options[++i];
+      } else if (IsOneOf(option, {"group", "gid"}) && has_value) {
+        group = options[++i];
       } else if (option == "mode" && has_value) {
         listen->Set("mode", options[++i]);
       } else if ((option == "name" || option == "id") && has_value) {
         ++i;
       } else if (option != "v4v6" && option != "defer-accept") {
         std::string what = Cat("bind option ", option);
-        if (IsOneOf(option,
-                    {"process", "thread", "shards", "nice", "level", "user", "group", "uid", "gid",
-                     "mss", "tcp-ut", "namespace", "proto", "alpn", "severity-output"}) &&
+        if (IsOneOf(option, {"process", "thread", "shards", "nice", "level", "mss", "namespace",
+                             "proto", "alpn", "severity-output"}) &&
             has_value) {
           Append(&what, " ", options[++i]);
         }
         model_->Note(origin, what);
       } else if (option == "defer-accept") {
-        listen->Set("defer_accept", "on");
+        listen->Set("defer_accept", "1s");
       }
     }
+    if (!user.empty()) listen->Set("owner", group.empty() ? user : Cat(user, ":", group));
+    if (user.empty() && !group.empty()) model_->Note(origin, Cat("bind option group ", group));
   }
 
   void WriteTimeouts(const HaproxyProxy& proxy, const HaproxySettings& back, Line* listen) {
     const auto tunnel = TimeoutOf(back, "tunnel");
     const auto client = tunnel ? tunnel : TimeoutOf(proxy.settings, "client");
     const auto server = tunnel ? tunnel : TimeoutOf(back, "server");
-    SetIdle(client, server, proxy.origin, listen, model_);
+    SetIdle(client, server, listen);
     const auto client_fin = TimeoutOf(proxy.settings, "client-fin");
     const auto server_fin = TimeoutOf(back, "server-fin");
     const auto fin = client_fin && server_fin

@@ -1,67 +1,47 @@
 #include "config/convert/haproxy_config.h"
 
+#include <functional>
 #include <utility>
 
+#include "config/convert/haproxy_words.h"
 #include "config/text.h"
 #include "config/value.h"
 
 namespace parkway::config::convert {
 namespace {
 
-// Words of a line, without quotes and comments. `raw`: escapes of \r, \n and \x are kept, for what
-// is sent to a server. Nothing if a quote is not closed.
-std::optional<Tokens> Tokenize(std::string_view text) {
-  Tokens words;
-  std::string word;
-  bool inside = false;
-  char quote = 0;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (quote == '\'' ? c == '\'' : quote == '"' && c == '"') {
-      quote = 0;
-    } else if (quote == 0 && (c == '\'' || c == '"')) {
-      quote = c;
-      inside = true;
-    } else if (c == '\\' && quote != '\'' && i + 1 < text.size()) {
-      const char next = text[++i];
-      if (IsOneOf(std::string_view(&next, 1), {"r", "n", "t", "x"})) word += '\\';
-      word += next;
-      inside = true;
-    } else if (quote == 0 && c == '#') {
-      break;
-    } else if (quote == 0 && (IsBlank(c) || c == '\r')) {
-      if (inside) words.push_back(std::move(word));
-      word.clear();
-      inside = false;
-    } else {
-      word += c;
-      inside = true;
-    }
-  }
-  if (quote != 0) return std::nullopt;
-  if (inside) words.push_back(std::move(word));
-  return words;
-}
-
 class Reader {
  public:
   Reader(const std::string& path, Model* model) : path_(path), model_(model) {}
 
   HaproxyConfig Read(std::string_view bytes) {
+    ReadLines(bytes);
+    if (!user_.empty()) {
+      model_->AddScalar("user", group_.empty() ? user_ : Cat(user_, ":", group_), user_at_);
+    }
+    if (tcplog_) model_->AddScalar("log_format", "tcplog", *tcplog_);
+    if (!log_skip_.empty()) {
+      std::vector<std::string> words;
+      for (const auto& [word, origin] : log_skip_) words.push_back(word);
+      model_->AddScalar("log_skip", Join(words, ","), log_skip_.begin()->second);
+    }
+    return std::move(config_);
+  }
+
+ private:
+  void ReadLines(std::string_view bytes) {
     int number = 0;
     for (const std::string_view text : Split(bytes, '\n')) {
       const Origin origin = {path_, ++number};
-      const std::optional<Tokens> words = Tokenize(text);
+      const std::optional<Tokens> words = HaproxyWords(text);
       if (!words) {
         model_->Note(origin, "a quote that is not closed");
       } else if (!words->empty()) {
         ReadLine({origin, *words});
       }
     }
-    return std::move(config_);
   }
 
- private:
   void Note(const Directive& line) { model_->Note(line.origin, Words(line.words)); }
 
   void ReadLine(const Directive& line) {
@@ -137,21 +117,73 @@ class Reader {
       const auto time = ReadTime(value, absl::Milliseconds(1));
       if (!time) return Note(line);
       model_->AddScalar("drain_timeout", PrintDuration(*time), line.origin);
-    } else if (!IsOneOf(words[0], {"daemon", "master-worker", "pidfile", "quiet", "nbproc",
-                                   "ulimit-n", "description"}) &&
+    } else if (words[0] == "pidfile" && !value.empty()) {
+      model_->AddScalar("pidfile", value, line.origin);
+    } else if (words[0] == "user" && !value.empty()) {
+      user_ = value;
+      user_at_ = line.origin;
+    } else if (words[0] == "group" && !value.empty()) {
+      group_ = value;
+    } else if (words[0] == "log" && !value.empty()) {
+      ReadLog(line);
+    } else if (!IsOneOf(words[0], {"daemon", "master-worker", "quiet", "nbproc", "ulimit-n",
+                                   "description", "node", "maxpipes", "noepoll"}) &&
                !words[0].starts_with("ssl-")) {
       // ssl-default-...: nothing here speaks TLS.
       Note(line);
     }
   }
 
+  // "log /dev/log local0", "log 10.0.0.1:514 local0 info", "log stdout format raw local0 info".
+  void ReadLog(const Directive& line) {
+    const Tokens& words = line.words;
+    std::string_view to = words[1];
+    if (std::exchange(has_log_, true)) return Note(line);
+    ConsumePrefix(&to, "udp@");
+    std::string sink;
+    if (to == "stdout" || to == "fd@1") {
+      sink = "stdout";
+    } else if (to == "stderr" || to == "fd@2") {
+      sink = "stderr";
+    } else if (to.starts_with("/")) {
+      sink = Cat("unix:", to);
+    } else if (to.find('@') == std::string_view::npos) {
+      sink = Cat("syslog:", to);
+    } else {
+      return Note(line);
+    }
+    model_->AddScalar("access_log", sink, line.origin);
+    for (size_t i = 2; i < words.size(); ++i) {
+      if (IsOneOf(words[i], {"len", "format", "sample"})) {
+        if (words[i] == "sample") Note(line);
+        ++i;
+        continue;
+      }
+      // Behind the facility are levels, which connections do not have.
+      model_->AddScalar("log_facility", words[i], line.origin);
+      break;
+    }
+  }
+
   void ReadResolvers(const Directive& line) {
     const Tokens& words = line.words;
     const std::string value = words.size() > 2 ? words[2] : "";
+    HaproxyResolvers& resolvers = config_.resolvers[resolvers_name_];
+    const auto time = ReadTime(value, absl::Milliseconds(1));
     if (words[0] == "nameserver" && !value.empty()) {
-      const auto address = HaproxyAddress(value, false);
+      std::string_view at = value;
+      ConsumePrefix(&at, "udp@");
+      const auto address = HaproxyAddress(at, false);
       if (!address || address->starts_with("unix:")) return Note(line);
-      config_.resolvers[resolvers_name_].push_back(*address);
+      resolvers.servers.push_back(*address);
+    } else if (words[0] == "resolve_retries" && words.size() == 2) {
+      resolvers.attempts = words[1];
+    } else if (words[0] == "timeout" && time.has_value()) {
+      // Of resolve, how often a name is asked again: that is its time to live here.
+      if (words[1] == "retry") resolvers.timeout = PrintDuration(*time);
+    } else if (words[0] == "hold" && time.has_value()) {
+      // Of the others: the last good answer holds whatever comes then.
+      if (words[1] == "valid") resolvers.valid = PrintDuration(*time);
     } else if (!IsOneOf(words[0], {"parse-resolv-conf", "accepted_payload_size"})) {
       Note(line);
     }
@@ -170,6 +202,17 @@ class Reader {
       return ReadOption(line, settings);
     }
     if (value.empty()) return false;
+    if (name.starts_with("clitcpka-") || name.starts_with("srvtcpka-")) {
+      const bool client = name.starts_with("cli");
+      std::string& to = (client ? settings->client_keepalive
+                                : settings->server_keepalive)[name.substr(name.find('-') + 1)];
+      to = value;
+      return true;
+    }
+    if (name == "rate-limit" && value == "sessions" && words.size() == 3) {
+      settings->accept_rate = words[2];
+      return true;
+    }
     if (name == "mode") {
       settings->mode = value;
     } else if (name == "timeout" && words.size() > 2) {
@@ -209,6 +252,17 @@ class Reader {
     if (words[0] == "no") return words.size() > 2 && words[1] == "option";
     if (words[0] == "tcp-check" || words[0] == "http-check") {
       if (value == "connect" && words.size() == 2) return true;
+      if (value == "connect" && words.size() == 4 && words[2] == "port") {
+        settings->check_port = words[3];
+        return true;
+      }
+      if (value == "send-binary" && words.size() == 3 && settings->check_send.empty()) {
+        const auto bytes = EscapedHex(words[2]);
+        if (!bytes) return false;
+        settings->check_send = *bytes;
+        return true;
+      }
+      if (value == "comment") return true;
       if (value == "send" && words.size() == 3 && settings->check_send.empty()) {
         settings->check_send = words[2];
         return true;
@@ -218,6 +272,12 @@ class Reader {
           settings->check_expect = Cat("~", words[3]);
           return true;
         }
+        if (words[2] == "binary") {
+          const auto bytes = EscapedHex(words[3]);
+          if (!bytes) return false;
+          settings->check_expect = Cat("~", *bytes);
+          return true;
+        }
         if (words[2] == "status" && settings->check == "httpchk") {
           settings->check_expect = Cat("~ ", words[3], " ");
           return true;
@@ -225,6 +285,11 @@ class Reader {
       }
       return false;
     }
+    // There is one access log, so what one proxy says of it is said of all.
+    if (value == "tcplog" && !tcplog_) tcplog_ = line.origin;
+    if (value == "dontlognull") log_skip_.emplace("null", line.origin);
+    if (value == "dontlog-normal") log_skip_.emplace("normal", line.origin);
+    if (IsOneOf(value, {"tcpka", "clitcpka", "srvtcpka"})) return true;
     if (IsOneOf(value, {"tcplog", "dontlognull", "redispatch", "dontlog-normal", "logasap",
                         "log-health-checks", "splice-auto", "splice-request", "splice-response",
                         "log-separate-errors", "tcp-smart-accept", "tcp-smart-connect"})) {
@@ -274,81 +339,17 @@ class Reader {
   bool skipped_ = false;
   std::vector<std::pair<std::string, HaproxySettings>> defaults_;
   std::string resolvers_name_;
+  // Of the process.
+  std::string user_;
+  std::string group_;
+  Origin user_at_;
+  bool has_log_ = false;
+  std::optional<Origin> tcplog_;
+  std::map<std::string, Origin, std::greater<>> log_skip_;  // null before normal
   HaproxyConfig config_;
 };
 
 }  // namespace
-
-std::optional<std::string> HaproxyAddress(std::string_view text, bool bind) {
-  ConsumePrefix(&text, "ipv4@");
-  ConsumePrefix(&text, "ipv6@");
-  if (ConsumePrefix(&text, "unix@") || text.starts_with("/")) return Cat("unix:", text);
-  if (ConsumePrefix(&text, "abns@")) return Cat("unix:@", text);
-  if (text.find('@') != std::string_view::npos || text.empty()) return std::nullopt;
-  const size_t colon = text.rfind(':');
-  std::string host(text.substr(0, colon));
-  std::string port(colon == std::string_view::npos ? "" : text.substr(colon + 1));
-  if (text.ends_with("]")) {
-    host = text;
-    port = "";
-  }
-  if (bind && port.empty()) return std::nullopt;
-  if (port.starts_with("-")) return std::nullopt;
-  if (host.empty() || host == "*") {
-    if (!bind) return std::nullopt;
-    host = "0.0.0.0";
-  }
-  if (host.find(':') != std::string::npos && !host.starts_with("[")) host = Cat("[", host, "]");
-  // A server without a port, or with one of 0, has the listener's.
-  if (port.empty() || (port == "0" && !bind) || port == "+0") return host;
-  return Cat(host, ":", port);
-}
-
-Acl AclOf(const Tokens& words, size_t at) {
-  Acl acl;
-  if (at >= words.size()) return acl;
-  std::string_view name = words[at];
-  if (name == "TRUE" || name == "always_true") acl.kind = Acl::Kind::kTrue;
-  if (name == "src") acl.kind = Acl::Kind::kSource;
-  bool suffix = name.ends_with("_end");
-  if (suffix) name.remove_suffix(4);
-  if (name.ends_with(",lower")) name.remove_suffix(6);
-  if (name == "req.ssl_sni" || name == "req_ssl_sni") acl.kind = Acl::Kind::kSni;
-  if (name == "req.ssl_alpn" || name == "req_ssl_alpn") acl.kind = Acl::Kind::kAlpn;
-  if (IsOneOf(name, {"req.ssl_hello_type", "req_ssl_hello_type"})) acl.kind = Acl::Kind::kHello;
-  bool flags = true;
-  for (size_t i = at + 1; i < words.size(); ++i) {
-    const std::string& word = words[i];
-    if (flags && word == "-i") continue;
-    if (flags && word == "-n") continue;
-    if (flags && word == "--") {
-      flags = false;
-      continue;
-    }
-    if (flags && word == "-m" && i + 1 < words.size()) {
-      const std::string& method = words[++i];
-      suffix = method == "end";
-      if (!suffix && method != "str" && method != "ip") acl.kind = Acl::Kind::kOther;
-      continue;
-    }
-    if (flags && word.starts_with("-")) {
-      acl.kind = Acl::Kind::kOther;
-      continue;
-    }
-    flags = false;
-    acl.values.push_back(word);
-  }
-  if (suffix) {
-    if (acl.kind != Acl::Kind::kSni) acl.kind = Acl::Kind::kOther;
-    for (std::string& value : acl.values) {
-      // "example.org" would hold "badexample.org" too.
-      if (!value.starts_with(".")) acl.kind = Acl::Kind::kOther;
-      value = Cat("*", value);
-    }
-  }
-  if (acl.values.empty() && acl.kind != Acl::Kind::kTrue) acl.kind = Acl::Kind::kOther;
-  return acl;
-}
 
 bool IsTcp(const HaproxyProxy& proxy) { return proxy.settings.mode == "tcp"; }
 

@@ -11,25 +11,14 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "config/convert/haproxy_words.h"
 #include "config/convert/model.h"
 
 namespace parkway::config::convert {
 
-using Tokens = std::vector<std::string>;
-
-// The address of a bind or a server in our form. `bind`: without a host it is any of IPv4.
-std::optional<std::string> HaproxyAddress(std::string_view text, bool bind);
-
 struct Directive {
   Origin origin;
   Tokens words;
-};
-
-// A condition's criterion: a named acl, or one in braces.
-struct Acl {
-  enum class Kind { kSource, kSni, kAlpn, kHello, kTrue, kOther };
-  Kind kind = Kind::kOther;
-  std::vector<std::string> values;
 };
 
 struct Term {
@@ -52,7 +41,12 @@ struct HaproxySettings {
   std::string check;  // "tcp-check", "httpchk", or empty
   std::string check_send;
   std::string check_expect;
+  std::string check_port;
   Tokens default_server;
+  std::string accept_rate;  // rate-limit sessions
+  // clitcpka-..., srvtcpka-...: idle, intvl, cnt
+  std::map<std::string, std::string> client_keepalive;
+  std::map<std::string, std::string> server_keepalive;
 };
 
 struct HaproxyProxy {
@@ -71,15 +65,20 @@ struct HaproxyProxy {
   bool backs() const { return kind != "frontend"; }
 };
 
-// The criterion in words[at..]: "src 10.0.0.0/8", "req.ssl_sni -m end .example.org".
-Acl AclOf(const Tokens& words, size_t at);
-
 bool IsTcp(const HaproxyProxy& proxy);
 std::optional<absl::Duration> TimeoutOf(const HaproxySettings& settings, const std::string& name);
 
+// A resolvers section.
+struct HaproxyResolvers {
+  std::vector<std::string> servers;  // empty: those of resolv.conf
+  std::string timeout;
+  std::string attempts;
+  std::string valid;
+};
+
 struct HaproxyConfig {
   std::vector<HaproxyProxy> proxies;
-  std::map<std::string, std::vector<std::string>> resolvers;  // the addresses of each
+  std::map<std::string, HaproxyResolvers> resolvers;
 };
 
 // What it could not read is noted in `model`, which also gets what the global section says.

@@ -4,6 +4,8 @@
 #include <utility>
 #include <vector>
 
+#include "config/convert/haproxy_words.h"
+
 namespace parkway::config::convert {
 namespace {
 

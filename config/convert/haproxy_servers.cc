@@ -4,7 +4,10 @@
 #include <cstdint>
 #include <map>
 #include <set>
+#include <string_view>
+#include <vector>
 
+#include "config/convert/haproxy_words.h"
 #include "config/text.h"
 #include "config/value.h"
 
@@ -44,8 +47,11 @@ class Writer {
                                                     : TimeoutOf(settings, "connect");
     if (queue) line->Set("queue_timeout", PrintDuration(*queue));
     if (!settings.source.empty()) line->Set("source", SourceOf(settings.source));
+    if (const auto keepalive = KeepaliveOf(settings.server_keepalive)) {
+      line->Set("keepalive", *keepalive);
+    }
     std::set<std::string> noted;
-    for (const Directive& server : proxy.servers) WriteServer(proxy, name, server, line, &noted);
+    for (const Directive& server : proxy.servers) WriteServer(proxy, name, server, &noted);
   }
 
  private:
@@ -60,14 +66,13 @@ class Writer {
 
   // "0.0.0.0:+1" and the like are for servers; this is for how a check reaches one.
   void WriteServer(const HaproxyProxy& proxy, const std::string& upstream,
-                   const Directive& directive, Line* upstream_line, std::set<std::string>* noted) {
+                   const Directive& directive, std::set<std::string>* noted) {
     const Tokens& words = directive.words;
     const bool is_template = words[0] == "server-template";
     if (is_template && words.size() < 4) return Note(directive);
     const std::string& target = words[is_template ? 3 : 2];
     const auto address = HaproxyAddress(target, false);
     if (!address) return Note(directive);
-    if (is_template) model_->Note(directive.origin, Cat(Words(words), ": all that its name has"));
     Tokens options = proxy.settings.default_server;
     options.insert(options.end(), words.begin() + (is_template ? 4 : 3), words.end());
     if (std::find(options.begin(), options.end(), "ssl") != options.end()) {
@@ -77,7 +82,13 @@ class Writer {
     line->Set("upstream", upstream);
     line->Set("name", server_names_.Add(words[1]));
     line->Set("addr", *address);
+    // A server line of HAProxy is one server whatever its name has; of a template, each is one.
+    const auto read = ParseAddress(*address, AddressUse::kConnects);
+    const bool named = read.ok() && read->is_name();
+    if (named && !is_template) line->Set("resolve", "one");
     bool checked = false;
+    bool observes = false;
+    std::string passive;
     for (const std::string& option : options) {
       if (option == "check") checked = true;
       if (option == "no-check") checked = false;
@@ -92,6 +103,7 @@ class Writer {
       } else if (settings.check == "httpchk") {
         line->Set("health_expect", "~ 200 ");
       }
+      if (!settings.check_port.empty()) line->Set("health_port", settings.check_port);
       line->Set("health_interval", "2s");
       if (const auto time = TimeoutOf(settings, "check")) {
         line->Set("health_timeout", PrintDuration(*time));
@@ -151,18 +163,45 @@ class Writer {
       } else if (option == "source") {
         line->Set("source", SourceOf(value));
         ++i;
+        if (i + 2 < options.size() && options[i + 1] == "interface") {
+          line->Set("device", options[i + 2]);
+          i += 2;
+        }
         if (i + 1 < options.size() && options[i + 1] == "usesrc") {
           note(Cat("usesrc ", i + 2 < options.size() ? options[i + 2] : ""));
           i += 2;
         }
       } else if (option == "resolvers") {
-        const auto found = config_.resolvers.find(value);
-        if (found != config_.resolvers.end()) upstream_line->SetList("dns_servers", found->second);
-        ++i;
-      } else if (option == "resolve-prefer") {
-        note(Cat(option, " ", value));
+        if (named) SetResolvers(value, line);
         ++i;
       } else if (option == "init-addr") {
+        if (named) SetInitial(value, line, note);
+        ++i;
+      } else if (option == "tcp-ut") {
+        const auto time = ReadTime(value, absl::Milliseconds(1));
+        if (time) line->Set("tcp_user_timeout", PrintDuration(*time));
+        if (!time) note(Cat(option, " ", value));
+        ++i;
+      } else if (option == "tfo") {
+        line->Set("tfo", "1");
+      } else if (option == "interface") {
+        line->Set("device", value);
+        ++i;
+      } else if (option == "observe" && value == "layer4") {
+        passive = passive.empty() ? "10" : passive;
+        observes = true;
+        ++i;
+      } else if (option == "error-limit") {
+        passive = value;
+        ++i;
+      } else if (option == "on-error" && value == "mark-down") {
+        ++i;
+      } else if (option == "proxy-v2-options" && !SetTlvs(value, line)) {
+        note(Cat(option, " ", value));
+        ++i;
+      } else if (option == "proxy-v2-options") {
+        ++i;
+      } else if (option == "resolve-prefer") {
         note(Cat(option, " ", value));
         ++i;
       } else {
@@ -203,6 +242,49 @@ class Writer {
         if (has_value) ++i;
       }
     }
+    if (observes) line->Set("passive_fails", passive);
+  }
+
+  void SetResolvers(const std::string& name, Line* line) const {
+    const auto found = config_.resolvers.find(name);
+    if (found == config_.resolvers.end()) return;
+    const HaproxyResolvers& resolvers = found->second;
+    line->SetList("dns_servers", resolvers.servers);
+    if (!resolvers.timeout.empty()) line->Set("dns_timeout", resolvers.timeout);
+    if (!resolvers.attempts.empty()) line->Set("dns_attempts", resolvers.attempts);
+    if (!resolvers.valid.empty()) line->Set("dns_max_ttl", resolvers.valid);
+  }
+
+  // "last,libc,none": what is tried for its first address.
+  template <typename Noter>
+  void SetInitial(const std::string& value, Line* line, const Noter& note) const {
+    for (const std::string_view way : Split(value, ',')) {
+      if (way == "none") {
+        line->Set("dns_init", "lazy");
+        return;
+      }
+      if (!IsOneOf(way, {"last", "libc"})) {
+        note(Cat("init-addr ", value));
+        return;
+      }
+    }
+    line->Set("dns_init", "fail");
+  }
+
+  // False if one of them has no word here.
+  static bool SetTlvs(const std::string& value, Line* line) {
+    std::vector<std::string> tlvs;
+    for (const std::string_view option : Split(value, ',')) {
+      if (option == "crc32c" || option == "authority") {
+        tlvs.emplace_back(option);
+      } else if (option == "unique-id") {
+        tlvs.emplace_back("unique_id");
+      } else {
+        return false;
+      }
+    }
+    line->SetList("proxy_tlv", tlvs);
+    return true;
   }
 
   const HaproxyConfig& config_;

@@ -267,7 +267,7 @@ void AccessRules::SetOn(Line* listen) const {
 }
 
 void SetIdle(std::optional<absl::Duration> client, std::optional<absl::Duration> server,
-             const Origin& origin, Line* listen, Model* model) {
+             Line* listen) {
   const absl::Duration c = client.value_or(absl::ZeroDuration());
   const absl::Duration s = server.value_or(absl::ZeroDuration());
   listen->Set("half_close_timeout", PrintDuration(std::max(c, s)));
@@ -275,18 +275,25 @@ void SetIdle(std::optional<absl::Duration> client, std::optional<absl::Duration>
     listen->Set("idle_timeout", PrintDuration(c));
     return;
   }
-  const bool known = FindFlag("client_idle_timeout") != nullptr;
-  if (known) {
-    listen->Set("idle_timeout", "off");
-    if (client) listen->Set("client_idle_timeout", PrintDuration(c));
-    if (server) listen->Set("server_idle_timeout", PrintDuration(s));
-    return;
-  }
-  const absl::Duration least = !client ? s : !server ? c : std::min(c, s);
-  listen->Set("idle_timeout", PrintDuration(least));
-  model->Note(origin,
-              Cat("timeouts of the client's side (", PrintDuration(c), ") and the server's (",
-                  PrintDuration(s), ") that differ: idle_timeout is the shorter"));
+  listen->Set("idle_timeout", "off");
+  if (client) listen->Set("client_idle_timeout", PrintDuration(c));
+  if (server) listen->Set("server_idle_timeout", PrintDuration(s));
+}
+
+std::optional<std::string> KeepaliveOf(const std::map<std::string, std::string>& said) {
+  if (said.empty()) return std::nullopt;
+  const auto value = [&said](const char* name, std::string_view standard) {
+    const auto found = said.find(name);
+    return found == said.end() ? std::string(standard) : found->second;
+  };
+  // net.ipv4.tcp_keepalive_time, _intvl, _probes.
+  const auto idle = ReadTime(value("idle", "7200"), absl::Seconds(1));
+  const auto interval = ReadTime(value("intvl", "75"), absl::Seconds(1));
+  if (!idle || !interval) return std::nullopt;
+  const auto seconds = [](absl::Duration d) {
+    return Cat(std::max<int64_t>(1, absl::ToInt64Seconds(d)), "s");
+  };
+  return Cat(seconds(*idle), ":", seconds(*interval), ":", value("cnt", "9"));
 }
 
 std::optional<absl::Duration> ReadTime(std::string_view text, absl::Duration unit) {

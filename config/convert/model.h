@@ -12,6 +12,7 @@
 
 #include <deque>
 #include <initializer_list>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -110,7 +111,11 @@ class AccessRules {
 
 // Where both sides of a connection may be idle for times of their own.
 void SetIdle(std::optional<absl::Duration> client, std::optional<absl::Duration> server,
-             const Origin& origin, Line* listen, Model* model);
+             Line* listen);
+
+// Those of idle, intvl and cnt that are there as keepalive=; the kernel's own for the others.
+// Nothing if there is none, or one is wrong.
+std::optional<std::string> KeepaliveOf(const std::map<std::string, std::string>& said);
 
 // "12", "12ms", "1h30m": in `unit` where none is written. Also nginx's w, M, y.
 std::optional<absl::Duration> ReadTime(std::string_view text, absl::Duration unit);

@@ -1,6 +1,7 @@
 #include "config/convert/nginx.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <utility>
@@ -40,8 +41,11 @@ class Writer {
           continue;
         }
         model_->AddScalar("drain_timeout", PrintDuration(*time), d.origin);
-      } else if (!IsOneOf(name, {"events", "pid", "daemon", "master_process", "load_module",
-                                 "worker_rlimit_nofile", "pcre_jit"})) {
+      } else if (name == "user" && !value.empty()) {
+        model_->AddScalar("user", d.words.size() > 2 ? Cat(value, ":", d.words[2]) : value,
+                          d.origin);
+      } else if (!IsOneOf(name, {"events", "pid", "daemon", "error_log", "master_process",
+                                 "load_module", "worker_rlimit_nofile", "pcre_jit"})) {
         Note(d);
       }
     }
@@ -61,6 +65,11 @@ class Writer {
   bool ReadSetting(const NginxDirective& d, NginxSettings* settings) {
     const std::string& name = d.words[0];
     if (d.is_block || d.words.size() < 2) return false;
+    if (name == "access_log" && ReadLog(d)) return true;
+    if (name == "limit_conn_dry_run") {
+      settings->single[name] = d;
+      return true;
+    }
     if (name == "allow" || name == "deny") {
       settings->access.push_back(d);
     } else if (name == "limit_conn") {
@@ -79,8 +88,28 @@ class Writer {
       return IsOneOf(name, {"proxy_buffer_size", "tcp_nodelay", "variables_hash_max_size",
                             "variables_hash_bucket_size", "map_hash_max_size", "log_format",
                             "map_hash_bucket_size", "proxy_half_close", "open_log_file_cache",
-                            "limit_conn_log_level"});
+                            "limit_conn_log_level", "error_log", "proxy_socket_keepalive"});
     }
+    return true;
+  }
+
+  // There is one access log; its lines are ours. False if it cannot be carried over.
+  bool ReadLog(const NginxDirective& d) {
+    const std::string& to = d.words[1];
+    if (logged_to_.has_value() && *logged_to_ != to) return false;
+    if (logged_to_.has_value()) return true;
+    std::string sink = to;
+    std::string_view rest = to;
+    if (ConsumePrefix(&rest, "syslog:server=")) {
+      sink = Cat("syslog:", rest.substr(0, rest.find(',')));
+      if (rest.starts_with("unix:")) sink = std::string(rest.substr(0, rest.find(',')));
+    } else if (to != "off") {
+      sink = Cat("file:", to);
+    }
+    logged_to_ = to;
+    model_->AddScalar("access_log", sink, d.origin);
+    if (to == "off") return true;
+    model_->Note(d.origin, Cat("access_log ", to, ": the lines of it look otherwise"));
     return true;
   }
 
@@ -271,6 +300,7 @@ class Writer {
         listen->Set(to, *size == "0B" ? "off" : rate ? Cat(*size, "/s") : *size);
       }
     }
+    if (ValueOf(settings, "limit_conn_dry_run") == "on") listen->Set("dry_run", "on");
     for (const NginxDirective& d : settings.limits) {
       const auto zone = zones_.find(d.words[1]);
       const std::string by = zone == zones_.end() ? "" : zone->second;
@@ -290,6 +320,24 @@ class Writer {
     }
   }
 
+  // "on" and "off", or "30m::10": the kernel's own where nothing is.
+  void SetKeepalive(std::string_view value, const Origin& origin, Line* listen) {
+    if (value == "on") return;
+    if (value == "off") return listen->Set("keepalive", "off");
+    std::map<std::string, std::string> said;
+    const std::vector<std::string_view> parts = Split(value, ':');
+    constexpr const char* kNames[] = {"idle", "intvl", "cnt"};
+    for (size_t i = 0; i < parts.size() && i < std::size(kNames); ++i) {
+      if (!parts[i].empty()) said[kNames[i]] = parts[i];
+    }
+    const auto keepalive = KeepaliveOf(said);
+    if (keepalive && parts.size() == std::size(kNames)) {
+      listen->Set("keepalive", *keepalive);
+    } else {
+      model_->Note(origin, Cat("listen option so_keepalive=", value));
+    }
+  }
+
   void WriteListenOptions(const NginxSettings& settings, const Tokens& options,
                           const Origin& origin, Line* listen) {
     for (const std::string& option : options) {
@@ -304,11 +352,16 @@ class Writer {
           model_->Note(origin, Cat("listen option ", option));
         }
       } else if (option.starts_with("fastopen=")) {
-        listen->Set("tfo", "on");
+        const std::string queue = option.substr(option.find('=') + 1);
+        listen->Set("tfo", queue == "0" ? "off" : queue);
       } else if (option == "ipv6only=on") {
         listen->Set("v6only", "on");
       } else if (option == "deferred") {
-        listen->Set("defer_accept", "on");
+        listen->Set("defer_accept", "1s");
+      } else if (option == "multipath") {
+        listen->Set("mptcp", "on");
+      } else if (ConsumePrefix(&value, "so_keepalive=")) {
+        SetKeepalive(value, origin, listen);
       } else if (option == "proxy_protocol") {
         // Whom it believes is another question, and nginx lets everybody send one.
         listen->Set("accept_proxy", "on");
@@ -318,7 +371,7 @@ class Writer {
           for (const NginxDirective& d : settings.trusted) trusted.push_back(d.words[1]);
         }
         listen->SetList("proxy_trusted", trusted);
-      } else if (option != "reuseport" && option != "bind" && option != "so_keepalive=off") {
+      } else if (option != "reuseport" && option != "bind") {
         model_->Note(origin, Cat("listen option ", option));
       }
     }
@@ -328,6 +381,7 @@ class Writer {
   NginxUpstreams upstreams_;
   std::map<std::string, Map> maps_;
   std::map<std::string, std::string> zones_;
+  std::optional<std::string> logged_to_;
   Names listen_names_;
 };
 

@@ -58,9 +58,19 @@ std::string NginxUpstreams::NameOf(const std::string& target, const NginxSetting
     std::vector<std::string> servers;
     for (size_t i = 1; i < resolver->second.words.size(); ++i) {
       const std::string& word = resolver->second.words[i];
+      std::string_view value = word;
       if (word.find('=') == std::string::npos) {
         servers.push_back(word);
-      } else {
+      } else if (ConsumePrefix(&value, "valid=") && ReadTime(value, absl::Seconds(1))) {
+        // Whatever the answer says.
+        const std::string valid = PrintDuration(*ReadTime(value, absl::Seconds(1)));
+        line->Set("dns_min_ttl", valid);
+        line->Set("dns_max_ttl", valid);
+      } else if (word == "ipv6=off") {
+        line->Set("dns_family", "v4");
+      } else if (word == "ipv4=off") {
+        line->Set("dns_family", "v6");
+      } else if (word != "ipv4=on" && word != "ipv6=on") {
         model_->Note(resolver->second.origin, Cat("resolver ", word));
       }
     }
@@ -99,7 +109,14 @@ void NginxUpstreams::WriteUpstream(const NginxDirective& block, const std::strin
 void NginxUpstreams::WriteServer(const NginxDirective& d, const std::string& ours) {
   Line* line = model_->Add("server", d.origin);
   line->Set("upstream", ours);
-  line->Set("addr", d.words[1]);
+  std::string address = d.words[1];
+  for (std::string_view word : d.words) {
+    if (!ConsumePrefix(&word, "service=")) continue;
+    // "http" is _http._tcp; "_http._tcp" is as it is.
+    address = Cat("srv:", word.starts_with("_") ? "" : "_", word,
+                  word.starts_with("_") ? "." : "._tcp.", d.words[1]);
+  }
+  line->Set("addr", address);
   for (size_t i = 2; i < d.words.size(); ++i) {
     std::string_view value = d.words[i];
     if (ConsumePrefix(&value, "weight=")) {
@@ -120,7 +137,7 @@ void NginxUpstreams::WriteServer(const NginxDirective& d, const std::string& our
       line->Set("backup", "on");
     } else if (value == "down") {
       line->Set("state", "down");
-    } else if (value != "resolve") {
+    } else if (value != "resolve" && !value.starts_with("service=")) {
       model_->Note(d.origin, Cat("server parameter ", value));
     }
   }

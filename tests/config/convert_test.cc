@@ -91,6 +91,57 @@ TEST(HaproxyTest, AListenerWhoseRulesCannotBeSaidIsLeftOut) {
   }
 }
 
+TEST(HaproxyTest, OptionsOfSocketsNamesAndLogsAreCarriedOver) {
+  const Result result = Converted(
+      "haproxy",
+      "global\n user haproxy\n group proxy\n pidfile /run/h.pid\n log 10.0.0.9:1514 local3 info\n"
+      "defaults\n option tcplog\n option dontlognull\n clitcpka-idle 90s\n clitcpka-cnt 4\n"
+      " timeout client 1m\n timeout server 2m\n"
+      "resolvers r\n nameserver a 10.0.0.53:53\n nameserver b udp@10.0.0.54:5353\n"
+      " resolve_retries 5\n timeout retry 700ms\n timeout resolve 1s\n hold valid 10s\n hold nx "
+      "30s\n"
+      "frontend f\n bind mptcp@10.0.0.1:80 tfo defer-accept interface eth0 tcp-ut 5s\n"
+      " rate-limit sessions 50\n default_backend b\n"
+      "backend b\n source 10.0.0.5 \n"
+      " server s1 app.example.net:90 check resolvers r init-addr last,none tcp-ut 7000 tfo\n"
+      " server s2 10.0.0.2:90 send-proxy-v2 proxy-v2-options unique-id,crc32c observe layer4\n"
+      " server-template t 3 _db._tcp.example.net resolvers r\n");
+  EXPECT_EQ(result.exit_code, 0) << result.text;
+  for (const char* line :
+       {"--user=haproxy:proxy\n", "--pidfile=/run/h.pid\n", "--access_log=syslog:10.0.0.9:1514\n",
+        "--log_facility=local3\n", "--log_format=tcplog\n", "--log_skip=null\n",
+        "--listen=name=f addr=10.0.0.1:80 upstream=b mptcp=on accept_rate=50/s "
+        "keepalive=90s:75s:4 tfo=256 defer_accept=1s device=eth0 tcp_user_timeout=5s "
+        "half_close_timeout=2m idle_timeout=off client_idle_timeout=1m server_idle_timeout=2m\n",
+        " source=10.0.0.5\n",
+        "--server=upstream=b name=s1 addr=app.example.net:90 resolve=one health=tcp "
+        "health_interval=2s dns_servers=10.0.0.53:53,10.0.0.54:5353 dns_timeout=700ms "
+        "dns_attempts=5 dns_max_ttl=10s dns_init=lazy tcp_user_timeout=7s tfo=1\n",
+        "--server=upstream=b name=s2 addr=10.0.0.2:90 send_proxy=v2 "
+        "proxy_tlv=unique_id,crc32c passive_fails=10\n",
+        "--server=upstream=b name=t addr=srv:_db._tcp.example.net dns_servers="}) {
+    EXPECT_TRUE(Has(result, line)) << line << "\n" << result.text;
+  }
+}
+
+TEST(HaproxyTest, AScriptOfChecksIsOneQuestionAndOneAnswer) {
+  const Result one =
+      Converted("haproxy",
+                "listen l\n bind :80\n option tcp-check\n tcp-check connect port 91\n"
+                " tcp-check send-binary 50494e470d0a\n tcp-check expect binary 2b504f4e47\n"
+                " server s 127.0.0.1:90 check\n");
+  EXPECT_EQ(one.exit_code, 0) << one.text;
+  EXPECT_TRUE(Has(one, R"(health=send_expect health_send="\\x50\\x49\\x4e\\x47\\x0d\\x0a" )"
+                       R"(health_expect="~\\x2b\\x50\\x4f\\x4e\\x47" health_port=91)"))
+      << one.text;
+  const Result two = Converted(
+      "haproxy",
+      "listen l\n bind :80\n option tcp-check\n tcp-check send a\n tcp-check expect string b\n"
+      " tcp-check send c\n server s 127.0.0.1:90 check\n");
+  EXPECT_EQ(two.exit_code, 1);
+  EXPECT_TRUE(Has(two, "# not carried over: in:6: tcp-check send c\n")) << two.text;
+}
+
 TEST(NginxTest, ServersAndUpstreamsAreCarriedOver) {
   const Result result = Converted("nginx",
                                   "events {}\nstream { upstream u { least_conn;\n"
@@ -104,6 +155,36 @@ TEST(NginxTest, ServersAndUpstreamsAreCarriedOver) {
   EXPECT_TRUE(Has(result, "--listen=addr=[::]:80 upstream=u v6only=on idle_timeout=5s\n"))
       << result.text;
   EXPECT_TRUE(Has(result, "--listen=addr=0.0.0.0:81 ")) << result.text;
+}
+
+TEST(NginxTest, OptionsOfSocketsNamesRatesAndLogsAreCarriedOver) {
+  const Result result = Converted(
+      "nginx",
+      "user www;\nerror_log stderr;\nevents {}\nstream { access_log off; resolver 10.0.0.53 "
+      "[::1]:5353 valid=30s ipv6=off;\nupstream u { server app.example.net:90 resolve;\n"
+      "server db.example.net service=pg resolve; }\n"
+      "server { listen 80 fastopen=64 multipath so_keepalive=30m::10; proxy_pass u;\n"
+      "proxy_upload_rate 10m; proxy_download_rate 512k; limit_conn_dry_run on; } }\n");
+  EXPECT_EQ(result.exit_code, 0) << result.text;
+  for (const char* line :
+       {"--user=www\n", "--access_log=off\n", " tfo=64 mptcp=on keepalive=1800s:75s:10 ",
+        " rate_up=10MiB/s rate_down=512KiB/s ", " dry_run=on\n",
+        "dns_min_ttl=30s dns_max_ttl=30s dns_family=v4 dns_servers=10.0.0.53,[::1]:5353",
+        " addr=app.example.net:90\n", " addr=srv:_pg._tcp.db.example.net\n"}) {
+    EXPECT_TRUE(Has(result, line)) << line << "\n" << result.text;
+  }
+}
+
+TEST(NginxTest, TheLinesOfALogAreOurs) {
+  const Result result = Converted(
+      "nginx",
+      "stream { log_format f '$status'; access_log /var/log/s.log f;\n"
+      "server { listen 80; proxy_pass 127.0.0.1:1; access_log syslog:server=10.0.0.1 f; } }\n");
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_TRUE(Has(result, "--access_log=file:/var/log/s.log\n")) << result.text;
+  EXPECT_TRUE(Has(result, "in:1: access_log /var/log/s.log: the lines of it look otherwise\n"))
+      << result.text;
+  EXPECT_TRUE(Has(result, "in:2: access_log syslog:server=10.0.0.1 f\n")) << result.text;
 }
 
 TEST(NginxTest, UdpTlsAndRegularExpressionsAreNoted) {
