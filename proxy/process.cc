@@ -63,7 +63,7 @@ void RaiseDescriptorLimit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-class Process : private ServerWatcher {
+class Process final : private ServerWatcher {
  public:
   Process(std::unique_ptr<Planner> planner, const ProcessOptions& options)
       : planner_(std::move(planner)),

@@ -30,7 +30,7 @@ std::string SpokenBytes(uint64_t bytes) {
   size_t unit = 0;
   for (; value >= 1023.95 && unit + 1 < kUnits.size(); ++unit) value /= 1024;
   const bool whole = value == static_cast<double>(static_cast<uint64_t>(value)) || value >= 99.95;
-  return absl::StrFormat(whole ? "%.0f %s" : "%.1f %s", value, kUnits[unit]);
+  return absl::StrFormat("%.*f %s", whole ? 0 : 1, value, kUnits[unit]);
 }
 
 std::string ServerName(const ConnRow& row) {

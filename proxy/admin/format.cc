@@ -13,7 +13,7 @@ std::string ShortBytes(uint64_t bytes) {
   auto value = static_cast<double>(bytes);
   size_t unit = 0;
   for (value /= 1024; value >= 999.5 && unit + 1 < kUnits.size(); ++unit) value /= 1024;
-  return absl::StrFormat(value < 9.95 ? "%.1f%c" : "%.0f%c", value, kUnits[unit]);
+  return absl::StrFormat("%.*f%c", value < 9.95 ? 1 : 0, value, kUnits[unit]);
 }
 
 std::string ShortTime(absl::Duration time) {
@@ -41,7 +41,7 @@ std::string ShownMoment(absl::Time time) {
 }
 
 std::string ShortNumber(double number) {
-  return absl::StrFormat(number < 99.95 ? "%.1f" : "%.0f", number);
+  return absl::StrFormat("%.*f", number < 99.95 ? 1 : 0, number);
 }
 
 Columns::Columns(std::initializer_list<std::string_view> headings) {

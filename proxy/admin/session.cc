@@ -37,7 +37,7 @@ Session::Session(Scheduler& scheduler, int fd, const Times& times, const Execute
       times_(times),
       execute_(execute),
       left_(std::move(left)),
-      belfry_(std::make_shared<Belfry>(&scheduler, this)),
+      belfry_(std::make_shared<Belfry>(Belfry{&scheduler, this})),
       since_(scheduler.now()) {
   if (ok()) who_ = PeerOf(fd);
 }

@@ -79,7 +79,10 @@ TEST_F(CensusTest, EverySessionIsCountedOnceInSlicesWithATurnEach) {
     done = true;
   });
   size_t most = 0, turns = 0;
-  for (; !done; ++turns) most = std::max(most, Turn());
+  while (!done) {
+    most = std::max(most, Turn());
+    ++turns;
+  }
   EXPECT_LE(most, Census::kSlice + 63) << "a slab is gone through whole";
   EXPECT_GE(turns, kSessions / (Census::kSlice + 63));
   EXPECT_EQ(counted_.size(), kSessions);
