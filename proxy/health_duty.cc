@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "poller/task.h"
-
 namespace parkway {
 
 namespace {
@@ -11,31 +9,6 @@ namespace {
 constexpr uint64_t kNsPerUs = 1'000;
 
 }  // namespace
-
-// Waits for a while, and ends who is still there then.
-class HealthDuty::Parting final : public Task {
- public:
-  Parting(HealthDuty& duty, ServerRef ref, bool up, MonotonicTime when)
-      : duty_(duty), ref_(ref), up_(up), when_(when) {}
-
-  const char* name() const override { return "parting"; }
-
-  Next Run(Scheduler&, Wake wake) noexcept override {
-    if (wake == Wake::kStart) return Next::SleepUntil(timer_, when_);
-    if (wake == Wake::kTimer && duty_.IsUp(ref_) == up_)
-      duty_.host_.PartEverywhere(ref_.upstream, ref_.server, up_);
-    // This deletes it.
-    duty_.partings_.remove_if([this](const auto& parting) { return parting.get() == this; });
-    return Next::Done();
-  }
-
- private:
-  HealthDuty& duty_;
-  const ServerRef ref_;
-  const bool up_;
-  const MonotonicTime when_;
-  SleepTimer timer_;
-};
 
 HealthDuty::HealthDuty(Host& host, Scheduler& scheduler, const Views& views, WorkerStats& stats,
                        size_t index, size_t workers, uint64_t seed)
@@ -55,11 +28,7 @@ void HealthDuty::Begin() {
   begun_ = true;
 }
 
-void HealthDuty::Stop() {
-  checker_.Stop();
-  // One that is woken takes itself out of the list, in a later activation.
-  for (const auto& parting : partings_) scheduler_.Kick(*parting);
-}
+void HealthDuty::Stop() { checker_.Stop(); }
 
 void HealthDuty::OnFirstRoundEnded() { first_round_done_.store(true, std::memory_order_release); }
 
@@ -67,10 +36,6 @@ void HealthDuty::OnChecksEnded() { done_.store(true, std::memory_order_release);
 
 MonotonicTime HealthDuty::LastConnect(ServerRef ref) {
   return RosterOf(ref).server(ref.server).last_connect();
-}
-
-bool HealthDuty::IsUp(ServerRef ref) const {
-  return (RosterOf(ref).server(ref.server).flags() & Server::kUnhealthy) == 0;
 }
 
 size_t HealthDuty::CountUp(size_t upstream) const {
@@ -132,17 +97,24 @@ void HealthDuty::Log(const HealthChange& change) {
 }
 
 void HealthDuty::Follow(const HealthChange& change) {
-  const SessionsRule& rule = change.up ? change.plan->on_up : change.plan->on_down;
-  switch (rule.kind) {
-    case SessionsRule::Kind::kKeep:
-      return;
-    case SessionsRule::Kind::kClose:
-      return host_.PartEverywhere(change.ref.upstream, change.ref.server, change.up);
-    case SessionsRule::Kind::kDrain:
-      partings_.push_back(
-          std::make_unique<Parting>(*this, change.ref, change.up, change.now + rule.after));
-      scheduler_.Spawn(*partings_.back());
+  // What the change before has begun is over: it was about another state.
+  const auto before = drains_.find({change.ref.upstream, change.ref.server});
+  if (before != drains_.end()) {
+    before->second->cancelled.store(true, std::memory_order_relaxed);
+    drains_.erase(before);
   }
+  const SessionsRule& rule = change.up ? change.plan->on_up : change.plan->on_down;
+  if (rule.kind == SessionsRule::Kind::kKeep) return;
+  DrainOrder order;
+  order.whom = change.up ? DrainOrder::Whom::kBackups : DrainOrder::Whom::kServer;
+  order.upstream = change.ref.upstream;
+  order.server = change.ref.server;
+  order.cause = change.up ? CloseCause::kPrimaryBack : CloseCause::kServerDown;
+  // At once, for those of now; or whoever is there until the time is over.
+  order.later = rule.kind == SessionsRule::Kind::kDrain;
+  order.over = order.later ? rule.after : absl::ZeroDuration();
+  if (order.later) drains_[{change.ref.upstream, change.ref.server}] = order.tally;
+  host_.DrainEverywhere(order);
 }
 
 }  // namespace parkway

@@ -14,12 +14,13 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <list>
+#include <map>
 #include <memory>
-#include <vector>
+#include <utility>
 
 #include "poller/scheduler.h"
 #include "proxy/core/stats.h"
+#include "proxy/drain.h"
 #include "proxy/observe/log_ring.h"
 #include "proxy/upstream/health.h"
 #include "proxy/upstream/views.h"
@@ -32,9 +33,8 @@ class HealthDuty final : private HealthSink {
   class Host {
    public:
     virtual void Log(const LogRecord& record) = 0;
-    // Ends the connections that a change of the server's state to `up` concerns, on all workers:
-    // its own if it went down, those of servers of a lower rank if it came back.
-    virtual void PartEverywhere(uint16_t upstream, uint16_t server, bool up) = 0;
+    // On all workers.
+    virtual void DrainEverywhere(const DrainOrder& order) = 0;
 
    protected:
     ~Host() = default;
@@ -52,8 +52,6 @@ class HealthDuty final : private HealthSink {
   bool first_round_done() const { return first_round_done_.load(std::memory_order_acquire); }
 
  private:
-  class Parting;
-
   void OnHealthOutcome(ServerRef ref, const ProbeResult& result, MonotonicTime now) override;
   void OnHealthChange(const HealthChange& change) override;
   void OnHealthState(ServerRef ref, bool up, MonotonicTime now) override;
@@ -64,7 +62,6 @@ class HealthDuty final : private HealthSink {
 
   void Log(const HealthChange& change);
   void Follow(const HealthChange& change);
-  bool IsUp(ServerRef ref) const;
   size_t CountUp(size_t upstream) const;
   const Roster& RosterOf(ServerRef ref) const { return views_.now().roster(ref.upstream); }
 
@@ -73,7 +70,8 @@ class HealthDuty final : private HealthSink {
   const Views& views_;
   WorkerStats& stats_;
   HealthChecker checker_;
-  std::list<std::unique_ptr<Parting>> partings_;
+  // Of servers that have changed: what ends their connections.
+  std::map<std::pair<uint16_t, uint16_t>, std::shared_ptr<DrainTally>> drains_;
   std::atomic<bool> done_{true};
   std::atomic<bool> first_round_done_{true};
   bool begun_ = false;

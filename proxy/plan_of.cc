@@ -361,6 +361,7 @@ ServerPlan ServerOf(const config::Server& server, const config::SystemFacts& fac
   }
   plan.sockets = SocketsOf(server.settings);
   plan.health = HealthOf(server, facts);
+  plan.on_remove = RuleOf(server.settings.on_remove);
   // A check goes the way that connections go.
   plan.health.probe.sockets.device = plan.sockets.device;
   plan.health.probe.sockets.mark = plan.sockets.mark;
@@ -524,6 +525,7 @@ std::vector<ListenerPlan> ListenerPlansOf(const config::Snapshot& snapshot, size
     added.defer_accept_s = static_cast<uint32_t>(
         absl::ToInt64Seconds(absl::Ceil(settings.defer_accept, absl::Seconds(1))));
     added.splice = SpliceOf(settings.splice);
+    added.on_remove = RuleOf(settings.on_listener_remove);
     added.times = TimesOf(settings);
   }
   return plans;

@@ -28,6 +28,7 @@
 #include "proxy/conn_stream.h"
 #include "proxy/control.h"
 #include "proxy/core/post_call.h"
+#include "proxy/drain_desk.h"
 #include "proxy/listening.h"
 #include "proxy/observe/access_log.h"
 #include "proxy/observe/collect.h"
@@ -80,6 +81,7 @@ class Process final : private ServerWatcher {
                            .nudge = [this] { Nudge(); }}),
         shared_(planner_->current(), options.threads),
         listening_(workers_, options.inherited),
+        drains_(scheduler_, workers_),
         reloader_(
             scheduler_, *planner_, listening_,
             {.load = options.load,
@@ -88,7 +90,12 @@ class Process final : private ServerWatcher {
              .publish = [this](const std::shared_ptr<const Plan>&) { Publish(); },
              .after_workers = [this](std::function<void()> done) { AfterWorkers(std::move(done)); },
              .say = [this](std::string line) { log_->Say(std::move(line)); }}),
-        servers_(*planner_, {.publish = [this] { Publish(); }, .drain = nullptr}),
+        servers_(*planner_, {.publish = [this] { Publish(); },
+                             .drain =
+                                 [this](const ConnSelector& server, absl::Duration over) {
+                                   return drains_.BeginServer(plan(), server.upstream,
+                                                              server.server, over);
+                                 }}),
         conns_(
             scheduler_, options.threads,
             [this](size_t worker, std::function<void(ConnWalks&)> call) {
@@ -194,6 +201,8 @@ class Process final : private ServerWatcher {
   std::vector<std::thread> threads_;
   std::unique_ptr<AccessLog> log_;
   Listening listening_;
+  DrainDesk drains_;
+  uint64_t stop_drain_ = 0;  // that of the stop, where it has a deadline
   Reloader reloader_;
   std::unique_ptr<Collector> collector_;
   std::unique_ptr<Observatory> observatory_;
@@ -357,13 +366,15 @@ void Process::SayStarted() {
 }
 
 void Process::Publish() {
-  if (shared_.generations.current()->plan == planner_->current()) return;
+  const std::shared_ptr<const Plan> before = shared_.generations.current()->plan;
+  if (before == planner_->current()) return;
   std::shared_ptr<const Generation> next = shared_.generations.Prepare(planner_->current());
   // First who writes names, then who refers to them.
   log_->SetPlan(next->plan);
   shared_.generations.Commit(next, scheduler_.now());
   shared_.latest.Set(std::move(next));
   for (const auto& worker : workers_) worker->PostGeneration();
+  drains_.FollowRemovals(*before, plan());
 }
 
 void Process::AfterWorkers(std::function<void()> done) {
@@ -395,6 +406,11 @@ void Process::Drain() {
   listening_.RemovePaths();
   for (const auto& worker : workers_) worker->PostStopAccepting();
   stop_deadline_ = scheduler_.now() + DrainTimeout();
+  if (!patient_ && !at_once_) {
+    DrainOrder order;
+    order.over = DrainTimeout();
+    stop_drain_ = drains_.Begin("stop", order);
+  }
   report_.Look();
   while (Accepting() || Sessions() > 0) {
     if (at_once_) {
@@ -451,9 +467,6 @@ void Process::StopOwnTasks() {
 // What may be asked of it
 
 void Process::FillControl() {
-  const auto not_served = [](const char* what) {
-    return Outcome::Refused(absl::StrCat(what, ": this build cannot do it; nothing was changed"));
-  };
   control_.reload = [this](const Control::Reload& how, const OnOutcome& done) {
     Reload(how, done);
   };
@@ -461,8 +474,11 @@ void Process::FillControl() {
   control_.dump_config = [this] { return config::Dump(*planner_->snapshot()); };
   control_.runtime_changes = [this] { return RuntimeLines(); };
   control_.stop = [this](Control::StopHow how) { return Stop(how, "stop"); };
-  control_.drain = [not_served](const Control::Drain&) { return not_served("drain"); };
-  control_.drains = [] { return std::vector<DrainProgress>(); };
+  control_.drain = [this](const Control::Drain& wanted) {
+    if (stopping_) return Outcome::Refused("drain: the process is stopping; it drains already");
+    return drains_.BeginPercent(wanted);
+  };
+  control_.drains = [this] { return drains_.List(); };
   control_.set_log_level = [this](const std::string& level) { return SetLogLevel(level); };
   control_.reopen_logs = [this] { return ReopenLogs(); };
   servers_.Fill(control_);

@@ -61,6 +61,7 @@ Worker::Worker(const Options& options, WorkerShared& shared)
       views_(shared.latest, *this),
       random_(options.seed),
       reception_(scheduler_, tools, *this),
+      drains_(scheduler_, sessions_, views_, options.seed),
       connector_(scheduler_, views_, shared.limit, reception_, tools, stats_, random_),
       health_(*this, scheduler_, views_, stats_, options.index, shared.worker_count, options.seed),
       census_(scheduler_, sessions_, *this),
@@ -384,35 +385,22 @@ void Worker::PostAbortAll(CloseCause cause) {
   PostCall(scheduler_, [this, cause] { AbortAll(cause); });
 }
 
-void Worker::PartEverywhere(uint16_t upstream, uint16_t server, bool up) {
-  for (Worker* worker : shared_.workers) {
-    PostCall(worker->scheduler_,
-             [worker, upstream, server, up] { worker->Part(upstream, server, up); });
-  }
+void Worker::PostDrain(const DrainOrder& order) {
+  PostCall(scheduler_, [this, order] {
+    // Who says so may have gone over to a later generation before us.
+    views_.CatchUp();
+    drains_.Begin(order);
+  });
+}
+
+void Worker::DrainEverywhere(const DrainOrder& order) {
+  for (Worker* worker : shared_.workers) worker->PostDrain(order);
 }
 
 void Worker::PostStopChecks() {
-  PostCall(scheduler_, [this] { health_.Stop(); });
-}
-
-void Worker::Part(uint16_t upstream, uint16_t server, bool up) {
-  // Who says so may have gone over to a later generation before us.
-  views_.CatchUp();
-  const std::vector<ServerPlan>& servers = views_.now().roster(upstream).plan().servers;
-  const uint32_t priority = servers[server].priority;
-  sessions_.ForEach([&](Session& session) {
-    // One that is not connected yet looks for itself.
-    if (session.upstream != upstream || session.server() == nullptr ||
-        session.phase() != Session::Phase::kRelaying) {
-      return;
-    }
-    if (up) {
-      if (servers[session.server_index].priority > priority) {
-        session.Abort(CloseCause::kPrimaryBack, false);
-      }
-    } else if (session.server_index == server) {
-      session.Abort(CloseCause::kServerDown, false);
-    }
+  PostCall(scheduler_, [this] {
+    health_.Stop();
+    drains_.Stop();
   });
 }
 

@@ -30,6 +30,7 @@
 #include "proxy/core/log_plan.h"
 #include "proxy/core/plan.h"
 #include "proxy/core/stats.h"
+#include "proxy/drain.h"
 #include "proxy/health_duty.h"
 #include "proxy/inbound/acceptor.h"
 #include "proxy/inbound/connector.h"
@@ -113,9 +114,12 @@ class Worker final : public SessionHost,
   void PostHold(size_t listener, bool hold);
   // Ends all sessions now.
   void PostAbortAll(CloseCause cause);
+  // Checks and drains.
   void PostStopChecks();
-  // Whether no check runs here.
-  bool checks_done() const { return health_.done(); }
+  // Ends connections, evenly over a time.
+  void PostDrain(const DrainOrder& order);
+  // Whether neither a check nor a drain runs here.
+  bool checks_done() const { return health_.done() && drains_.done(); }
   // Whether each server that is checked here has been asked.
   bool first_checks_done() const { return health_.first_round_done(); }
   // Whether all listening sockets are closed.
@@ -142,7 +146,6 @@ class Worker final : public SessionHost,
   void Retarget(const std::vector<std::pair<size_t, size_t>>& moves);
   void Hold(size_t listener, bool hold);
   void AbortAll(CloseCause cause);
-  void Part(uint16_t upstream, uint16_t server, bool up);
   void SlotFreed();
   void RefreshGauges();
   // Adds what the open sessions have moved to the totals.
@@ -167,7 +170,7 @@ class Worker final : public SessionHost,
   void WouldRefuse(const Session& session, CloseCause cause) override;
 
   void OnNewView(const Generation& before) override;
-  void PartEverywhere(uint16_t upstream, uint16_t server, bool up) override;
+  void DrainEverywhere(const DrainOrder& order) override;
   void Log(const LogRecord& record) override;
 
   void OutOfMemory(size_t listener, int fd, const Address& peer, bool counted);
@@ -193,6 +196,7 @@ class Worker final : public SessionHost,
   Views views_;
   std::mt19937_64 random_;
   Reception reception_;
+  Drains drains_;
   Connector connector_;
   std::vector<std::unique_ptr<Acceptor>> acceptors_;
   std::atomic<uint32_t> open_acceptors_{0};

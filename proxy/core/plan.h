@@ -95,6 +95,7 @@ struct ServerPlan {
   SocketOptions sockets = {};
   SharedValue<ProxyOut> send_proxy = nullptr;  // null: no header
   HealthPlan health = {};
+  SessionsRule on_remove = {};  // what becomes of its connections when it is gone
   std::string group = {};  // of one address of a name: what they are counted under; else empty
 
   bool operator==(const ServerPlan&) const = default;
@@ -152,6 +153,7 @@ struct ListenerPlan {
   bool freebind = false;
   bool transparent = false;
   uint32_t defer_accept_s = 0;  // 0: off
+  SessionsRule on_remove = {};  // what becomes of its connections when it is gone
   // Of a unix socket with a path.
   uint32_t mode = 0666;
   std::string owner = {};  // USER[:GROUP]; empty: who runs the process

@@ -74,6 +74,14 @@ class SessionPool {
     }
   }
 
+  // Whether the session that was at `place` with this id lives.
+  bool Holds(const Session* place, uint64_t id) const {
+    const Slab& slab = SlabOf(*place);
+    const auto number = (reinterpret_cast<const char*>(place) - slab.blocks) /
+                        static_cast<ptrdiff_t>(sizeof(Session));
+    return (slab.used >> number & 1) != 0 && place->id() == id;
+  }
+
   size_t size() const { return size_; }
 
  private:
@@ -94,7 +102,7 @@ class SessionPool {
   };
   static_assert(sizeof(Slab) <= kSlabBytes);
 
-  static Slab& SlabOf(Session& session) {
+  static Slab& SlabOf(const Session& session) {
     return *reinterpret_cast<Slab*>(reinterpret_cast<uintptr_t>(&session) & ~(kSlabBytes - 1));
   }
 

@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+"""Connections end one after the other, evenly over the time given: idle ones first, busy ones last."""
+
+import selectors
+import signal
+import socket
+import threading
+import time
+
+from lib import net, places, story
+from lib.crowd import Crowd
+from lib.daemon import PATIENCE, Parkway
+from lib.process import until
+
+IDLE = 5000 if places.optimised() else 400
+BUSY = 50 if places.optimised() else 10
+OVER = 12
+
+
+class Clients:
+    """Connections that are watched for their end; some of them say something all the time."""
+
+    def __init__(self, address):
+        host, port = address.rsplit(":", 1)
+        self.address = (host, int(port))
+        self.socks = []
+        self.ended = {}  # socket: when
+        self.selector = selectors.DefaultSelector()
+        self.stopping = False
+
+    def open(self, count):
+        opened = []
+        for _ in range(count):
+            sock = socket.create_connection(self.address, PATIENCE)
+            sock.setblocking(False)
+            self.selector.register(sock, selectors.EVENT_READ)
+            opened.append(sock)
+        self.socks += opened
+        return opened
+
+    def talk(self, busy):
+        def run():
+            while not self.stopping:
+                for sock in busy:
+                    if sock not in self.ended:
+                        try:
+                            sock.send(b"x" * 64)
+                        except OSError:
+                            pass
+                time.sleep(0.02)
+
+        threading.Thread(target=run, daemon=True).start()
+
+    def watch(self, seconds, enough):
+        """Notes who ends, until `enough` have or the time is over."""
+        end = time.monotonic() + seconds
+        while len(self.ended) < enough and time.monotonic() < end:
+            for key, _ in self.selector.select(0.05):
+                try:
+                    data = key.fileobj.recv(65536)
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    data = b""
+                if not data:
+                    self.ended[key.fileobj] = time.monotonic()
+                    self.selector.unregister(key.fileobj)
+
+    def close(self):
+        self.stopping = True
+        for sock in self.socks:
+            sock.close()
+
+
+class Paced(story.Story):
+
+    def setUp(self):
+        self.upstream = f"127.0.0.1:{net.free_port()}"
+        self.started(Crowd("echo", self.upstream))
+        self.listen = f"127.0.0.1:{net.free_port()}"
+
+    def clients(self):
+        return self.started(Clients(self.listen))
+
+    def assert_even(self, times, begun, over):
+        """Of each tenth of the time about a tenth of the ends, and none before it began."""
+        self.assertGreaterEqual(min(times), begun)
+        tenths = [0] * 11
+        for when in times:
+            tenths[min(int((when - begun) / over * 10), 10)] += 1
+        print(f"  ends in each tenth of {over} s: {tenths}", end=" ")
+        share = len(times) / 10
+        for count in tenths[:9]:
+            self.assertGreater(count, 0.7 * share)
+            self.assertLess(count, 1.3 * share)
+
+    def test_a_stop_ends_idle_connections_evenly_and_busy_ones_last(self):
+        parkway = self.started(Parkway(self.listen, self.upstream, threads=2, access_log="off",
+                                       drain_timeout=f"{OVER}s"))
+        clients = self.clients()
+        busy = clients.open(BUSY)
+        idle = clients.open(IDLE)
+        clients.talk(busy)
+        clients.watch(1, 1)
+        self.assertEqual(len(clients.ended), 0)
+        begun = time.monotonic()
+        parkway.signal(signal.SIGTERM)
+        clients.watch(3 * OVER, IDLE + BUSY)
+        self.assertEqual(len(clients.ended), IDLE + BUSY)
+        self.assert_even([clients.ended[sock] for sock in idle + busy], begun, OVER)
+        last_idle = sorted(clients.ended[sock] for sock in idle)[int(0.98 * IDLE)]
+        self.assertGreater(min(clients.ended[sock] for sock in busy), last_idle - 0.1 * OVER)
+        self.assertEqual(parkway.wait(PATIENCE), 0)
+
+    def test_one_connection_alone_has_all_of_the_time(self):
+        parkway = self.started(Parkway(self.listen, self.upstream, threads=1,
+                                       drain_timeout="2s"))
+        clients = self.clients()
+        clients.open(1)
+        until(lambda: parkway.running(), PATIENCE, "it runs")
+        begun = time.monotonic()
+        parkway.signal(signal.SIGTERM)
+        clients.watch(PATIENCE, 1)
+        self.assertEqual(len(clients.ended), 1)
+        self.assertGreater(list(clients.ended.values())[0] - begun, 1.9)
+        self.assertEqual(parkway.wait(PATIENCE), 0)
+
+    def reload_without_a_server(self, on_remove):
+        """Seconds until each of 20 connections of a server that a reload removed has ended."""
+        other = f"127.0.0.1:{net.free_port()}"
+        self.started(Crowd("echo", other))
+        path = f"{self.folder()}/parkway.flags"
+
+        def write(servers):
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(f"--listen=name=web addr={self.listen} upstream=app\n"
+                           f"--upstream=name=app on_remove={on_remove}\n")
+                for name, address in servers:
+                    file.write(f"--server=upstream=app name={name} addr={address}\n")
+
+        write([("a", self.upstream)])
+        parkway = self.started(Parkway.from_flags([f"--flagfile={path}", "--threads=2"],
+                                                  self.listen))
+        clients = self.clients()
+        clients.open(20)
+        clients.watch(0.5, 1)
+        write([("b", other)])
+        said = len(parkway.lines)
+        begun = time.monotonic()
+        parkway.signal(signal.SIGHUP)
+        parkway.wait_line(lambda line: "+1 server, -1 server" in line, PATIENCE, "the difference",
+                          since=said)
+        clients.watch(4, 20)
+        times = sorted(when - begun for when in clients.ended.values())
+        clients.close()
+        parkway.finish(2 * PATIENCE)
+        return times
+
+    def test_a_server_that_a_reload_removes_keeps_drains_or_closes_its_connections(self):
+        self.assertEqual(self.reload_without_a_server("keep"), [])
+        self.listen = f"127.0.0.1:{net.free_port()}"
+        closed = self.reload_without_a_server("close")
+        self.assertEqual(len(closed), 20)
+        self.assertLess(closed[-1], 1)
+        self.listen = f"127.0.0.1:{net.free_port()}"
+        drained = self.reload_without_a_server("drain:2s")
+        self.assertEqual(len(drained), 20)
+        self.assertLess(drained[0], 1)
+        self.assertGreater(drained[-1], 1.7)
+        self.assertLess(drained[10], 1.7)
+
+
+if __name__ == "__main__":
+    story.main()

@@ -1,0 +1,267 @@
+#!/usr/bin/env python3
+"""Reloads in the running process: nothing is touched that did not change, and what is wrong changes
+nothing."""
+
+import os
+import random
+import selectors
+import signal
+import socket
+import threading
+import time
+
+from lib import net, places, procfs, story
+from lib.crowd import Crowd
+from lib.daemon import PATIENCE, Parkway
+from lib.peer import Link, Server, connect
+from lib.process import until
+from lib.programs import Nginx, Wrk
+
+STREAMS = 500 if places.optimised() else 60
+RELOADS = 200 if places.optimised() else 40
+
+
+class Streams:
+    """Connections to an echo server, each of which compares every byte that comes back."""
+
+    def __init__(self, address, count):
+        host, port = address.rsplit(":", 1)
+        self.wrong = []
+        self.bytes = 0
+        self.stopping = False
+        self.selector = selectors.DefaultSelector()
+        self.rest = {}
+        for number in range(count):
+            sock = socket.create_connection((host, int(port)), PATIENCE)
+            sock.setblocking(False)
+            self.rest[sock] = b""
+            self.selector.register(sock, selectors.EVENT_READ, number)
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self):
+        source = random.Random(7)
+        while not self.stopping:
+            for sock in self.rest:
+                if not self.rest[sock]:
+                    self.rest[sock] = source.randbytes(512)
+                    sock.send(self.rest[sock])
+            end = time.monotonic() + 0.25
+            while (left := end - time.monotonic()) > 0:
+                for key, _ in self.selector.select(left):
+                    self._compare(key.fileobj, key.data)
+
+    def _compare(self, sock, number):
+        try:
+            data = sock.recv(4096)
+        except OSError as error:
+            data = str(error).encode()
+        if data and self.rest[sock].startswith(data):
+            self.rest[sock] = self.rest[sock][len(data):]
+            self.bytes += len(data)
+        else:
+            self.wrong.append((number, data[:60]))
+            self.selector.unregister(sock)
+
+    def close(self):
+        self.stopping = True
+        self.thread.join()
+        for sock in self.rest:
+            sock.close()
+
+
+class Reload(story.Story):
+
+    def setUp(self):
+        self.path = f"{self.folder()}/parkway.flags"
+        self.listen = f"127.0.0.1:{net.free_port()}"
+        self.servers = [self.started(Server()) for _ in range(2)]
+
+    def write(self, *lines):
+        with open(self.path + ".new", "w", encoding="utf-8") as file:
+            file.write("".join(f"{line}\n" for line in lines))
+        os.rename(self.path + ".new", self.path)
+
+    def start(self, threads, *lines, wait=None):
+        self.write(*lines)
+        return self.started(Parkway.from_flags(
+            [f"--flagfile={self.path}", f"--threads={threads}", "--drain_timeout=200ms"],
+            wait or self.listen))
+
+    def reload(self, parkway, *lines):
+        self.write(*lines)
+        said = len(parkway.lines)
+        parkway.signal(signal.SIGHUP)
+        return parkway.wait_line(
+            lambda line: "ERROR: reload: " in line or
+            ("] reload: " in line and "unchanged" in line),
+            PATIENCE, "what became of the reload", since=said)
+
+    def via(self, address, server):
+        """Whether a connection to `address` reaches `server`."""
+        client = self.started(connect(address))
+        client.send(5)
+        try:
+            server.sock.settimeout(2)
+            accepted = self.started(server.accept())
+            accepted.receive(5)
+            return True
+        except TimeoutError:
+            return False
+        finally:
+            server.sock.settimeout(20)
+
+    def test_servers_and_listeners_come_and_go_and_connections_stay(self):
+        for threads in (1, 4):
+            other = f"127.0.0.1:{net.free_port()}"
+            one, two = (server.address for server in self.servers)
+            parkway = self.start(threads, f"--listen=name=web addr={self.listen} upstream=app",
+                                 f"--upstream=name=app servers={one}")
+            link = Link(self.listen, self.servers[0])
+            line = self.reload(parkway,
+                               f"--listen=name=web addr={self.listen},{other} upstream=app",
+                               "--upstream=name=app balance=random",
+                               f"--server=upstream=app name=b addr={two}")
+            self.assertIn("~listener web: addr", line)
+            self.assertIn("~upstream app: +1 server, -1 server, balance p2c -> random", line)
+            self.assertTrue(self.via(self.listen, self.servers[1]))
+            self.assertTrue(self.via(other, self.servers[1]))
+            link.client.send(70_000)
+            link.server.receive(70_000)
+            # The listener keeps its socket though it is called otherwise, and the other one goes.
+            line = self.reload(parkway, f"--listen=name=front addr={self.listen} upstream=app",
+                               f"--upstream=name=app servers={one}")
+            self.assertIn("+listener front", line)
+            self.assertIn("-listener web", line)
+            self.assertTrue(self.via(self.listen, self.servers[0]))
+            until(lambda: self.refused(other), PATIENCE, f"{other} is closed")
+            link.server.send(70_000)
+            link.client.receive(70_000)
+            link.close()
+            parkway.finish()
+
+    def refused(self, address):
+        try:
+            connect(address).close()
+        except OSError:
+            return True
+        return False
+
+    def test_what_is_wrong_changes_nothing_and_is_told(self):
+        one, two = (server.address for server in self.servers)
+        good = (f"--listen=name=web addr={self.listen} upstream=app",
+                f"--upstream=name=app servers={one}")
+        parkway = self.start(2, *good)
+        line = self.reload(parkway, *good, "--idle_timeoot=1h")
+        self.assertIn("ERROR: reload: refused, the configuration stays as it is", line)
+        self.assertIn("idle_timeout", line)
+        # A port that another process has: nothing else of that file is applied either.
+        taken = self.started(Server())
+        line = self.reload(parkway, f"--listen=name=web addr={self.listen},{taken.address} "
+                           "upstream=app", f"--upstream=name=app servers={two}")
+        self.assertIn("another process has it", line)
+        self.assertTrue(self.via(self.listen, self.servers[0]))
+        # What a restart alone can change is a warning, and the rest is applied.
+        said = len(parkway.lines)
+        line = self.reload(parkway, *good, "--cpu_affinity=auto")
+        parkway.wait_line(lambda l: "WARNING: cpu_affinity: off -> auto" in l, PATIENCE,
+                          "a warning", since=said)
+        line = self.reload(parkway, *good, f"--pidfile={self.path}.pid",
+                           "--cpu_affinity=auto", "--reload_strict=on")
+        self.assertIn("only a restart can change", line)
+        parkway.finish()
+
+    def test_changed_limits_count_those_who_are_there(self):
+        for threads in (1, 4):
+            server = self.servers[0]
+            lines = [f"--upstream=name=app servers={server.address}"]
+            parkway = self.start(threads, f"--listen=name=web addr={self.listen} upstream=app",
+                                 *lines)
+            links = [Link(self.listen, server) for _ in range(4)]
+            self.reload(parkway, f"--listen=name=web addr={self.listen} upstream=app "
+                        "max_connections=4 policy=reject", *lines)
+            try:
+                connect(self.listen).close()
+            except ConnectionResetError:
+                pass
+            self.assertEqual(parkway.closing_line()["cause"], "limit_listener")
+            links.pop().close()
+            until(lambda: self.via(self.listen, server), PATIENCE, "a place is free again")
+            self.reload(parkway, f"--listen=name=web addr={self.listen} upstream=app", *lines)
+            for _ in range(4):
+                self.assertTrue(self.via(self.listen, server))
+            for link in links:
+                link.close()
+            parkway.finish()
+
+    def test_200_reloads_under_load_fail_nobody_and_leave_nothing_behind(self):
+        own = self.folder()
+        nginx = self.started(Nginx(own, own, workers=1))
+        echo = f"127.0.0.1:{net.free_port()}"
+        self.started(Crowd("echo", echo))
+        streams_at = f"127.0.0.1:{net.free_port()}"
+        ports = [net.free_port() for _ in range(2)]
+
+        def lines(number):
+            # Servers, weights, balance, a listener and limits are different each time.
+            return [
+                "--access_log=off",
+                f"--listen=name=web{number % 2} addr={self.listen} upstream=app "
+                f"idle_timeout={60 + number % 3}m",
+                f"--listen=name=streams addr={streams_at} upstream=echo "
+                f"max_connections={1000 + number % 2}",
+                f"--listen=name=more addr=127.0.0.1:{ports[number % 2]} upstream=app",
+                f"--upstream=name=app balance={('p2c', 'random', 'least_conn')[number % 3]}",
+                f"--server=upstream=app name=a addr={nginx.ipv4} weight={1 + number % 4}",
+            ] + [f"--server=upstream=app name=s{number % 5} addr=127.0.0.2:{nginx.ipv4.rsplit(':', 1)[1]} "
+                 "weight=0"] + [f"--upstream=name=echo servers={echo}"]
+
+        parkway = self.start(2, *lines(0))
+        streams = self.started(Streams(streams_at, STREAMS))
+        wrk = {}
+
+        def load():
+            wrk["kept"] = Wrk(self.listen, RELOADS // 10 + 4, threads=1, connections=32)
+
+        def load_short():
+            wrk["short"] = Wrk(self.listen, RELOADS // 10 + 4, threads=1, connections=16,
+                               close=True)
+
+        loads = [threading.Thread(target=run) for run in (load, load_short)]
+        for one in loads:
+            one.start()
+        time.sleep(1)
+        first = None
+        applied = refused = 0
+        for number in range(1, RELOADS + 1):
+            bad = number % 4 == 0
+            began = time.monotonic()
+            line = self.reload(parkway, *lines(number), *(["--bogus=1"] if bad else []))
+            if bad:
+                refused += "ERROR: reload: refused" in line
+            else:
+                applied += "] reload: " in line
+            if number == RELOADS // 4:
+                first = (procfs.private_bytes(parkway.pid), procfs.threads(parkway.pid),
+                         procfs.descriptors(parkway.pid))
+            time.sleep(max(0.0, began + 0.1 - time.monotonic()))
+        self.assertEqual((applied, refused), (RELOADS - RELOADS // 4, RELOADS // 4))
+        for one in loads:
+            one.join()
+        for name, result in wrk.items():
+            print(f"  {name}: {result.rate:.0f} requests/s", end="")
+            self.assertEqual(result.failures(), [], result.text)
+        self.assertEqual(streams.wrong, [])
+        self.assertGreater(streams.bytes, STREAMS * 512 * 4)
+        last = (procfs.private_bytes(parkway.pid), procfs.threads(parkway.pid))
+        print(f"; {applied} applied, {refused} refused; private {first[0]} -> {last[0]} bytes",
+              end=" ")
+        self.assertEqual(last[1], first[1])
+        self.assertLess(last[0], first[0] * 1.1 + 2_000_000)
+        streams.close()
+        until(lambda: procfs.descriptors(parkway.pid) < 40, PATIENCE, "no descriptor is left behind")
+        parkway.finish()
+
+
+if __name__ == "__main__":
+    story.main()
