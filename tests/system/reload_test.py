@@ -200,17 +200,18 @@ class Reload(story.Story):
         echo = f"127.0.0.1:{net.free_port()}"
         self.started(Crowd("echo", echo))
         streams_at = f"127.0.0.1:{net.free_port()}"
-        ports = [net.free_port() for _ in range(2)]
+        ports = [net.free_port() for _ in range(6)]
 
         def lines(number):
-            # Servers, weights, balance, a listener and limits are different each time.
+            # Servers, weights, balance, a listener and limits are different each time. A port comes
+            # back after its old socket is closed for good: until then it is still ours.
             return [
                 "--access_log=off",
                 f"--listen=name=web{number % 2} addr={self.listen} upstream=app "
                 f"idle_timeout={60 + number % 3}m",
                 f"--listen=name=streams addr={streams_at} upstream=echo "
                 f"max_connections={1000 + number % 2}",
-                f"--listen=name=more addr=127.0.0.1:{ports[number % 2]} upstream=app",
+                f"--listen=name=more addr=127.0.0.1:{ports[number % 6]} upstream=app",
                 f"--upstream=name=app balance={('p2c', 'random', 'least_conn')[number % 3]}",
                 f"--server=upstream=app name=a addr={nginx.ipv4} weight={1 + number % 4}",
             ] + [f"--server=upstream=app name=s{number % 5} addr=127.0.0.2:{nginx.ipv4.rsplit(':', 1)[1]} "
