@@ -57,6 +57,7 @@ Outcome DrainDesk::BeginServer(const Plan& plan, const std::string& upstream,
     for (size_t s = 0; s < servers.size(); ++s) {
       if (servers[s].name != server && servers[s].group != server) continue;
       DrainOrder order;
+      order.cause = CloseCause::kServerRemoved;
       order.whom = DrainOrder::Whom::kServer;
       order.upstream = static_cast<uint16_t>(u);
       order.server = static_cast<uint16_t>(s);
@@ -89,6 +90,7 @@ void DrainDesk::FollowRemovals(const Plan& before, const Plan& now) {
       DrainOrder order;
       if (server.gone || !now.upstreams[u]->servers[s].gone) continue;
       if (!HasOrder(server.on_remove, order)) continue;
+      order.cause = CloseCause::kServerRemoved;
       order.whom = DrainOrder::Whom::kServer;
       order.upstream = static_cast<uint16_t>(u);
       order.server = static_cast<uint16_t>(s);

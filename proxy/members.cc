@@ -28,7 +28,10 @@ bool IsWaitedFor(const config::Server& server) {
 Members::Members(Scheduler& scheduler, Options options, Host& host)
     : scheduler_(scheduler), options_(std::move(options)), host_(host), waiter_(*this) {}
 
-Members::~Members() { PARKWAY_CHECK(idle(), "members end while their tasks wait"); }
+Members::~Members() {
+  const bool used = waiter_.live || resolver_ != nullptr || watch_ != nullptr;
+  PARKWAY_CHECK(!used || idle(), "members end while their tasks wait");
+}
 
 void Members::Stop() {
   if (stopped_) return;
@@ -219,8 +222,25 @@ std::vector<Members::Missing> Members::MissingOf(const config::Snapshot& snapsho
   return all;
 }
 
-std::vector<DnsStatus> Members::Dns() const {
-  return resolver_ == nullptr ? std::vector<DnsStatus>() : resolver_->Status();
+std::vector<DnsReading> Members::Dns() const {
+  std::vector<DnsReading> readings;
+  if (resolver_ == nullptr) return readings;
+  for (const DnsStatus& status : resolver_->Status()) {
+    if (readings.empty() || readings.back().name != status.name) {
+      readings.emplace_back();
+      readings.back().name = status.name;
+      readings.back().age = absl::InfiniteDuration();
+    }
+    DnsReading& reading = readings.back();
+    if (status.known) reading.age = std::min(reading.age, status.age);
+    reading.queries_ok += status.answers + status.nothings;
+    reading.queries_failed += status.failures;
+    reading.answers.insert(reading.answers.end(), status.values.begin(), status.values.end());
+    if (status.last_error.empty()) continue;
+    absl::StrAppend(&reading.last_error, reading.last_error.empty() ? "" : ", ", status.type, ": ",
+                    status.last_error);
+  }
+  return readings;
 }
 
 // ---------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@
 #include "config/snapshot.h"
 #include "poller/scheduler.h"
 #include "poller/task.h"
+#include "proxy/observe/readings.h"
 #include "proxy/upstream/resolver/file_watch.h"
 #include "proxy/upstream/resolver/resolver.h"
 
@@ -93,7 +94,8 @@ class Members {
   };
   std::vector<Missing> MissingOf(const config::Snapshot& snapshot) const;
 
-  std::vector<DnsStatus> Dns() const;
+  // Both families of a name are one reading.
+  std::vector<DnsReading> Dns() const;
   std::vector<ServersFileStatus> Files() const;
 
   void Stop();

@@ -133,6 +133,13 @@ HealthPlan HealthOf(const config::Server& server, const config::SystemFacts& fac
     at.relative = false;
   }
   plan.probe.address = AddressOf(at, facts.ipv6);
+  if (!settings.health_addr.has_value()) {
+    for (config::Address candidate : server.candidates) {
+      if (settings.health_port != 0) candidate.port = at.port;
+      plan.probe.candidates.push_back(AddressOf(candidate, facts.ipv6));
+    }
+    plan.probe.happy_eyeballs_delay = settings.happy_eyeballs_delay;
+  }
   if (plan.probe.kind == HealthKind::kSendExpect) {
     plan.probe.send = settings.health_send;
     plan.probe.expect = settings.health_expect.bytes;

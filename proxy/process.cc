@@ -30,6 +30,7 @@
 #include "proxy/core/post_call.h"
 #include "proxy/drain_desk.h"
 #include "proxy/listening.h"
+#include "proxy/members.h"
 #include "proxy/observe/access_log.h"
 #include "proxy/observe/collect.h"
 #include "proxy/planner.h"
@@ -64,7 +65,7 @@ void RaiseDescriptorLimit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-class Process final : private ServerWatcher {
+class Process final : private ServerWatcher, private Members::Host {
  public:
   Process(std::unique_ptr<Planner> planner, const ProcessOptions& options)
       : planner_(std::move(planner)),
@@ -75,6 +76,8 @@ class Process final : private ServerWatcher {
         numbers_line_("numbers line", [this] { WriteNumbers(); }),
         idle_("idle", [this] { LookForIdle(); }),
         life_(*this),
+        members_(scheduler_, {.seed = static_cast<uint64_t>(getpid()) * 0x9e3779b97f4a7c15u},
+                 *this),
         report_(systemd_, {.look = [this] { return LookForService(); },
                            .reload_state = [this] { return control_.reload_state(); },
                            .turns = [this] { return Turns(); },
@@ -85,9 +88,19 @@ class Process final : private ServerWatcher {
         reloader_(
             scheduler_, *planner_, listening_,
             {.load = options.load,
-             .prepare = [](const auto&, const std::function<void()>& ready) { ready(); },
-             .abandon = [] {},
-             .publish = [this](const std::shared_ptr<const Plan>&) { Publish(); },
+             .prepare =
+                 [this](Reloader::Snapshot next, std::function<void()> ready) {
+                   // Not on the stack of a task.
+                   members_.Prepare(std::move(next), [this, ready = std::move(ready)] {
+                     PostCall(scheduler_, ready);
+                   });
+                 },
+             .abandon = [this] { members_.Abandon(); },
+             .publish =
+                 [this](const std::shared_ptr<const Plan>&) {
+                   members_.Follow(planner_->snapshot());
+                   Publish();
+                 },
              .after_workers = [this](std::function<void()> done) { AfterWorkers(std::move(done)); },
              .say = [this](std::string line) { log_->Say(std::move(line)); }}),
         servers_(*planner_, {.publish = [this] { Publish(); },
@@ -138,6 +151,9 @@ class Process final : private ServerWatcher {
     Process& process_;
   };
 
+  // Until the names are known that are to be waited for. False: some are not and must be, or it was
+  // told to stop; the exit code is in *code then.
+  bool FindServers(int* code);
   bool MakeWorkers();
   bool OpenLog();
   bool Bind();
@@ -181,6 +197,9 @@ class Process final : private ServerWatcher {
   void StartCollecting();
   // What the process alone knows.
   void AddOwn(Readings& readings) const;
+  void OnMembersChange(const std::vector<size_t>& upstreams) override;
+  // Also before there is a log.
+  void Say(const std::string& line) override;
   // Any worker.
   void OnServerChange(const ServerChange& change) override;
   void Complain(const std::string& line) { fprintf(stderr, "parkway: %s\n", line.c_str()); }
@@ -194,6 +213,7 @@ class Process final : private ServerWatcher {
   Repeated numbers_line_;
   Repeated idle_;
   Life life_;
+  Members members_;
   Systemd systemd_;
   ServiceReport report_;
   WorkerShared shared_;
@@ -233,8 +253,15 @@ int Process::Run() {
     Complain(absl::StrCat("signals cannot be taken: ", strerror(-error)));
     return kExitOsError;
   }
+  planner_->set_servers_of(
+      [this](const config::Upstream& upstream) { return members_.Of(upstream); });
+  if (int code = kExitOk; !FindServers(&code)) {
+    StopOwnTasks();
+    return code;
+  }
   if (const std::string refused = TryServerSockets(*planner_->current()); !refused.empty()) {
     Complain(refused);
+    StopOwnTasks();
     return kExitOsError;
   }
   if (!MakeWorkers() || !OpenLog() || !Bind()) {
@@ -370,11 +397,42 @@ void Process::Publish() {
   if (before == planner_->current()) return;
   std::shared_ptr<const Generation> next = shared_.generations.Prepare(planner_->current());
   // First who writes names, then who refers to them.
-  log_->SetPlan(next->plan);
+  if (log_ != nullptr) log_->SetPlan(next->plan);
   shared_.generations.Commit(next, scheduler_.now());
   shared_.latest.Set(std::move(next));
   for (const auto& worker : workers_) worker->PostGeneration();
   drains_.FollowRemovals(*before, plan());
+}
+
+bool Process::FindServers(int* code) {
+  bool ready = false;
+  members_.Prepare(planner_->snapshot(), [&ready] { ready = true; });
+  while (!ready && !stopping_) scheduler_.Turn();
+  if (!ready) return false;
+  members_.Follow(planner_->snapshot());
+  bool fatal = false;
+  for (const Members::Missing& missing : members_.MissingOf(*planner_->snapshot())) {
+    Complain(missing.text);
+    fatal = fatal || missing.fatal;
+  }
+  if (fatal) *code = kExitOsError;
+  if (!fatal) OnMembersChange({});
+  return !fatal;
+}
+
+void Process::OnMembersChange(const std::vector<size_t>&) {
+  std::string error;
+  planner_->Remake(&error);
+  if (!error.empty()) Say(error);
+  Publish();
+}
+
+void Process::Say(const std::string& line) {
+  if (log_ != nullptr) {
+    log_->Say(line);
+  } else {
+    Complain(line);
+  }
 }
 
 void Process::AfterWorkers(std::function<void()> done) {
@@ -452,12 +510,14 @@ void Process::StopOwnTasks() {
   numbers_.End(scheduler_);
   numbers_line_.End(scheduler_);
   idle_.End(scheduler_);
+  members_.Stop();
   report_.End(scheduler_);
   desk_.Close();
   if (observatory_ != nullptr) observatory_->End();
   if (collector_ != nullptr) collector_->Hurry();
   while (!signals_.ended() || !numbers_.ended() || !numbers_line_.ended() || !idle_.ended() ||
-         !report_.ended() || !desk_.done() || (observatory_ != nullptr && !observatory_->ended()) ||
+         !members_.idle() || !report_.ended() || !desk_.done() ||
+         (observatory_ != nullptr && !observatory_->ended()) ||
          (collector_ != nullptr && collector_->busy())) {
     scheduler_.Turn();
   }
@@ -522,15 +582,15 @@ void Process::OnSignal(int number) {
     case SIGHUP:
       held_by_signal_ = false;
       HoldAgain();
-      log_->Say(absl::StrCat(who, ": reload"));
+      Say(absl::StrCat(who, ": reload"));
       control_.reload({}, [](const Outcome&) {});
       return;
     case SIGUSR1:
-      log_->Say(absl::StrCat(who, ": ", control_.reopen_logs().text));
+      Say(absl::StrCat(who, ": ", control_.reopen_logs().text));
       return;
     case SIGUSR2:
-      log_->Say(absl::StrCat(who, ": this is for handing over to a new binary, which this version ",
-                             "cannot do; nothing was changed"));
+      Say(absl::StrCat(who, ": this is for handing over to a new binary, which this version ",
+                       "cannot do; nothing was changed"));
       return;
     case SIGWINCH:
     case SIGTTOU:
@@ -538,9 +598,8 @@ void Process::OnSignal(int number) {
       // Those of a terminal are about its size and who may write to it.
       if (HasTerminal()) return;
       HoldAll(number != SIGTTIN);
-      log_->Say(absl::StrCat(who, number == SIGTTIN
-                                      ? ": listeners accept again"
-                                      : ": listeners pause, clients wait in the backlog"));
+      Say(absl::StrCat(who, number == SIGTTIN ? ": listeners accept again"
+                                              : ": listeners pause, clients wait in the backlog"));
       return;
   }
 }
@@ -557,7 +616,7 @@ Outcome Process::Stop(Control::StopHow how, const std::string& why) {
                              : patient_ ? " connections may finish"
                                         : absl::StrCat(" connections may finish within ",
                                                        absl::FormatDuration(DrainTimeout()));
-    log_->Say(absl::StrCat(why, ": no longer accepting, ", Sessions(), rest));
+    Say(absl::StrCat(why, ": no longer accepting, ", Sessions(), rest));
   }
   scheduler_.Kick(life_);
   return Outcome::Done(at_once_ ? "stopping now" : "stopping");
@@ -708,6 +767,7 @@ void Process::AddOwn(Readings& readings) const {
     if (held_by_signal_ || held_.contains(listener.name))
       listener.state = ListenerReading::State::kPaused;
   }
+  readings.dns = members_.Dns();
   if (!stopping_) return;
   process.drain.draining = true;
   process.drain.what = "stop";

@@ -34,6 +34,7 @@ enum class CloseCause : uint8_t {
   kQueueFull,           // every server was full, and so was the queue
   kQueueTimeout,        // waited for a server for queue_timeout
   kServerDown,          // the server went down, and was to close its connections then
+  kServerRemoved,       // the server was removed, and was to close its connections then
   kPrimaryBack,         // the server was a backup, and one that it stands in for is up again
   kLocalResources,      // out of descriptors, memory or epoll watches
   kDenied,              // by allow and deny, or not trusted to send a PROXY header
@@ -104,6 +105,8 @@ constexpr const char* CloseCauseName(CloseCause cause) {
       return "queue_timeout";
     case CloseCause::kServerDown:
       return "server_down";
+    case CloseCause::kServerRemoved:
+      return "server_removed";
     case CloseCause::kPrimaryBack:
       return "primary_back";
     case CloseCause::kLocalResources:

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "poller/address.h"
@@ -38,6 +39,9 @@ struct SessionsRule {
 struct ProbePlan {
   HealthKind kind = HealthKind::kOff;
   Address address;
+  // Several, which are raced as for a client; empty: `address` alone.
+  std::vector<Address> candidates = {};
+  absl::Duration happy_eyeballs_delay = absl::Milliseconds(250);
   std::string send;              // bytes
   std::string expect;            // bytes; empty: any answer
   bool expect_anywhere = false;  // else at the beginning

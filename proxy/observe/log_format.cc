@@ -111,6 +111,7 @@ char FirstLetter(const ClosedRecord& record) {
     case CloseCause::kHalfCloseTimeout:
       return ClientHasEnded(record) ? 's' : 'c';
     case CloseCause::kServerDown:
+    case CloseCause::kServerRemoved:
       return 'D';
     case CloseCause::kPrimaryBack:
       return 'U';

@@ -116,7 +116,7 @@ class HealthChecker::Check final : public Task {
     const MonotonicTime started = scheduler.now();
     ++checker_.under_way_;
     ++checker_.probes_;
-    const ProbeResult result = RunProbe(scheduler, *plan_, &current_);
+    const ProbeResult result = RunProbe(scheduler, *plan_, &current_, [this] { return ending_; });
     --checker_.under_way_;
     if (ending_) return End();
     Conclude(result, scheduler.now());

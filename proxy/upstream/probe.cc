@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "poller/dial_race.h"
 #include "poller/dialer.h"
 #include "poller/kernel.h"
 #include "poller/socket.h"
@@ -21,10 +22,12 @@ constexpr size_t kShownBytes = 24;
 
 class Prober {
  public:
-  Prober(Scheduler& scheduler, const ProbePlan& plan, PollDesc** current)
+  Prober(Scheduler& scheduler, const ProbePlan& plan, PollDesc** current,
+         const std::function<bool()>& ended)
       : scheduler_(scheduler),
         plan_(plan),
         current_(*current),
+        said_to_end_(ended),
         deadline_(scheduler.now() + plan.timeout) {}
 
   ProbeResult Run() {
@@ -50,13 +53,32 @@ class Prober {
            error == EADDRNOTAVAIL;
   }
 
-  void Connect() {
-    const Dial dial = DialStart(scheduler_, plan_.address, nullptr, &plan_.sockets,
-                                plan_.source.family() == AF_UNSPEC ? nullptr : &plan_.source);
+  Dial Start(const Address& to) {
+    const bool from = plan_.source.family() == to.family();
+    return DialStart(scheduler_, to, nullptr, &plan_.sockets, from ? &plan_.source : nullptr);
+  }
+
+  int DialOne() {
+    const Dial dial = Start(plan_.address);
     desc_ = dial.desc;
     current_ = desc_;
-    int error = dial.error;
-    if (desc_ != nullptr && dial.in_progress) error = DialFinish(scheduler_, *desc_, deadline_);
+    if (desc_ == nullptr || !dial.in_progress) return dial.error;
+    return DialFinish(scheduler_, *desc_, deadline_);
+  }
+
+  int DialAny() {
+    const RaceResult won = RaceDials(
+        scheduler_, plan_.candidates,
+        {.delay_ns = absl::ToInt64Nanoseconds(plan_.happy_eyeballs_delay), .deadline = deadline_},
+        [this](const Address& to) { return Start(to); },
+        [this] { return said_to_end_ != nullptr && said_to_end_(); });
+    desc_ = won.desc;
+    current_ = desc_;
+    return won.error;
+  }
+
+  void Connect() {
+    int error = plan_.candidates.empty() ? DialOne() : DialAny();
     if (error == 0 && !plan_.address.is_unix() && plan_.address.is_loopback() &&
         ConnectedToItself(*desc_, plan_.address)) {
       error = ECONNREFUSED;
@@ -177,6 +199,7 @@ class Prober {
   Scheduler& scheduler_;
   const ProbePlan& plan_;
   PollDesc*& current_;
+  const std::function<bool()>& said_to_end_;
   const MonotonicTime deadline_;
   PollDesc* desc_ = nullptr;
   bool established_ = false;
@@ -212,8 +235,9 @@ Match MatchAnswer(const ProbePlan& plan, std::string_view received, bool ended) 
   return common == plan.expect.size() ? Match::kYes : so_far;
 }
 
-ProbeResult RunProbe(Scheduler& scheduler, const ProbePlan& plan, PollDesc** current) {
-  return Prober(scheduler, plan, current).Run();
+ProbeResult RunProbe(Scheduler& scheduler, const ProbePlan& plan, PollDesc** current,
+                     const std::function<bool()>& ended) {
+  return Prober(scheduler, plan, current, ended).Run();
 }
 
 }  // namespace parkway

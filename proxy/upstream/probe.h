@@ -9,6 +9,7 @@
 #define PROXY_UPSTREAM_PROBE_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -40,8 +41,10 @@ enum class Match : uint8_t { kYes, kNo, kMore };
 // Whether what was received so far fits. `ended`: no more will come.
 Match MatchAnswer(const ProbePlan& plan, std::string_view received, bool ended);
 
-// `*current` is the probe's descriptor while it waits: evicting it ends the probe (UNK).
-ProbeResult RunProbe(Scheduler& scheduler, const ProbePlan& plan, PollDesc** current);
+// `*current` is the probe's descriptor while it waits: evicting it ends the probe (UNK). While that
+// is null its task sleeps, and a kick ends it if `ended` says so then (may be null: never).
+ProbeResult RunProbe(Scheduler& scheduler, const ProbePlan& plan, PollDesc** current,
+                     const std::function<bool()>& ended = nullptr);
 
 }  // namespace parkway
 
