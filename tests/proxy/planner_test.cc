@@ -1,0 +1,251 @@
+#include "proxy/planner.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "config/flags.h"
+#include "config/snapshot.h"
+#include "config/value.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace parkway {
+namespace {
+
+using config::AddressUse;
+using config::ParseAddress;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+config::Server ServerAt(const std::string& name, const std::string& address) {
+  return {name, *ParseAddress(address, AddressUse::kConnects), config::DefaultScalars()};
+}
+
+config::Upstream UpstreamOf(const std::string& name, std::vector<config::Server> servers) {
+  return {name, std::move(servers), config::DefaultScalars()};
+}
+
+config::Listener ListenerOf(const std::string& name, std::vector<std::string> addresses) {
+  config::Listener listener;
+  listener.name = name;
+  for (const std::string& address : addresses) {
+    listener.addresses.push_back(*ParseAddress(address, AddressUse::kListens));
+  }
+  listener.settings = config::DefaultScalars();
+  return listener;
+}
+
+// Listener web; upstreams app with a and b, and db with c.
+config::Snapshot First() {
+  config::Snapshot snapshot;
+  snapshot.scalars = config::DefaultScalars();
+  snapshot.listeners = {ListenerOf("web", {"127.0.0.1:80"})};
+  snapshot.upstreams = {
+      UpstreamOf("app", {ServerAt("a", "10.0.0.1:80"), ServerAt("b", "10.0.0.2:80")}),
+      UpstreamOf("db", {ServerAt("c", "10.0.0.3:80")})};
+  return snapshot;
+}
+
+class PlannerTest : public testing::Test {
+ protected:
+  std::shared_ptr<const Plan> Load(const config::Snapshot& snapshot) {
+    const Planner::Draft draft =
+        planner_.Configure(std::make_shared<const config::Snapshot>(snapshot));
+    EXPECT_EQ(draft.error, "");
+    planner_.Accept(draft);
+    return draft.plan;
+  }
+
+  Planner planner_{{}, {32768, 60999}};
+};
+
+// By slot, those that are gone with a dash.
+std::vector<std::string> Shown(const UpstreamPlan& upstream) {
+  std::vector<std::string> shown;
+  for (const ServerPlan& server : upstream.servers) {
+    shown.push_back((server.gone ? "-" : "") + server.name);
+  }
+  return shown;
+}
+
+TEST_F(PlannerTest, WhatIsTheSameIsSharedByPointer) {
+  const auto first = Load(First());
+  const auto again = Load(First());
+  EXPECT_NE(first, again);
+  EXPECT_EQ(first->listeners, again->listeners);
+  EXPECT_EQ(first->upstreams, again->upstreams);
+  EXPECT_EQ(again->generation, first->generation + 1);
+
+  config::Snapshot changed = First();
+  changed.upstreams[0].servers[1].settings.weight = 7;
+  const auto next = Load(changed);
+  EXPECT_EQ(next->listeners, first->listeners);
+  EXPECT_EQ(next->upstreams[1], first->upstreams[1]);
+  EXPECT_NE(next->upstreams[0], first->upstreams[0]);
+  EXPECT_EQ(next->upstreams[0]->servers[1].weight, 7u);
+  EXPECT_EQ(first->upstreams[0]->servers[1].weight, 1u);
+}
+
+TEST_F(PlannerTest, ADraftThatIsNotAcceptedChangesNothing) {
+  const auto first = Load(First());
+  config::Snapshot changed = First();
+  changed.upstreams.clear();
+  changed.listeners.clear();
+  EXPECT_NE(planner_.Configure(std::make_shared<const config::Snapshot>(changed)).plan, nullptr);
+  EXPECT_EQ(planner_.current(), first);
+  const auto again = Load(First());
+  EXPECT_EQ(again->upstreams, first->upstreams);
+  EXPECT_EQ(again->generation, 2u);
+}
+
+TEST_F(PlannerTest, ServersKeepTheirSlotsAndTheirOrderIsTheConfigurations) {
+  Load(First());
+  config::Snapshot changed = First();
+  changed.upstreams[0].servers = {ServerAt("d", "10.0.0.4:80"), ServerAt("b", "10.0.0.9:80")};
+  const auto next = Load(changed);
+  const UpstreamPlan& app = *next->upstreams[0];
+  EXPECT_THAT(Shown(app), ElementsAre("-a", "b", "d"));
+  EXPECT_THAT(app.order, ElementsAre(2, 1));
+  EXPECT_EQ(app.servers[1].address.ToString(), "10.0.0.9:80");
+
+  const auto back = Load(First());
+  EXPECT_THAT(Shown(*back->upstreams[0]), ElementsAre("a", "b", "-d"));
+  EXPECT_THAT(back->upstreams[0]->order, ElementsAre(0, 1));
+}
+
+TEST_F(PlannerTest, UpstreamsKeepTheirSlotsWhateverTheOrderOfLines) {
+  Load(First());
+  config::Snapshot changed = First();
+  std::swap(changed.upstreams[0], changed.upstreams[1]);
+  changed.listeners[0].upstream = 1;  // app, as before
+  const auto swapped = Load(changed);
+  EXPECT_EQ(swapped->upstreams[0]->name, "app");
+  EXPECT_EQ(swapped->upstreams[1]->name, "db");
+  EXPECT_EQ(swapped->listeners[0]->upstream, 0u);
+
+  changed.upstreams = {UpstreamOf("new", {ServerAt("n", "10.0.0.8:80")}), First().upstreams[0]};
+  const auto next = Load(changed);
+  ASSERT_EQ(next->upstreams.size(), 3u);
+  EXPECT_FALSE(next->upstreams[0]->gone);
+  EXPECT_TRUE(next->upstreams[1]->gone);
+  EXPECT_THAT(Shown(*next->upstreams[1]), ElementsAre("-c"));
+  EXPECT_EQ(next->upstreams[2]->name, "new");
+
+  const auto later = Load(changed);
+  EXPECT_EQ(later->upstreams, next->upstreams);
+  const auto back = Load(First());
+  EXPECT_THAT(Shown(*back->upstreams[1]), ElementsAre("c"));
+  EXPECT_FALSE(back->upstreams[1]->gone);
+}
+
+TEST_F(PlannerTest, AListenerIsTheSameByNameAndAddress) {
+  config::Snapshot snapshot = First();
+  snapshot.listeners = {ListenerOf("web", {"127.0.0.1:80", "127.0.0.1:81"})};
+  const auto first = Load(snapshot);
+  ASSERT_EQ(first->listeners.size(), 2u);
+
+  snapshot.listeners = {ListenerOf("web", {"127.0.0.1:82", "127.0.0.1:81"})};
+  const auto next = Load(snapshot);
+  ASSERT_EQ(next->listeners.size(), 3u);
+  EXPECT_TRUE(next->listeners[0]->gone);
+  EXPECT_EQ(next->listeners[1], first->listeners[1]);
+  EXPECT_EQ(next->listeners[2]->address.port(), 82);
+
+  snapshot.listeners = {ListenerOf("site", {"127.0.0.1:81"})};
+  const auto renamed = Load(snapshot);
+  ASSERT_EQ(renamed->listeners.size(), 4u);
+  EXPECT_TRUE(renamed->listeners[1]->gone);
+  EXPECT_EQ(renamed->listeners[3]->name, "site");
+}
+
+TEST_F(PlannerTest, LimitsAreThoseOfAListenersNameAndOutliveChanges) {
+  config::Snapshot snapshot = First();
+  snapshot.listeners = {ListenerOf("web", {"127.0.0.1:80", "127.0.0.1:81"}),
+                        ListenerOf("other", {"127.0.0.1:90"})};
+  const auto first = Load(snapshot);
+  const auto limits = first->listeners[0]->limits;
+  ASSERT_NE(limits, nullptr);
+  EXPECT_EQ(first->listeners[1]->limits, limits);
+  EXPECT_NE(first->listeners[2]->limits, limits);
+
+  snapshot.listeners[0].max_connections = 5;
+  const auto next = Load(snapshot);
+  EXPECT_NE(next->listeners[0], first->listeners[0]);
+  EXPECT_EQ(next->listeners[0]->numbers.max_connections, 5u);
+  EXPECT_EQ(next->listeners[0]->limits, limits);
+
+  const auto without = First();
+  Load(without);
+  const auto back = Load(snapshot);
+  EXPECT_EQ(back->listeners[1]->limits, limits);
+}
+
+TEST_F(PlannerTest, MembersOfANameComeAndGoByNameAndAddress) {
+  std::vector<std::string> addresses = {"10.1.0.1:80", "10.1.0.2:80"};
+  planner_.set_servers_of([&addresses](const config::Upstream&) {
+    std::vector<config::Server> members;
+    for (const std::string& address : addresses) {
+      members.push_back(ServerAt("n/" + address, address));
+      members.back().group = "n";
+    }
+    return members;
+  });
+  config::Snapshot snapshot = First();
+  snapshot.upstreams = {UpstreamOf("app", {ServerAt("n", "n.example:80")})};
+  const auto first = Load(snapshot);
+  EXPECT_THAT(Shown(*first->upstreams[0]), ElementsAre("n/10.1.0.1:80", "n/10.1.0.2:80"));
+  EXPECT_EQ(first->upstreams[0]->servers[0].group, "n");
+
+  std::string error;
+  EXPECT_EQ(planner_.Remake(&error), first);
+  addresses = {"10.1.0.3:80", "10.1.0.2:80"};
+  const auto next = planner_.Remake(&error);
+  EXPECT_EQ(error, "");
+  EXPECT_THAT(Shown(*next->upstreams[0]),
+              ElementsAre("-n/10.1.0.1:80", "n/10.1.0.2:80", "n/10.1.0.3:80"));
+  EXPECT_EQ(next->listeners, first->listeners);
+  EXPECT_EQ(next->generation, first->generation);
+  EXPECT_EQ(planner_.current(), next);
+}
+
+TEST_F(PlannerTest, ANameThatNobodyAskedForIsNobody) {
+  config::Snapshot snapshot = First();
+  snapshot.upstreams[0].servers.push_back(ServerAt("n", "n.example:80"));
+  EXPECT_THAT(Shown(*Load(snapshot)->upstreams[0]), ElementsAre("a", "b"));
+}
+
+TEST_F(PlannerTest, AChangeAtRunTimeMakesAPlanAndAWrongOneNone) {
+  const auto first = Load(First());
+  EXPECT_EQ(planner_.Change("app",
+                            [](Overrides& overrides, const config::Upstream& in,
+                               const Overrides::Members& members) {
+                              return overrides.SetWeight(in, members, "b", 9);
+                            }),
+            "");
+  const auto next = planner_.current();
+  EXPECT_NE(next, first);
+  EXPECT_EQ(next->upstreams[0]->servers[1].weight, 9u);
+  EXPECT_EQ(next->upstreams[1], first->upstreams[1]);
+
+  const auto wrong = [](Overrides& overrides, const config::Upstream& in,
+                        const Overrides::Members& members) {
+    overrides.SetWeight(in, members, "a", 9);
+    return std::string("no");
+  };
+  EXPECT_EQ(planner_.Change("app", wrong), "no");
+  EXPECT_EQ(planner_.current(), next);
+  EXPECT_EQ(planner_.overrides().Lines().size(), 1u);
+  EXPECT_THAT(planner_.Change("none", wrong), HasSubstr("there is no upstream"));
+
+  // It outlives a reload of the same file, and no reset.
+  EXPECT_EQ(Load(First())->upstreams[0]->servers[1].weight, 9u);
+  planner_.Accept(planner_.Configure(std::make_shared<const config::Snapshot>(First()), true));
+  EXPECT_EQ(planner_.current()->upstreams[0]->servers[1].weight, 1u);
+  EXPECT_THAT(planner_.overrides().Lines(), IsEmpty());
+}
+
+}  // namespace
+}  // namespace parkway
