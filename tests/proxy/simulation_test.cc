@@ -23,6 +23,7 @@
 #include "proxy/core/close_cause.h"
 #include "proxy/core/plan.h"
 #include "proxy/session/session_times.h"
+#include "proxy/upstream/roster.h"
 #include "tests/proxy/edit.h"
 #include "tests/scale.h"
 #include "tests/sim/peer.h"
@@ -84,6 +85,7 @@ struct Profile {
   bool stops = false;    // drains, and some time later aborts, in the middle of it
   bool chained = false;  // a second proxy between the first and the servers
   bool queues = false;   // servers with little room, and a line before them without an end
+  bool plans = false;    // servers and limits that change in the middle of it
   bool limits = false;   // rates, times of one side, and lives of a length
   size_t sessions = 40;
   uint64_t most_bytes = 200'000;
@@ -104,7 +106,11 @@ class Show {
   }
 
   void Play() {
-    if (!stage_.Run([&] { return cast_.AllOver() && cast_.open_servers() == 0 && NoSessions(); })) {
+    const auto over = [&] {
+      if (profile_.plans) WatchRemoved();
+      return cast_.AllOver() && cast_.open_servers() == 0 && NoSessions();
+    };
+    if (!stage_.Run(over)) {
       Fail("the world came to a stop with sessions in it");
       for (const auto& peer : cast_.peers()) {
         if (!peer->over()) Fail(peer->Describe());
@@ -123,6 +129,8 @@ class Show {
   Cast& cast() { return cast_; }
   Stage& stage() { return stage_; }
   const std::vector<std::string>& failures() const { return failures_; }
+  // Of servers, by plans.
+  uint64_t removals() const { return removals_; }
 
  private:
   Faults MakeFaults();
@@ -132,6 +140,8 @@ class Show {
   void AddLimits(ListenerPlan& listener);
   Plan MakePlan(const Address& listen, const std::vector<ServerPlan>& servers);
   bool NoSessions() const;
+  void ChangePlan();
+  void WatchRemoved();
   void Verify();
   void VerifyStory(const Story& story);
   void VerifyIdle(const Peer& client, const Peer* server, std::optional<CloseCause> cause,
@@ -147,6 +157,8 @@ class Show {
   World world_;
   Cast cast_;
   Stage stage_;
+  std::map<size_t, uint32_t> removed_;  // servers, and the connections each had when last seen
+  uint64_t removals_ = 0;
   bool some_server_bad_ = false;
   bool unix_front_ = false;
   std::map<std::string, ClosedRecord> records_;
@@ -344,6 +356,11 @@ void Show::Build() {
       }
     }
   }
+  if (profile_.plans) {
+    for (int i = 0; i < 30; ++i) {
+      world_.After(dice_.Between(0, 3 * kSecond), [this] { ChangePlan(); });
+    }
+  }
   // Clients.
   const int64_t spread_ns = static_cast<int64_t>(dice_.Size(2 * kSecond));
   for (size_t i = 0; i < profile_.sessions; ++i) {
@@ -377,7 +394,53 @@ bool Show::NoSessions() const {
   return true;
 }
 
+// Another weight, room or limit; servers leave and return, but for the first.
+void Show::ChangePlan() {
+  SimProxy& front = *stage_.proxies().back();
+  Plan plan = front.plan();
+  if (dice_.Chance(7000)) {
+    UpstreamPlan& upstream = Edit(plan.upstreams[0]);
+    for (size_t i = 0; i < upstream.servers.size(); ++i) {
+      ServerPlan& server = upstream.servers[i];
+      server.weight = static_cast<uint32_t>(1 + dice_.Below(256));
+      if (server.max_conns > 0) server.max_conns = static_cast<uint32_t>(1 + dice_.Below(4));
+      if (i > 0 && dice_.Chance(5000)) {
+        server.gone = !server.gone;
+        removals_ += server.gone;
+      }
+    }
+    // One that was never there before.
+    if (dice_.Chance(2000) && upstream.servers.size() < 8) {
+      ServerPlan server = upstream.servers[0];
+      server.name = "new" + std::to_string(upstream.servers.size());
+      upstream.servers.push_back(server);
+    }
+  }
+  if (dice_.Chance(3000)) {
+    plan.max_connections = static_cast<uint32_t>(1 + dice_.Below(32));
+  }
+  stage_.SetPlan(front, plan);
+  removed_.clear();
+  const Roster& roster = front.generation().roster(0);
+  for (size_t i = 0; i < roster.size(); ++i) {
+    if (roster.plan_of(i).gone) removed_[i] = roster.server(i).connections();
+  }
+}
+
+// Their connections become fewer, never more.
+void Show::WatchRemoved() {
+  const Roster& roster = stage_.proxies().back()->generation().roster(0);
+  for (auto& [server, connections] : removed_) {
+    const uint32_t now = roster.server(server).connections();
+    if (now > connections) Fail("server " + std::to_string(server) + " was chosen though removed");
+    connections = now;
+  }
+}
+
 void Show::Verify() {
+  if (profile_.plans && !stage_.proxies().back()->all_caught_up()) {
+    Fail("a worker has not heard of the latest plan");
+  }
   const SimProxy& front = *stage_.proxies().back();
   for (const ClosedRecord& record : front.records()) {
     records_[record.client.ToString()] = record;
@@ -555,6 +618,7 @@ void Show::VerifyStory(const Story& story) {
 
 // What happened in all worlds of a test: one that never splices proves nothing of splicing.
 struct Totals {
+  uint64_t removals = 0;
   uint64_t queued = 0;
   uint64_t splices = 0;
   uint64_t false_ends = 0;
@@ -582,6 +646,7 @@ Totals PlayAll(const Profile& profile, int64_t sessions) {
     totals.stale_events += counts.stale_events;
     totals.resource_faults += counts.resource_faults;
     totals.turns += show.stage().turns();
+    totals.removals += show.removals();
     totals.queued += show.stage().proxies().back()->Sum(&WorkerStats::queued);
     for (const ClosedRecord& record : show.stage().proxies().back()->records()) {
       ++totals.causes[static_cast<size_t>(record.cause)];
@@ -662,6 +727,15 @@ TEST(SimulationTest, ALineBeforeServersLosesNobodyThoughManyLeave) {
            .chained = true,
            .queues = true},
           scale::simulated_sessions / 8);
+}
+
+TEST(SimulationTest, PlansThatChangeLoseNobodyAndNobodyGoesToARemovedServer) {
+  const int64_t sessions = std::max<int64_t>(scale::simulated_sessions / 8, 300);
+  const Totals totals = PlayAll({.faults = true, .queues = true, .plans = true}, sessions);
+  if (only_seed.has_value()) return;
+  // It proves nothing if it never happened.
+  EXPECT_GT(totals.removals, 10u);
+  EXPECT_GT(totals.queued, 10u);
 }
 
 // One listener, one server, one worker, and no dice but the world's.

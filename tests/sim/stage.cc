@@ -67,6 +67,12 @@ bool SimProxy::accepting() const {
                      [](const auto& worker) { return worker->accepting(); });
 }
 
+bool SimProxy::all_caught_up() const {
+  return std::all_of(workers_.begin(), workers_.end(), [this](const auto& worker) {
+    return &worker->views().now() == &generation();
+  });
+}
+
 uint64_t SimProxy::turns() const {
   uint64_t sum = 0;
   for (const auto& worker : workers_) sum += worker->turns();
@@ -274,6 +280,17 @@ void Stage::AbortAll(SimProxy& proxy, CloseCause cause) {
   const int before = world_.process();
   world_.Enter(proxy.process());
   for (const auto& worker : proxy.workers_) worker->PostAbortAll(cause);
+  world_.Enter(before);
+}
+
+void Stage::SetPlan(SimProxy& proxy, const Plan& plan) {
+  const int before = world_.process();
+  world_.Enter(proxy.process());
+  // As the process does it (process.cc).
+  std::shared_ptr<const Generation> next = proxy.shared_.generations.Prepare(Logged(plan));
+  proxy.shared_.generations.Commit(next, MonotonicTime(world_.now()));
+  proxy.shared_.latest.Set(std::move(next));
+  for (const auto& worker : proxy.workers_) worker->PostGeneration();
   world_.Enter(before);
 }
 

@@ -21,6 +21,7 @@
 #include "proxy/core/close_cause.h"
 #include "proxy/core/plan.h"
 #include "proxy/observe/log_ring.h"
+#include "proxy/upstream/generation.h"
 #include "proxy/worker.h"
 #include "tests/sim/world.h"
 
@@ -39,7 +40,10 @@ class SimProxy {
   SimProxy(World& world, int process, const Plan& plan, const ProxyOptions& options);
 
   int process() const { return process_; }
-  const Plan& plan() const { return *shared_.generations.current()->plan; }
+  const Plan& plan() const { return *generation().plan; }
+  const Generation& generation() const { return *shared_.generations.current(); }
+  // Of all workers; false: one has not heard of the latest plan.
+  bool all_caught_up() const;
   std::vector<std::unique_ptr<Worker>>& workers() { return workers_; }
   // Of the connections that have ended.
   const std::vector<ClosedRecord>& records() const { return records_; }
@@ -78,6 +82,9 @@ class Stage {
   // As the main thread of that process does it, by message.
   void StopAccepting(SimProxy& proxy);
   void AbortAll(SimProxy& proxy, CloseCause cause);
+  // From now on `proxy` goes by `plan`, which follows from its own: workers hear of it in their
+  // next turns.
+  void SetPlan(SimProxy& proxy, const Plan& plan);
   // Drains all proxies, ends them and looks for what they left behind.
   void StopAndCheck();
 
