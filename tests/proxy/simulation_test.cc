@@ -22,6 +22,7 @@
 #include "poller/address.h"
 #include "proxy/core/close_cause.h"
 #include "proxy/core/plan.h"
+#include "proxy/drain.h"
 #include "proxy/session/session_times.h"
 #include "proxy/upstream/roster.h"
 #include "tests/proxy/edit.h"
@@ -1255,6 +1256,57 @@ TEST(SimulationTest, ALifeEndsWithinItsJitterAndNotAllAtOnce) {
     EXPECT_GE(least, 80) << replay;
     EXPECT_LE(most, 100.1) << replay;
     EXPECT_GT(most - least, 12) << "spread over the jitter" << replay;
+  }
+}
+
+TEST(SimulationTest, APacedDrainEndsTheIdleLongestFirstEvenlyAndTheBusyLast) {
+  constexpr int kIdle = 60;
+  constexpr int kBusy = 4;
+  for (const uint64_t seed : FewSeeds(5)) {
+    SmallWorld small(seed);
+    Script talks = Says(100'000, Script::End::kNever);
+    talks.write_bytes = 100;
+    talks.pace_ns = 100 * kMillisecond;
+    std::vector<Story*> idle;
+    std::vector<Story*> busy;
+    for (int i = 0; i < kIdle; ++i) {
+      idle.push_back(&small.Add(Says(8, Script::End::kNever), Says(8, Script::End::kNever),
+                                i * 10 * kMillisecond));
+    }
+    for (int i = 0; i < kBusy; ++i) busy.push_back(&small.Add(talks, Says(8, Script::End::kNever)));
+    small.stage().RunFor(5 * kSecond);
+    const int64_t begin = small.world().now();
+    DrainOrder order;
+    order.over = absl::Seconds(40);
+    small.stage().Drain(small.proxy(), order);
+    small.Play();
+
+    std::map<std::string, int64_t> ended;  // by client, since the drain began
+    for (const ClosedRecord& record : small.proxy().records()) {
+      EXPECT_EQ(record.cause, CloseCause::kDrain) << replay;
+      ended[record.client.ToString()] = record.ended.ns() - begin;
+    }
+    const auto end_of = [&](const Story* story) {
+      const auto found = ended.find(PackedAddress(small.client(*story).local()).ToString());
+      EXPECT_NE(found, ended.end()) << replay;
+      return found == ended.end() ? 0 : static_cast<double>(found->second) / kSecond;
+    };
+    ASSERT_EQ(ended.size(), size_t{kIdle + kBusy}) << replay;
+    double before = 0;
+    const double step = 40.0 / (kIdle + kBusy);
+    for (int i = 0; i < kIdle; ++i) {
+      const double end = end_of(idle[i]);
+      EXPECT_GT(end, before) << "idle for less time, and ended before: " << i << " " << replay;
+      EXPECT_NEAR(end, step * (i + 1), 2 * step) << i << " " << replay;
+      before = end;
+    }
+    for (const Story* story : busy) {
+      EXPECT_GT(end_of(story), before) << replay;
+      EXPECT_LE(end_of(story), 40.1) << replay;
+    }
+    EXPECT_EQ(order.tally->total.load(), uint32_t{kIdle + kBusy}) << replay;
+    EXPECT_EQ(order.tally->left.load(), 0u) << replay;
+    EXPECT_EQ(order.tally->ended.load(), 1u) << replay;
   }
 }
 

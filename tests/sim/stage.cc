@@ -283,6 +283,13 @@ void Stage::AbortAll(SimProxy& proxy, CloseCause cause) {
   world_.Enter(before);
 }
 
+void Stage::Drain(SimProxy& proxy, const DrainOrder& order) {
+  const int before = world_.process();
+  world_.Enter(proxy.process());
+  for (const auto& worker : proxy.workers_) worker->PostDrain(order);
+  world_.Enter(before);
+}
+
 void Stage::SetPlan(SimProxy& proxy, const Plan& plan) {
   const int before = world_.process();
   world_.Enter(proxy.process());

@@ -20,6 +20,7 @@
 
 #include "proxy/core/close_cause.h"
 #include "proxy/core/plan.h"
+#include "proxy/drain.h"
 #include "proxy/observe/log_ring.h"
 #include "proxy/upstream/generation.h"
 #include "proxy/worker.h"
@@ -82,6 +83,7 @@ class Stage {
   // As the main thread of that process does it, by message.
   void StopAccepting(SimProxy& proxy);
   void AbortAll(SimProxy& proxy, CloseCause cause);
+  void Drain(SimProxy& proxy, const DrainOrder& order);
   // From now on `proxy` goes by `plan`, which follows from its own: workers hear of it in their
   // next turns.
   void SetPlan(SimProxy& proxy, const Plan& plan);
