@@ -1109,7 +1109,7 @@ TEST(SimulationTest, TheLimitOfConnectionsIsKeptAndTheBacklogQueues) {
 }
 
 TEST(SimulationTest, RatesAndTimesLoseNothingAndLeaveNothing) {
-  const int64_t sessions = std::max<int64_t>(scale::simulated_sessions / 4, 400);
+  const int64_t sessions = std::max<int64_t>(scale::simulated_sessions / 4, 1500);
   const Totals totals = PlayAll({.faults = true, .limits = true}, sessions);
   PlayAll({.faults = true, .breaks = true, .timeouts = true, .urgent = true, .limits = true},
           scale::simulated_sessions / 4);
