@@ -21,10 +21,25 @@ int BindTo(int fd, const Address& from) {
   return kernel::Bind(fd, from.data(), from.size());
 }
 
+// 0 or -errno, as connect.
+int ConnectSaying(int fd, const Address& to, SynData& first) {
+  msghdr message = {};
+  message.msg_name = const_cast<sockaddr*>(to.data());
+  message.msg_namelen = to.size();
+  message.msg_iov = const_cast<iovec*>(first.parts);
+  message.msg_iovlen = static_cast<size_t>(first.count);
+  const ssize_t sent = kernel::SendMsg(fd, &message, MSG_FASTOPEN);
+  // net.ipv4.tcp_fastopen does not allow it.
+  if (sent == -EOPNOTSUPP) return kernel::Connect(fd, to.data(), to.size());
+  if (sent < 0) return static_cast<int>(sent);
+  first.sent = static_cast<size_t>(sent);
+  return -EINPROGRESS;
+}
+
 }  // namespace
 
 Dial DialStart(Scheduler& scheduler, const Address& to, void* user, const SocketOptions* options,
-               const Address* from) {
+               const Address* from, SynData* first) {
   Dial dial;
   const int fd = StreamSocket(to.family(), options);
   if (fd < 0) {
@@ -47,7 +62,8 @@ Dial DialStart(Scheduler& scheduler, const Address& to, void* user, const Socket
       return dial;
     }
   }
-  const int result = kernel::Connect(fd, to.data(), to.size());
+  const int result = first != nullptr && !to.is_unix() ? ConnectSaying(fd, to, *first)
+                                                       : kernel::Connect(fd, to.data(), to.size());
   dial.in_progress = result == -EINPROGRESS;
   if (result == 0 || dial.in_progress) {
     dial.desc = scheduler.netpoll().Allocate(fd, user);

@@ -12,6 +12,10 @@
 #ifndef POLLER_DIALER_H_
 #define POLLER_DIALER_H_
 
+#include <sys/uio.h>
+
+#include <cstddef>
+
 #include "poller/address.h"
 #include "poller/clock.h"
 #include "poller/poll_desc.h"
@@ -27,12 +31,21 @@ struct Dial {
   bool in_progress = false;
 };
 
+// What goes to the server with the connect itself, if the kernel has its cookie (TCP fast open).
+struct SynData {
+  const iovec* parts = nullptr;
+  int count = 0;
+  size_t sent = 0;  // how much went; it is the server's once that has accepted
+};
+
 // socket, options (may be null), connect from `from` (null: as the kernel chooses; of the family of
 // `to`; with port 0 the kernel chooses that when it knows both ends, so that one local port serves
 // many servers). Waits for nothing. Urgent data is out of band until InlineUrgent. An option that
-// the kernel refuses fails the dial.
+// the kernel refuses fails the dial. `first` (may be null) is sent with the SYN where that can be,
+// and then the dial is in progress.
 Dial DialStart(Scheduler& scheduler, const Address& to, void* user,
-               const SocketOptions* options = nullptr, const Address* from = nullptr);
+               const SocketOptions* options = nullptr, const Address* from = nullptr,
+               SynData* first = nullptr);
 
 // From now on an urgent byte is data in its place (SO_OOBINLINE). Early enough before the first
 // read if no event of `desc` said PRI, and before any other read: the first one finds what the

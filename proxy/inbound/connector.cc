@@ -16,6 +16,7 @@
 #include "proxy/inbound/front.h"
 #include "proxy/inbound/listener_limits.h"
 #include "proxy/inbound/proxy_protocol.h"
+#include "proxy/inbound/syn_bytes.h"
 
 namespace parkway {
 
@@ -198,9 +199,10 @@ void Connector::MakeRoom() {
 }
 
 // From local addresses in turn; one that has no port left says nothing about the next.
-Dial Connector::DialFrom(Session& session, const ServerPlan& server, const Address& to,
-                         void* user) {
-  if (server.sources.empty()) return DialStart(scheduler_, to, user, &server.sockets);
+Dial Connector::DialFrom(Session& session, const ServerPlan& server, const Address& to, void* user,
+                         SynData* first_bytes) {
+  if (server.sources.empty())
+    return DialStart(scheduler_, to, user, &server.sockets, nullptr, first_bytes);
   const uint32_t first = Balancer::NextSource(RosterOf(session), session.server_index);
   Dial dial;
   dial.error = EADDRNOTAVAIL;
@@ -209,15 +211,16 @@ Dial Connector::DialFrom(Session& session, const ServerPlan& server, const Addre
     const Address& from = server.sources[(first + i) % server.sources.size()];
     if (from.family() != to.family()) continue;
     bound = true;
-    dial = DialStart(scheduler_, to, user, &server.sockets, &from);
+    dial = DialStart(scheduler_, to, user, &server.sockets, &from, first_bytes);
     if (dial.desc != nullptr || dial.error != EADDRNOTAVAIL) break;
   }
-  return bound ? dial : DialStart(scheduler_, to, user, &server.sockets);
+  return bound ? dial : DialStart(scheduler_, to, user, &server.sockets, nullptr, first_bytes);
 }
 
 int Connector::Attempt(Session& session, const ServerPlan& server, const Heard& heard,
                        MonotonicTime deadline) {
   if (!server.candidates.empty()) return AttemptAny(session, server, heard, deadline);
+  if (server.sockets.fast_open != 0) return AttemptFast(session, server, heard, deadline);
   Address offset;
   if (server.port_is_offset) {
     offset = TargetOf(server, views_.now().listener(session.listener));
@@ -233,6 +236,24 @@ int Connector::Attempt(Session& session, const ServerPlan& server, const Heard& 
     error = ECONNREFUSED;
   }
   return Conclude(session, server, heard, deadline, error);
+}
+
+// The same with what there is to say by now in the SYN.
+int Connector::AttemptFast(Session& session, const ServerPlan& server, const Heard& heard,
+                           MonotonicTime deadline) {
+  const Address to = TargetOf(server, views_.now().listener(session.listener));
+  SynBytes syn(session,
+               server.send_proxy == nullptr ? "" : HeaderOf(session, *server.send_proxy, heard),
+               tools_);
+  const Dial dial = DialFrom(session, server, to, &session, syn.any() ? &syn.first() : nullptr);
+  if (dial.desc == nullptr) return dial.error;
+  session.set_server(dial.desc);
+  int error = dial.in_progress ? Establish(session, *dial.desc, false, deadline) : 0;
+  if (error == 0 && server.may_connect_to_itself && ConnectedToItself(*dial.desc, to)) {
+    error = ECONNREFUSED;
+  }
+  if (error == 0) error = syn.Taken();
+  return Conclude(session, server, heard, deadline, error, syn.header_sent());
 }
 
 // The first of a server's addresses that answers. Nothing of the client is sent before that.
@@ -266,10 +287,10 @@ int Connector::AttemptAny(Session& session, const ServerPlan& server, const Hear
 
 // The session's server is dialled, with this outcome.
 int Connector::Conclude(Session& session, const ServerPlan& server, const Heard& heard,
-                        MonotonicTime deadline, int error) {
+                        MonotonicTime deadline, int error, size_t header_sent) {
   PollDesc& desc = *session.server();
   if (error == 0 && server.send_proxy != nullptr) {
-    error = Open(session, desc, *server.send_proxy, heard, deadline);
+    error = Open(session, desc, *server.send_proxy, heard, deadline, header_sent);
   }
   if (error == 0) return 0;
   // An ended session closes its descriptors itself.
@@ -499,9 +520,11 @@ std::string Connector::HeaderOf(Session& session, const ProxyOut& wanted, const 
 }
 
 int Connector::Open(Session& session, PollDesc& server, const ProxyOut& wanted, const Heard& heard,
-                    MonotonicTime deadline) {
+                    MonotonicTime deadline, size_t header_sent) {
   Opening opening;
   opening.header = HeaderOf(session, wanted, heard);
+  opening.sent = header_sent;
+  if (opening.sent == opening.header.size()) return 0;
   // The client's next bytes must not wait until the server's side has acknowledged the header.
   session.up().SetNoDelayNow(server);
   for (;;) {

@@ -90,7 +90,8 @@ class Connector {
   int Pause(Session& session, int attempt);
   int AttemptPatiently(Session& session, const ServerPlan& server, const Heard& heard);
   void MakeRoom();
-  Dial DialFrom(Session& session, const ServerPlan& server, const Address& to, void* user);
+  Dial DialFrom(Session& session, const ServerPlan& server, const Address& to, void* user,
+                SynData* first = nullptr);
   // As of now; without a wait before it is used.
   const Roster& RosterOf(const Session& session) const {
     return views_.now().roster(session.upstream);
@@ -105,13 +106,16 @@ class Connector {
   // 0: session.server() is connected; else a positive errno and it is null.
   int Attempt(Session& session, const ServerPlan& server, const Heard& heard,
               MonotonicTime deadline);
+  int AttemptFast(Session& session, const ServerPlan& server, const Heard& heard,
+                  MonotonicTime deadline);
   int AttemptAny(Session& session, const ServerPlan& server, const Heard& heard,
                  MonotonicTime deadline);
+  // `header_sent`: how much of a PROXY header is on its way already.
   int Conclude(Session& session, const ServerPlan& server, const Heard& heard,
-               MonotonicTime deadline, int error);
+               MonotonicTime deadline, int error, size_t header_sent = 0);
   // Sends what goes before the client's bytes. 0 or errno.
   int Open(Session& session, PollDesc& desc, const ProxyOut& wanted, const Heard& heard,
-           MonotonicTime deadline);
+           MonotonicTime deadline, size_t header_sent);
   std::string HeaderOf(Session& session, const ProxyOut& wanted, const Heard& heard);
   // Together with the client's first bytes if they are there. 0: all of the header is sent; EAGAIN:
   // not yet; else the errno of either side.

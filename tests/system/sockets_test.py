@@ -59,6 +59,15 @@ class Echo:
         self._listener.close()
 
 
+class Greeter(Echo):
+    """A server that says something before it is asked."""
+
+    @staticmethod
+    def _serve(sock):
+        sock.sendall(b"welcome\n")
+        Echo._serve(sock)
+
+
 def exact(sock, size):
     data = b""
     while len(data) < size:
@@ -243,6 +252,37 @@ class Options:
             # The kernel may have one from before.
             if cookie_is_known:
                 self.assertTrue(has_syn_data(near))
+
+    def test_first_bytes_go_to_a_server_with_the_syn(self):
+        net.sysctl("net.ipv4.tcp_fastopen", 3)
+        echo, port, refuses = self.started(Echo(fast_open=64)), net.free_port(), net.free_port()
+        self.start([f"--listen=127.0.0.1:{port} upstream=app",
+                    f"--listen=127.0.0.1:{net.free_port()} upstream=idle accept_proxy=off",
+                    "--upstream=name=app balance=first tfo=1 passive_fails=off",
+                    f"--server=upstream=app addr=127.0.0.1:{refuses}",
+                    f"--server=upstream=app addr={echo.address}",
+                    f"--upstream=name=idle servers={echo.address}"], port)
+        data = bytes(range(256)) * 12
+        for cookie_is_known in (False, True, True):
+            # Whether the client has spoken before the daemon looks is a race: with the first bytes
+            # in the SYN of a client it has.
+            sock = self.started(socket.socket())
+            sock.sendto(data, MSG_FASTOPEN, ("127.0.0.1", port))
+            sock.settimeout(PATIENCE)
+            self.assertEqual(exact(sock, len(data)), data)
+            _, far = self.sides(sock, echo)
+            if cookie_is_known:
+                self.assertTrue(has_syn_data(far))
+            sock.sendall(b"more")
+            self.assertEqual(exact(sock, 4), b"more")
+
+    def test_a_server_that_speaks_first_is_not_waited_for(self):
+        net.sysctl("net.ipv4.tcp_fastopen", 3)
+        greeter, port = self.started(Greeter()), net.free_port()
+        self.start([f"--listen=127.0.0.1:{port}", f"--upstream={greeter.address} tfo=1"], port)
+        for _ in range(3):
+            sock = self.started(socket.create_connection(("127.0.0.1", port), PATIENCE))
+            self.assertEqual(exact(sock, 8), b"welcome\n")
 
     def test_multipath_tcp_is_spoken_with_who_speaks_it(self):
         echo, port = self.started(Echo(protocol=IPPROTO_MPTCP)), net.free_port()
