@@ -82,12 +82,16 @@ class Memory(story.Story):
         self.quiet(parkway)
         first = procfs.private_bytes(parkway.pid)
         self.assertLessEqual(first - start, PER_PAIR * pairs + WARM_STACKS)
-        burst()
-        self.quiet(parkway)
-        second = procfs.private_bytes(parkway.pid)
-        print(f"\n  start {start >> 10} KiB, after each burst {first >> 10}, {second >> 10} KiB",
-              end="")
-        self.assertLessEqual(second, first * 1.02)
+        # Who happened to take more at once than in the burst before keeps what that took: then one
+        # more burst must find it all there.
+        after = [first]
+        while len(after) < 2 or (after[-1] > after[-2] * 1.02 and len(after) < 3):
+            burst()
+            self.quiet(parkway)
+            after.append(procfs.private_bytes(parkway.pid))
+        print(f"\n  start {start >> 10} KiB, after each burst "
+              f"{', '.join(str(size >> 10) for size in after)} KiB", end="")
+        self.assertLessEqual(after[-1], after[-2] * 1.02)
         self.assertEqual(procfs.descriptors(parkway.pid), fds)
 
     def test_nine_thousand_connects_into_a_black_hole_leave_nothing(self):

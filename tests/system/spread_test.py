@@ -13,14 +13,18 @@ WORKERS = 4
 
 
 def sockets_per_worker(pid):
-    """How many descriptors each of its epoll instances watches, by what the kernel tells."""
+    """How many descriptors the epoll instance of each worker watches, by what the kernel tells."""
     found = []
     for fd in os.listdir(f"/proc/{pid}/fd"):
         try:
             if os.readlink(f"/proc/{pid}/fd/{fd}") != "anon_inode:[eventpoll]":
                 continue
             with open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii") as file:
-                found.append(len(re.findall(r"^tfd:", file.read(), re.MULTILINE)))
+                watched = re.findall(r"^tfd:\s*(\d+)", file.read(), re.MULTILINE)
+            # The control thread has one too, which hears of signals.
+            if "anon_inode:[signalfd]" not in [os.readlink(f"/proc/{pid}/fd/{other}")
+                                               for other in watched]:
+                found.append(len(watched))
         except FileNotFoundError:
             continue
     return sorted(found)
