@@ -66,7 +66,6 @@ class HealthDuty final : private HealthSink {
   const Roster& RosterOf(ServerRef ref) const { return views_.now().roster(ref.upstream); }
 
   Host& host_;
-  Scheduler& scheduler_;
   const Views& views_;
   WorkerStats& stats_;
   HealthChecker checker_;
