@@ -306,9 +306,14 @@ class Journal(Service):
                    f"--upstream=name=app servers=127.0.0.1:{self.server()},127.0.0.1:{dead} "
                    "health=tcp")
         pid = main_pid()
-        entries = [entry for entry in systemd.entries(since=self.cursor)
-                   if entry.get("_PID") == str(pid)]
-        self.assertTrue(entries)
+
+        def said():
+            # The journal takes lines a little after they were written.
+            found = [entry for entry in systemd.entries(since=self.cursor)
+                     if entry.get("_PID") == str(pid)]
+            return found if any(" is DOWN" in entry["MESSAGE"] for entry in found) else None
+
+        entries = until(said, PATIENCE, "the check's line is in the journal")
         for entry in entries:
             self.assertEqual("parkway", entry["SYSLOG_IDENTIFIER"])
             self.assertEqual("parkway.service", entry["_SYSTEMD_UNIT"])
@@ -460,6 +465,8 @@ class Sockets(Service):
         systemd.configure("--listen=name=web upstream=app",
                           f"--upstream=name=app servers=127.0.0.1:{self.server('old')}")
         client = self.started(Client(("127.0.0.1", port)))
+        # A reload of a unit that is still starting would be one with its start.
+        systemd.wait("ActiveState", "active")
         pid = main_pid()
         systemd.configure("--listen=name=web upstream=app",
                           f"--upstream=name=app servers=127.0.0.1:{self.server('new')}")
