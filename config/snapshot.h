@@ -57,7 +57,7 @@ struct Listener {
   // At least one; none where a configuration is only looked at and has a listener whose sockets
   // somebody else will pass.
   std::vector<Address> addresses;
-  size_t upstream = 0;             // index in Snapshot::upstreams; kNoUpstream: routes decide
+  size_t upstream = 0;  // index in Snapshot::upstreams; kNoUpstream: routes decide
   Scalars settings;
   // Of its unix sockets with a path.
   uint32_t mode = 0666;

@@ -12,10 +12,7 @@ constexpr uint64_t kNsPerUs = 1'000;
 
 HealthDuty::HealthDuty(Host& host, Scheduler& scheduler, const Views& views, WorkerStats& stats,
                        size_t index, size_t workers, uint64_t seed)
-    : host_(host),
-      views_(views),
-      stats_(stats),
-      checker_(scheduler, index, workers, *this, seed) {}
+    : host_(host), views_(views), stats_(stats), checker_(scheduler, index, workers, *this, seed) {}
 
 HealthDuty::~HealthDuty() = default;
 

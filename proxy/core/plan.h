@@ -96,7 +96,7 @@ struct ServerPlan {
   SharedValue<ProxyOut> send_proxy = nullptr;  // null: no header
   HealthPlan health = {};
   SessionsRule on_remove = {};  // what becomes of its connections when it is gone
-  std::string group = {};  // of one address of a name: what they are counted under; else empty
+  std::string group = {};       // of one address of a name: what they are counted under; else empty
 
   bool operator==(const ServerPlan&) const = default;
 };
