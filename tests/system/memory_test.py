@@ -2,7 +2,7 @@
 """What a connection costs in memory, and what a burst leaves behind: nothing.
 
 The clients and the servers are processes of their own, so that all that grows in the daemon is the
-daemon's. Private bytes are Private_Clean + Private_Dirty of smaps_rollup.
+daemon's. Private bytes are Private_Dirty of smaps_rollup.
 """
 
 import unittest
@@ -82,16 +82,12 @@ class Memory(story.Story):
         self.quiet(parkway)
         first = procfs.private_bytes(parkway.pid)
         self.assertLessEqual(first - start, PER_PAIR * pairs + WARM_STACKS)
-        # Who happened to take more at once than in the burst before keeps what that took: then one
-        # more burst must find it all there.
-        after = [first]
-        while len(after) < 2 or (after[-1] > after[-2] * 1.02 and len(after) < 3):
-            burst()
-            self.quiet(parkway)
-            after.append(procfs.private_bytes(parkway.pid))
-        print(f"\n  start {start >> 10} KiB, after each burst "
-              f"{', '.join(str(size >> 10) for size in after)} KiB", end="")
-        self.assertLessEqual(after[-1], after[-2] * 1.02)
+        burst()
+        self.quiet(parkway)
+        second = procfs.private_bytes(parkway.pid)
+        print(f"\n  start {start >> 10} KiB, after each burst {first >> 10}, {second >> 10} KiB",
+              end="")
+        self.assertLessEqual(second, first * 1.02)
         self.assertEqual(procfs.descriptors(parkway.pid), fds)
 
     def test_nine_thousand_connects_into_a_black_hole_leave_nothing(self):
@@ -117,7 +113,9 @@ class Memory(story.Story):
             net.sysctl(f"net.ipv4.{name}", "4096 16384 32768")
         address = f"127.0.0.1:{net.free_port()}"
         servers = self.started(Crowd("flood", address))
-        parkway = self.parkway(address)
+        # Without lines for them: a worker's ring for these, 4,096 places, is touched as they come and
+        # stays, and 4,000 connections would each time fill another half of it.
+        parkway = self.parkway(address, access_log="off")
         blocked = []
 
         def standstill(count):
@@ -143,8 +141,8 @@ class Memory(story.Story):
             self.assertLess(share, 0.05, "a blocked direction costs no processor time")
             self.clients.ask("reset")
 
-        # A few first, so that of every size of buffer some are warm.
-        blocked_by(BLOCKED // 8)
+        # Once before it counts: what stays for good is there then.
+        blocked_by(BLOCKED)
         self.clients.ask("reset")
         self.bursts(parkway, BLOCKED, burst)
         for numbers, held in blocked:

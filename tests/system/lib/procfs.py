@@ -24,13 +24,11 @@ def cpu_share(pid, seconds):
 
 
 def private_bytes(pid):
-    """Memory that is its own: Private_Clean + Private_Dirty."""
-    total = 0
+    """Memory that is its own: Private_Dirty. What is clean are pages of the program's file, which
+    count as private or as shared by how many processes happen to run it."""
     with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
-        for line in file:
-            if line.startswith(("Private_Clean:", "Private_Dirty:")):
-                total += int(line.split()[1]) * 1024
-    return total
+        return sum(int(line.split()[1]) * 1024 for line in file
+                   if line.startswith("Private_Dirty:"))
 
 
 def descriptors(pid):
