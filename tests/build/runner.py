@@ -335,6 +335,10 @@ def test(config, *targets):
     return part
 
 
+# What system tests drive: the daemon, the program that talks to it, and what loads it.
+DAEMON = ("//proxy:parkway", "//proxy/admin:parkwayctl", "//tests/bench:loadgen")
+
+
 def script(path, *arguments, flavour=None, one=False):
     """A part that is a program of ours; with `flavour`, one that needs that build of the daemon;
     with `one`, one that is a single test case."""
@@ -343,8 +347,7 @@ def script(path, *arguments, flavour=None, one=False):
             return Outcome(failed=[f"{path} (is not there)"])
         environment, under = {}, []
         if flavour:
-            code, _, unbuilt = runner.bazel("build", flavour, "--", "//proxy:parkway",
-                                            "//tests/bench:loadgen")
+            code, _, unbuilt = runner.bazel("build", flavour, "--", *DAEMON)
             if code:
                 return Outcome(failed=unbuilt).judged(code, "bazel build")
             folder = bazel_bin(flavour)
@@ -372,8 +375,8 @@ PARTS = {
     "model": ("the Spin models, and their broken variants", script("tests/model/run")),
     "build": ("everything, as the unit tests need it", build("checked", *EVERYTHING)),
     "unit": ("unit tests and simulation, optimised, with checks", test("checked", "//tests/...")),
-    "opt": ("the daemon as it is shipped, and its load generator",
-            build("opt", "//proxy:parkway", "//tests/bench/...")),
+    "opt": ("the daemon as it is shipped, and what drives it",
+            build("opt", *DAEMON, "//tests/bench/...")),
     "system": ("real programs and sockets, the optimised daemon",
                script("tests/system/run", flavour="opt")),
     "clang": ("everything with clang: thread safety, layers", build("clang", *EVERYTHING)),
