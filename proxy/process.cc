@@ -481,9 +481,8 @@ void Process::Drain() {
     }
     static_cast<void>(scheduler_.SleepUntil(scheduler_.now() + kDrainLook));
   }
-  if (Sessions() == 0 && !Accepting()) return;
   const MonotonicTime patience = scheduler_.now() + kAbortPatience;
-  while (Sessions() > 0 && scheduler_.now() < patience) {
+  while ((Accepting() || Sessions() > 0) && scheduler_.now() < patience) {
     for (const auto& worker : workers_) worker->PostAbortAll(CloseCause::kDrain);
     static_cast<void>(scheduler_.SleepUntil(scheduler_.now() + kDrainLook));
   }

@@ -54,6 +54,8 @@ class Acceptor final : public Task {
   // 0 or -errno (epoll refused it).
   int Start(Scheduler& scheduler);
   void Stop(Scheduler& scheduler);
+  // The time that was left for handshakes under way ends now.
+  void EndGrace(Scheduler& scheduler);
   // While it is held it accepts nobody; clients wait in the backlog.
   void Hold(Scheduler& scheduler);
   void Unhold(Scheduler& scheduler);

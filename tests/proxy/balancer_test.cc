@@ -732,10 +732,16 @@ TEST(BalancerTest, MaxConnsIsExactWithFourThreads) {
       std::vector<size_t> strays;  // granted after it had left
     };
 
+    // They outlive the threads: who grants a place still rings the scheduler of its owner when the
+    // owner already has it.
+    std::vector<std::unique_ptr<Scheduler>> schedulers;
+    for (size_t t = 0; t < kThreads; ++t) {
+      schedulers.push_back(std::make_unique<Scheduler>(Scheduler::Options{}, nullptr));
+    }
     std::vector<std::thread> threads;
     for (size_t t = 0; t < kThreads; ++t) {
       threads.emplace_back([&, t] {
-        Scheduler scheduler({}, nullptr);
+        Scheduler& scheduler = *schedulers[t];
         std::mt19937_64 random(t);
         std::vector<std::unique_ptr<Client>> clients;
         for (int i = 0; i < 6; ++i) clients.push_back(std::make_unique<Client>());
