@@ -1,6 +1,7 @@
 #include "config/explain.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <map>
 #include <vector>
 
@@ -42,6 +43,29 @@ std::string Settings(std::string_view flag, const Scalars& own, const Scalars& i
       Append(&text, " ", scalar.name, "=", scalar.list ? QuotedList(value) : QuotedIfNeeded(value));
     }
   }
+  return text;
+}
+
+// From how many local addresses it may be connected to. A name may be of either family.
+uint64_t AddressesTo(const Server& server) {
+  if (server.address.is_unix()) return 0;
+  const std::vector<Address>& sources = server.settings.source;
+  const auto goes_to = [&server](const Address& source) {
+    const bool ip =
+        server.address.kind == Address::Kind::kIpv4 || server.address.kind == Address::Kind::kIpv6;
+    return !ip || source.Unmapped().kind == server.address.Unmapped().kind;
+  };
+  const auto fitting = std::count_if(sources.begin(), sources.end(), goes_to);
+  return std::max<uint64_t>(static_cast<uint64_t>(fitting), 1);
+}
+
+// A machine of containers has hundreds of interfaces.
+std::string FirstOf(const std::vector<std::string>& names) {
+  constexpr size_t kShown = 4;
+  const size_t shown = std::min(names.size(), kShown);
+  const auto end = names.begin() + static_cast<ptrdiff_t>(shown);
+  std::string text = Join(std::vector<std::string>(names.begin(), end), ", ");
+  if (shown < names.size()) Append(&text, " and ", names.size() - shown, " more");
   return text;
 }
 
@@ -130,7 +154,11 @@ std::string ExplainLimits(const Snapshot& snapshot, const SystemFacts& facts) {
   const auto is_auto = [](const auto& set) { return set.has_value() ? "" : " (auto)"; };
   std::string text;
   Append(&text, "workers: ", snapshot.threads, is_auto(snapshot.scalars.threads), ", for ",
-         facts.cpus, facts.cpus == 1 ? " CPU\n" : " CPUs\n");
+         facts.cpus, facts.cpus == 1 ? " CPU" : " CPUs");
+  if (facts.cpu_percent != 0) {
+    Append(&text, "; the cgroup allows ", facts.cpu_percent, "% of one CPU");
+  }
+  text += '\n';
 
   size_t addresses = 0;
   for (const Listener& listener : snapshot.listeners) addresses += listener.addresses.size();
@@ -150,16 +178,22 @@ std::string ExplainLimits(const Snapshot& snapshot, const SystemFacts& facts) {
     Append(&text, "; the cgroup allows ", facts.memory_bytes >> 20, "MiB");
   }
   text += '\n';
+  if (facts.tcp_most_bytes != 0) {
+    Append(&text, "memory of TCP: ", facts.tcp_most_bytes >> 20,
+           "MiB for all sockets of the machine, sparingly from ", facts.tcp_pressure_bytes >> 20,
+           "MiB (net.ipv4.tcp_mem)\n");
+  }
 
   if (facts.last_local_port != 0) {
     const uint64_t ports = uint64_t{facts.last_local_port} - facts.first_local_port + 1;
     Append(&text, "local ports: ", facts.first_local_port, "-", facts.last_local_port,
-           " (net.ipv4.ip_local_port_range), ", ports, " connections to each server\n");
+           " (net.ipv4.ip_local_port_range), ", ports,
+           " connections to each server from each address\n");
     for (const Upstream& upstream : snapshot.upstreams) {
-      uint64_t servers = 0;
-      for (const Server& server : upstream.servers) servers += !server.address.is_unix();
-      if (servers == 0) continue;
-      Append(&text, "  upstream ", upstream.name, ": ", servers * ports, "\n");
+      uint64_t pairs = 0;
+      for (const Server& server : upstream.servers) pairs += AddressesTo(server);
+      if (pairs == 0) continue;
+      Append(&text, "  upstream ", upstream.name, ": ", pairs * ports, "\n");
     }
   }
 
@@ -173,6 +207,11 @@ std::string ExplainLimits(const Snapshot& snapshot, const SystemFacts& facts) {
   if (facts.most_tracked_connections != 0) {
     Append(&text, "conntrack: ", facts.most_tracked_connections,
            " connections; each through the proxy is two\n");
+  }
+  if (!facts.strict_interfaces.empty()) {
+    Append(&text,
+           "reverse path: what comes in by another way than an answer would go is dropped on ",
+           FirstOf(facts.strict_interfaces), " (rp_filter)\n");
   }
   return text;
 }

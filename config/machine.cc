@@ -28,6 +28,40 @@ void WarnOfMissingIpv6(const Declarations& said, const SystemFacts& facts, Probl
   }
 }
 
+// Asked for by lines or for all, and not allowed by the kernel: what it does without a word.
+void WarnOfFastOpen(const Declarations& said, const SystemFacts& facts, const Snapshot& snapshot,
+                    Problems* warnings) {
+  if (!facts.fast_open.has_value()) return;
+  const auto warn = [&](const Place& place, std::string_view flag, bool to_servers) {
+    warnings->Add(
+        place, flag,
+        Cat("tfo: the kernel ",
+            to_servers ? "sends nothing with a SYN" : "takes nothing that comes with a SYN",
+            "; first bytes will go after the handshake, or set net.ipv4.tcp_fastopen to ",
+            *facts.fast_open | kFastOpenToServers | kFastOpenOfClients));
+  };
+  const bool to_servers = (*facts.fast_open & kFastOpenToServers) != 0;
+  const bool of_clients = (*facts.fast_open & kFastOpenOfClients) != 0;
+  const uint32_t usual = said.scalars.tfo;
+  if (usual != 0 && !(to_servers && of_clients)) {
+    const auto set = said.set_at.find("tfo");
+    warn(set == said.set_at.end() ? Place() : set->second, "tfo", !to_servers);
+  }
+  const auto asks = [](uint32_t own, uint32_t inherited) { return own != 0 && own != inherited; };
+  for (size_t i = 0; i < said.listens.size() && !of_clients; ++i) {
+    if (!asks(snapshot.listeners[i].settings.tfo, usual)) continue;
+    warn(said.listens[i].place, kListen, false);
+  }
+  for (size_t i = 0; i < snapshot.upstreams.size() && !to_servers; ++i) {
+    const Upstream& upstream = snapshot.upstreams[i];
+    if (asks(upstream.settings.tfo, usual)) warn(said.upstreams[i].place, kUpstream, true);
+    for (const Server& server : upstream.servers) {
+      if (server.line == 0 || !asks(server.settings.tfo, upstream.settings.tfo)) continue;
+      warn(said.servers[server.line - 1].place, kServer, true);
+    }
+  }
+}
+
 // Of health checks that are under way at once.
 uint64_t CheckDescriptors(const Snapshot& snapshot) {
   uint64_t checked = 0;
@@ -86,6 +120,7 @@ void ComputeLimits(const Declarations& said, const SystemFacts& facts, Snapshot*
 void WarnOfMachine(const Declarations& said, const SystemFacts& facts, const Snapshot& snapshot,
                    bool only_checked, Problems* warnings) {
   WarnOfMissingIpv6(said, facts, warnings);
+  WarnOfFastOpen(said, facts, snapshot, warnings);
   const uint32_t usual = DefaultScalars().backlog;
   const auto warn_of_backlog = [&](const Place& place, std::string_view flag, uint32_t backlog) {
     if (facts.somaxconn == 0 || backlog <= facts.somaxconn || backlog == usual) return;

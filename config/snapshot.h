@@ -26,6 +26,10 @@ struct PassedSocket {
   Address address;   // never kAnyIp
 };
 
+// Bits of net.ipv4.tcp_fastopen.
+inline constexpr uint32_t kFastOpenToServers = 1;
+inline constexpr uint32_t kFastOpenOfClients = 2;
+
 // What the machine is and allows; found out by the caller, so that a test may claim anything.
 struct SystemFacts {
   // CPUs that the process may use: those of the affinity mask, or of the cgroup's quota if less.
@@ -41,6 +45,14 @@ struct SystemFacts {
   uint16_t last_local_port = 0;
   uint64_t most_tracked_connections = 0;  // by conntrack
   uint64_t memory_bytes = 0;              // of the cgroup
+  uint32_t cpu_percent = 0;               // of one CPU, by the cgroup's quota
+  // Of all TCP sockets of the machine: from where the kernel is sparing, and the most.
+  uint64_t tcp_pressure_bytes = 0;
+  uint64_t tcp_most_bytes = 0;
+  // Interfaces on which what comes by another way than an answer would go is dropped (rp_filter).
+  std::vector<std::string> strict_interfaces = {};
+  // net.ipv4.tcp_fastopen, of kFastOpenToServers and kFastOpenOfClients; empty: not known.
+  std::optional<uint32_t> fast_open = std::nullopt;
   // Whether there is this USER or USER:GROUP; empty: not known.
   std::function<bool(const std::string& owner)> owner_exists = nullptr;
   // IP addresses of the machine's interfaces; the port is not looked at.

@@ -12,9 +12,11 @@
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <optional>
 #include <sstream>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -60,11 +62,15 @@ std::vector<uint32_t> CpusOfMask() {
   return cpus;
 }
 
-// The least quota of our cgroup and those above it; 0: none.
-uint32_t CpusOfCgroup() {
+uint32_t PercentOf(int64_t quota, int64_t period) {
+  return static_cast<uint32_t>((quota * 100 + period - 1) / period);
+}
+
+// The least quota of our cgroup and those above it, in percent of one CPU; 0: none.
+uint32_t PercentOfCgroup() {
   uint32_t least = 0;
-  const auto take = [&least](uint32_t cpus) {
-    if (cpus > 0 && (least == 0 || cpus < least)) least = cpus;
+  const auto take = [&least](uint32_t percent) {
+    if (percent > 0 && (least == 0 || percent < least)) least = percent;
   };
   // cgroup v2: one line "0::/path".
   const std::string groups = ReadFile("/proc/self/cgroup");
@@ -73,7 +79,7 @@ uint32_t CpusOfCgroup() {
     std::string path = groups.substr(at + 3);
     path.resize(std::min(path.find('\n'), path.size()));
     for (;;) {
-      take(CpusOfQuota(ReadFile("/sys/fs/cgroup" + path + "/cpu.max")));
+      take(PercentOfQuota(ReadFile("/sys/fs/cgroup" + path + "/cpu.max")));
       const size_t slash = path.rfind('/');
       if (slash == std::string::npos) break;
       path.resize(slash);
@@ -84,9 +90,40 @@ uint32_t CpusOfCgroup() {
   if (absl::SimpleAtoi(ReadFile("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), &quota) &&
       absl::SimpleAtoi(ReadFile("/sys/fs/cgroup/cpu/cpu.cfs_period_us"), &period) && quota > 0 &&
       period > 0) {
-    take(static_cast<uint32_t>((quota + period - 1) / period));
+    take(PercentOf(quota, period));
   }
   return least;
+}
+
+// Those on which the stricter of the interface's and everybody's rp_filter is 1; 2 is loose.
+std::vector<std::string> StrictInterfaces() {
+  const std::string folder = "/proc/sys/net/ipv4/conf/";
+  const auto filter = [&folder](const std::string& name) {
+    return NumberIn<uint32_t>(folder + name + "/rp_filter");
+  };
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename();
+    if (name == "all" || name == "default" || name == "lo") continue;
+    if (std::max(filter("all"), filter(name)) == 1) names.push_back(name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+void FindTcpLimits(config::SystemFacts* facts) {
+  uint64_t least = 0, pressure = 0, most = 0;
+  const long page_bytes = sysconf(_SC_PAGESIZE);
+  std::istringstream pages(ReadFile("/proc/sys/net/ipv4/tcp_mem"));
+  if (page_bytes > 0 && pages >> least >> pressure >> most) {
+    facts->tcp_pressure_bytes = pressure * static_cast<uint64_t>(page_bytes);
+    facts->tcp_most_bytes = most * static_cast<uint64_t>(page_bytes);
+  }
+  uint32_t fast_open = 0;
+  if (absl::SimpleAtoi(ReadFile("/proc/sys/net/ipv4/tcp_fastopen"), &fast_open)) {
+    facts->fast_open = fast_open;
+  }
 }
 
 bool HasIpv6() {
@@ -146,7 +183,7 @@ config::Address ConfigAddressOf(const Address& from) {
 
 }  // namespace
 
-uint32_t CpusOfQuota(std::string_view cpu_max) {
+uint32_t PercentOfQuota(std::string_view cpu_max) {
   const std::vector<std::string> words = absl::StrSplit(
       absl::string_view(cpu_max.data(), cpu_max.size()), absl::ByAnyChar(" \n"), absl::SkipEmpty());
   int64_t quota = 0, period = 0;
@@ -154,14 +191,14 @@ uint32_t CpusOfQuota(std::string_view cpu_max) {
       !absl::SimpleAtoi(words[1], &period) || quota <= 0 || period <= 0) {
     return 0;
   }
-  return static_cast<uint32_t>((quota + period - 1) / period);
+  return PercentOf(quota, period);
 }
 
 uint32_t UsableCpus() {
   uint32_t cpus = static_cast<uint32_t>(CpusOfMask().size());
   if (cpus == 0) cpus = std::max(1u, std::thread::hardware_concurrency());
-  const uint32_t quota = CpusOfCgroup();
-  if (quota > 0) cpus = std::min(cpus, quota);
+  const uint32_t percent = PercentOfCgroup();
+  if (percent > 0) cpus = std::min(cpus, (percent + 99) / 100);
   return std::max(cpus, 1u);
 }
 
@@ -201,6 +238,9 @@ config::SystemFacts FindSystemFacts(const std::vector<InheritedSocket>& inherite
   facts.last_local_port = ports.last;
   facts.most_tracked_connections = NumberIn<uint64_t>("/proc/sys/net/netfilter/nf_conntrack_max");
   facts.memory_bytes = NumberIn<uint64_t>("/sys/fs/cgroup/memory.max");
+  facts.cpu_percent = PercentOfCgroup();
+  facts.strict_interfaces = StrictInterfaces();
+  FindTcpLimits(&facts);
   facts.owner_exists = [](const std::string& owner) { return FindOwner(owner).has_value(); };
   facts.environment = [](const std::string& name) -> std::optional<std::string> {
     const char* value = getenv(name.c_str());

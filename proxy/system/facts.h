@@ -25,8 +25,9 @@ struct PortRange {
 
 // CPUs in the affinity mask, or what the cgroup's quota is worth if that is less; at least 1.
 uint32_t UsableCpus();
-// A quota as cgroup v2 writes it ("200000 100000", "max 100000"): CPUs, rounded up. 0: no quota.
-uint32_t CpusOfQuota(std::string_view cpu_max);
+// A quota as cgroup v2 writes it ("150000 100000", "max 100000"): percent of one CPU, rounded up;
+// 0: no quota.
+uint32_t PercentOfQuota(std::string_view cpu_max);
 
 // Where the workers are to run, by --cpu_affinity; empty: anywhere.
 std::vector<uint32_t> CpusFor(const config::CpuAffinity& affinity);

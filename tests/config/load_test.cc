@@ -621,26 +621,76 @@ TEST(LoadTest, ExplainSaysWhatFollows) {
   facts.somaxconn = 128;
   facts.memory_bytes = 1 << 30;
   facts.most_tracked_connections = 65536;
+  facts.cpu_percent = 150;
+  facts.tcp_pressure_bytes = 64 << 20;
+  facts.tcp_most_bytes = 96 << 20;
+  facts.strict_interfaces = {"a", "b", "c", "d", "e"};
   Arguments more = arguments;
   more.insert(more.end(), {"--nofile=100000", "--max_connections=40000", "--threads=1", "-t"});
   const LoadResult result = LoadWith(more, {}, facts);
   EXPECT_EQ(result.action, Action::kCheck);
   EXPECT_EQ(result.text,
-            "workers: 1, for 2 CPUs\n"
+            "workers: 1, for 2 CPUs; the cgroup allows 150% of one CPU\n"
             "connections: at most 40000\n"
             "descriptors: 100000 allowed; 80000 for connections, 84 reserved, with 2 listening "
             "addresses and 32 pipes for each worker\n"
             "memory: 20MiB for as many idle connections, at 512 bytes each, and what the kernel "
             "takes for their sockets; the cgroup allows 1024MiB\n"
+            "memory of TCP: 96MiB for all sockets of the machine, sparingly from 64MiB "
+            "(net.ipv4.tcp_mem)\n"
             "local ports: 32768-60999 (net.ipv4.ip_local_port_range), 28232 connections to each "
-            "server\n"
+            "server from each address\n"
             "  upstream default: 56464\n"
             "backlog of web: 128, not 5000 (net.core.somaxconn)\n"
             "conntrack: 65536 connections; each through the proxy is two\n"
+            "reverse path: what comes in by another way than an answer would go is dropped on "
+            "a, b, c, d and 1 more (rp_filter)\n"
             "the configuration is valid\n");
   EXPECT_THAT(result.warnings,
               ElementsAre("command line: --listen: a backlog of 5000 is more than the kernel's "
                           "limit; it will be 128, or raise net.core.somaxconn"));
+}
+
+TEST(LoadTest, EachLocalAddressHasPortsOfItsOwn) {
+  SystemFacts facts = Facts();
+  facts.first_local_port = 10000;
+  facts.last_local_port = 10099;
+  const LoadResult result =
+      LoadWith({"--listen=:1", "--route=sni=x upstream=b",
+                "--upstream=name=a servers=10.0.0.1:1,[2001:db8::1]:1 source=10.0.0.7,10.0.0.8",
+                "--upstream=name=b servers=unix:/x,host:1 source=10.0.0.7,10.0.0.8,2001:db8::2",
+                "--explain", "-t"},
+               {}, facts);
+  // Of the family of the server, and the kernel's choice where there is none of it.
+  EXPECT_THAT(result.text, HasSubstr("  upstream a: 300\n"));
+  EXPECT_THAT(result.text, HasSubstr("  upstream b: 300\n"));
+}
+
+TEST(LoadTest, FastOpenThatTheKernelDoesNotAllowIsAWarning) {
+  SystemFacts facts = Facts();
+  const std::map<std::string, std::string> files = {
+      {"lines",
+       "--listen=:1 upstream=a tfo=64\n--listen=:2 upstream=b\n--upstream=1.2.3.4:5 name=a tfo=1\n"
+       "--upstream=name=b\n--server=upstream=b addr=1.2.3.4:6 tfo=1\n"},
+      {"all", "--tfo=64\n--listen=:1\n--upstream=1.2.3.4:5\n"}};
+  const auto warnings = [&](const std::string& file, uint32_t sysctl) {
+    facts.fast_open = sysctl;
+    return LoadWith({"-c", file, "-t"}, files, facts).warnings;
+  };
+  EXPECT_THAT(warnings("lines", 3), IsEmpty());
+  EXPECT_THAT(warnings("lines", 1),
+              ElementsAre("lines:1:1: --listen: tfo: the kernel takes nothing that comes with a "
+                          "SYN; first bytes will go after the handshake, or set "
+                          "net.ipv4.tcp_fastopen to 3"));
+  EXPECT_THAT(
+      warnings("lines", 2),
+      ElementsAre(HasSubstr("lines:3:1: --upstream: tfo: the kernel sends nothing with a SYN"),
+                  HasSubstr("lines:5:1: --server: tfo: the kernel sends nothing")));
+  EXPECT_THAT(warnings("all", 3), IsEmpty());
+  EXPECT_THAT(warnings("all", 1), ElementsAre(HasSubstr("all:1:1: --tfo: tfo: the kernel takes")));
+  EXPECT_THAT(warnings("all", 0), ElementsAre(HasSubstr("all:1:1: --tfo: tfo: the kernel sends")));
+  facts.fast_open.reset();
+  EXPECT_THAT(LoadWith({"-c", "all", "-t"}, files, facts).warnings, IsEmpty());
 }
 
 TEST(LoadTest, WhatThisMachineLacksIsAWarningOfACheck) {

@@ -180,14 +180,14 @@ TEST(PlanOfTest, EachLineHasItsOwnSettings) {
   EXPECT_EQ(plan.upstreams[0]->servers[1].sockets.congestion, "reno");
 }
 
-TEST(FactsTest, AQuotaIsWorthItsCpusRoundedUp) {
-  EXPECT_EQ(CpusOfQuota("max 100000\n"), 0u);
-  EXPECT_EQ(CpusOfQuota("200000 100000\n"), 2u);
-  EXPECT_EQ(CpusOfQuota("150000 100000"), 2u);
-  EXPECT_EQ(CpusOfQuota("5000 100000"), 1u);
-  EXPECT_EQ(CpusOfQuota(""), 0u);
-  EXPECT_EQ(CpusOfQuota("nonsense"), 0u);
-  EXPECT_EQ(CpusOfQuota("-1 100000"), 0u);
+TEST(FactsTest, AQuotaIsPercentOfOneCpuRoundedUp) {
+  EXPECT_EQ(PercentOfQuota("max 100000\n"), 0u);
+  EXPECT_EQ(PercentOfQuota("200000 100000\n"), 200u);
+  EXPECT_EQ(PercentOfQuota("150000 100000"), 150u);
+  EXPECT_EQ(PercentOfQuota("1500 100000"), 2u);
+  EXPECT_EQ(PercentOfQuota(""), 0u);
+  EXPECT_EQ(PercentOfQuota("nonsense"), 0u);
+  EXPECT_EQ(PercentOfQuota("-1 100000"), 0u);
 }
 
 TEST(FactsTest, ThisMachineHasACpuAndSomePorts) {
