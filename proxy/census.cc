@@ -58,6 +58,9 @@ class Census::Round final : public Task {
       census_.sessions_.ForEachIn(slab_++, [&](Session& session) {
         ++visited;
         census_.host_.CountMoved(session);
+        for (const Question& question : census_.answered_) {
+          if (question.visit) question.visit(session);
+        }
         if (!slowest_ || ++seen_ % stride_ != 0) return;
         ++asked;
         AddSlow(SampleOf(session, scheduler.now()), found_);
@@ -84,8 +87,8 @@ Census::Census(Scheduler& scheduler, SessionPool& sessions, SessionHost& host)
 
 Census::~Census() = default;
 
-void Census::Ask(bool slowest, Done done) {
-  waiting_.push_back({slowest, std::move(done)});
+void Census::Ask(bool slowest, Done done, Visit visit) {
+  waiting_.push_back({slowest, std::move(done), std::move(visit)});
   if (round_ == nullptr) Begin();
 }
 

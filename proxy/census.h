@@ -2,6 +2,7 @@
 // picks the connections that are worst off.
 //
 //   census.Ask(false, [](std::vector<SlowSample>) { ... });   // called on the worker's thread
+//   census.Ask(false, done, [](Session&) { ... });            // called for each session, too
 //
 // It goes through the sessions in slices, one a turn, as a background task: whoever has work to do
 // comes in between. A question that comes while it is under way is answered by the next round, so
@@ -33,6 +34,7 @@ namespace parkway {
 class Census {
  public:
   using Done = std::function<void(std::vector<SlowSample>)>;
+  using Visit = std::function<void(Session&)>;
 
   static constexpr size_t kSlice = 1024;
   static constexpr size_t kAskedPerSlice = 128;
@@ -44,14 +46,16 @@ class Census {
   Census(const Census&) = delete;
   Census& operator=(const Census&) = delete;
 
-  // `slowest`: who is worst off is wanted too.
-  void Ask(bool slowest, Done done);
+  // `slowest`: who is worst off is wanted too. `visit`: called once for each session that is there
+  // from the question to the answer, and must not end it.
+  void Ask(bool slowest, Done done, Visit visit = nullptr);
 
  private:
   class Round;
   struct Question {
     bool slowest;
     Done done;
+    Visit visit;
   };
 
   void Begin();

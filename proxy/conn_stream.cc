@@ -69,11 +69,14 @@ class ConnDesk::Stream final : public ConnStream {
     inbox_->bell = std::move(bell);
     inbox_->walking = desk_.workers_;
     for (size_t i = 0; i < desk_.workers_; ++i) {
-      auto on_found = [&control = desk_.control_, inbox = std::weak_ptr<Inbox>(inbox_),
+      auto on_found = [&desk = desk_, inbox = std::weak_ptr<Inbox>(inbox_),
                        i](ConnWalks::Found found) {
-        PostCall(control, [inbox, i, found = std::move(found)]() mutable {
+        PostCall(desk.control_, [&desk, inbox, i, found = std::move(found)]() mutable {
           const auto here = inbox.lock();
           if (here == nullptr) return;
+          // At once: later a slot may be another server's.
+          const std::shared_ptr<const Plan> plan = desk.plan_();
+          for (ConnRow& row : found.rows) Name(*plan, row);
           if (found.last) --here->walking;
           here->batches.push_back({i, std::move(found)});
           here->bell();
@@ -99,8 +102,6 @@ class ConnDesk::Stream final : public ConnStream {
     if (!batch.found.last) {
       desk_.on_worker_(batch.worker, [number = number_](ConnWalks& walks) { walks.GoOn(number); });
     }
-    const std::shared_ptr<const Plan> plan = desk_.plan_();
-    for (ConnRow& row : batch.found.rows) Name(*plan, row);
     return std::move(batch.found.rows);
   }
   bool has_rows() const override { return !inbox_->batches.empty(); }

@@ -5,6 +5,7 @@
 
 #include "poller/check.h"
 #include "poller/task.h"
+#include "proxy/upstream/server.h"
 
 namespace parkway {
 
@@ -29,6 +30,11 @@ class Drains::Drain final : public Task {
   }
 
   const char* name() const override { return "drain"; }
+  bool Names(ServerRef server) const {
+    const bool one =
+        order_.whom == DrainOrder::Whom::kServer || order_.whom == DrainOrder::Whom::kBackups;
+    return one && order_.upstream == server.upstream && order_.server == server.server;
+  }
 
   Next Run(Scheduler& scheduler, Wake) noexcept override {
     if (drains_.stopped_ || order_.tally->cancelled.load(std::memory_order_relaxed)) return End();
@@ -42,7 +48,7 @@ class Drains::Drain final : public Task {
       EndOne(now);
     }
     if (!line_.empty() && left_ > 0 && next_ <= now) return Next::Yield();
-    if (left_ == 0 && (!order_.later || now >= end_)) return End();
+    if (left_ == 0 && (!order_.later || now >= end_ || NobodyCanCome())) return End();
     if (now >= end_ && line_.empty()) return End();
     // Nobody is left in the line, or what is known of them is old.
     if (line_.empty() && left_ > 0) {
@@ -183,6 +189,13 @@ class Drains::Drain final : public Task {
     return false;
   }
 
+  // A server that is gone gets nobody.
+  bool NobodyCanCome() const {
+    if (order_.whom != DrainOrder::Whom::kServer) return false;
+    const Server& server = drains_.views_.now().roster(order_.upstream).server(order_.server);
+    return (server.flags() & Server::kGone) != 0 && server.connections() == 0;
+  }
+
   // One that is not connected yet looks for itself.
   bool HasServer(Session& session) const {
     return session.upstream == order_.upstream && session.server() != nullptr &&
@@ -231,6 +244,11 @@ void Drains::Begin(const DrainOrder& order) {
   live_.fetch_add(1, std::memory_order_relaxed);
   running_.push_back(std::make_unique<Drain>(*this, order, scheduler_.now()));
   scheduler_.Spawn(*running_.back());
+}
+
+bool Drains::Names(ServerRef server) const {
+  return std::any_of(running_.begin(), running_.end(),
+                     [server](const auto& drain) { return drain->Names(server); });
 }
 
 void Drains::Stop() {

@@ -29,6 +29,7 @@
 #include "absl/time/time.h"
 #include "poller/scheduler.h"
 #include "proxy/core/close_cause.h"
+#include "proxy/core/plan.h"
 #include "proxy/session/session.h"
 #include "proxy/session/session_pool.h"
 #include "proxy/upstream/views.h"
@@ -74,6 +75,8 @@ class Drains {
 
   void Begin(const DrainOrder& order);
   void Stop();
+  // Whether one that runs is about the connections of this server, or of those of a lower rank.
+  bool Names(ServerRef server) const;
   // Any thread. Whether none runs.
   bool done() const { return live_.load(std::memory_order_acquire) == 0; }
 

@@ -73,7 +73,8 @@ Outcome DrainDesk::BeginServer(const Plan& plan, const std::string& upstream,
   return outcome;
 }
 
-void DrainDesk::FollowRemovals(const Plan& before, const Plan& now) {
+void DrainDesk::FollowRemovals(const Plan& before, const Generation& next) {
+  const Plan& now = *next.plan;
   for (size_t i = 0; i < before.listeners.size(); ++i) {
     const ListenerPlan& old = *before.listeners[i];
     DrainOrder order;
@@ -89,6 +90,8 @@ void DrainDesk::FollowRemovals(const Plan& before, const Plan& now) {
       const ServerPlan& server = old.servers[s];
       DrainOrder order;
       if (server.gone || !now.upstreams[u]->servers[s].gone) continue;
+      // Nobody is there, and nobody comes any more.
+      if (next.roster(u).server(s).connections() == 0) continue;
       if (!HasOrder(server.on_remove, order)) continue;
       order.cause = CloseCause::kServerRemoved;
       order.whom = DrainOrder::Whom::kServer;

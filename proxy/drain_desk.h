@@ -1,7 +1,7 @@
 // DrainDesk: the drains of the process: begun on all workers, watched, and told of.
 //
 //   uint64_t id = desk.Begin("25 % of all", order);
-//   desk.FollowRemovals(*before, *now);      // on_remove of servers and listeners
+//   desk.FollowRemovals(*before, now);       // on_remove of servers and listeners
 //   desk.List()
 //
 // One that is over is remembered for a minute, so that who waits for it hears of it.
@@ -22,6 +22,7 @@
 #include "proxy/control.h"
 #include "proxy/core/plan.h"
 #include "proxy/drain.h"
+#include "proxy/upstream/generation.h"
 #include "proxy/worker.h"
 
 namespace parkway {
@@ -42,8 +43,8 @@ class DrainDesk {
   // Of a server by its name, or of all servers that are one of a name's addresses.
   Outcome BeginServer(const Plan& plan, const std::string& upstream, const std::string& server,
                       absl::Duration over);
-  // What a later plan has no more, as its on_remove says.
-  void FollowRemovals(const Plan& before, const Plan& now);
+  // What a later generation has no more, as its on_remove says.
+  void FollowRemovals(const Plan& before, const Generation& next);
 
   // Youngest last.
   std::vector<DrainProgress> List();

@@ -59,7 +59,33 @@ Planner::Draft Planner::Configure(std::shared_ptr<const config::Snapshot> snapsh
 void Planner::Accept(const Draft& draft) {
   snapshot_ = draft.snapshot;
   overrides_ = draft.overrides;
-  current_ = draft.plan;
+  SetCurrent(draft.plan);
+}
+
+void Planner::SetCurrent(std::shared_ptr<const Plan> plan) {
+  current_ = std::move(plan);
+  std::erase_if(free_, [this](ServerRef slot) {
+    return !current_->upstreams[slot.upstream]->servers[slot.server].vacant();
+  });
+}
+
+std::shared_ptr<const Plan> Planner::Vacate(const std::vector<ServerRef>& slots) {
+  std::map<size_t, std::vector<size_t>> by_upstream;
+  for (const ServerRef& slot : slots) {
+    if (!current_->upstreams[slot.upstream]->servers[slot.server].gone) continue;
+    by_upstream[slot.upstream].push_back(slot.server);
+  }
+  auto plan = std::make_shared<Plan>(*current_);
+  for (const auto& [upstream, servers] : by_upstream) {
+    auto made = std::make_shared<UpstreamPlan>(*plan->upstreams[upstream]);
+    for (const size_t server : servers) {
+      made->servers[server] = {};
+      made->servers[server].gone = true;
+    }
+    plan->upstreams[upstream] = std::move(made);
+  }
+  SetCurrent(plan);
+  return current_;
 }
 
 std::shared_ptr<const Plan> Planner::Remake(std::string* error) {
@@ -68,7 +94,7 @@ std::shared_ptr<const Plan> Planner::Remake(std::string* error) {
   if (next->listeners == current_->listeners && next->upstreams == current_->upstreams) {
     return current_;
   }
-  current_ = next;
+  SetCurrent(next);
   return next;
 }
 
@@ -138,7 +164,7 @@ void Planner::AddUpstreams(const config::Snapshot& snapshot, const Overrides& ov
     }
     std::shared_ptr<const UpstreamPlan>& entry = plan.upstreams[found->second];
     present[found->second] = true;
-    entry = UpstreamIn(Expanded(upstream, overrides), entry);
+    entry = UpstreamIn(found->second, Expanded(upstream, overrides), entry);
     slots.push_back(found->second);
   }
   for (size_t i = 0; i < plan.upstreams.size(); ++i) {
@@ -148,25 +174,29 @@ void Planner::AddUpstreams(const config::Snapshot& snapshot, const Overrides& ov
 
 // With its servers in the slots that they had before.
 std::shared_ptr<const UpstreamPlan> Planner::UpstreamIn(
-    const config::Upstream& upstream, const std::shared_ptr<const UpstreamPlan>& before) {
+    size_t slot, const config::Upstream& upstream,
+    const std::shared_ptr<const UpstreamPlan>& before) {
   UpstreamPlan made = UpstreamPlanOf(upstream, facts_, ephemeral_);
   if (before == nullptr) return std::make_shared<const UpstreamPlan>(std::move(made));
   std::vector<ServerPlan> servers = before->servers;
   std::unordered_map<std::string, size_t> known;
   for (size_t i = 0; i < servers.size(); ++i) {
-    known.emplace(servers[i].name, i);
     servers[i].gone = true;
+    if (!servers[i].vacant()) known.emplace(servers[i].name, i);
   }
+  auto free = free_.lower_bound({static_cast<uint16_t>(slot), 0});
+  const auto next_place = [&] {
+    if (free != free_.end() && free->upstream == slot) return size_t{(free++)->server};
+    servers.emplace_back();
+    return servers.size() - 1;
+  };
   bool in_order = true;
   for (ServerPlan& server : made.servers) {
-    const auto [found, is_new] = known.emplace(server.name, servers.size());
-    if (is_new) {
-      servers.push_back(std::move(server));
-    } else {
-      servers[found->second] = std::move(server);
-    }
-    in_order = in_order && found->second == made.order.size();
-    made.order.push_back(static_cast<uint16_t>(found->second));
+    const auto old = known.find(server.name);
+    const size_t place = old == known.end() ? next_place() : old->second;
+    servers[place] = std::move(server);
+    in_order = in_order && place == made.order.size();
+    made.order.push_back(static_cast<uint16_t>(place));
   }
   // That of the slots needs no list.
   if (in_order && made.order.size() == servers.size()) made.order.clear();

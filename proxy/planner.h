@@ -5,6 +5,7 @@
 //   Planner::Draft draft = planner.Configure(snapshot);   // changes nothing
 //   if (draft.plan != nullptr) planner.Accept(draft);
 //   plan = planner.Remake(&error);       // after an answer of DNS, say
+//   plan = planner.Vacate(slots); ... planner.Free(slots);   // of servers that are gone
 //
 // An entry keeps its slot as long as it is the same one: a listener by its name and address, an
 // upstream by its name, a server by the names of its upstream and its own (a member by
@@ -14,7 +15,8 @@
 //
 // Invariants
 //   1. Two plans in a row have the same entry, by pointer, wherever nothing about it has changed.
-//   2. A slot is not given to another entry.
+//   2. A slot is not given to another entry, but for one of a server that was vacated, and freed
+//      after that.
 #ifndef PROXY_PLANNER_H_
 #define PROXY_PLANNER_H_
 
@@ -22,6 +24,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -61,6 +64,12 @@ class Planner {
   // if nothing has changed; then also `error` may say why there can be no other.
   std::shared_ptr<const Plan> Remake(std::string* error);
 
+  // The plan in which these, as far as they are gone, are nobody's; accepted at once. A server of
+  // the same name gets another slot. REQUIRES: nobody refers to them.
+  std::shared_ptr<const Plan> Vacate(const std::vector<ServerRef>& slots);
+  // Those that were vacated may be given to others: all that was known by them is forgotten.
+  void Free(const std::vector<ServerRef>& slots) { free_.insert(slots.begin(), slots.end()); }
+
   // Changes what an operator changes at run time, and makes the plan that follows. `change` gets
   // the upstream as in the file, and the servers that stand behind it now; what it returns is what
   // is wrong, and then nothing is changed. Empty: done.
@@ -79,8 +88,9 @@ class Planner {
   config::Upstream Expanded(const config::Upstream& upstream, const Overrides& overrides) const;
   void AddUpstreams(const config::Snapshot& snapshot, const Overrides& overrides, Plan& plan,
                     std::vector<size_t>& slots);
-  std::shared_ptr<const UpstreamPlan> UpstreamIn(const config::Upstream& upstream,
+  std::shared_ptr<const UpstreamPlan> UpstreamIn(size_t slot, const config::Upstream& upstream,
                                                  const std::shared_ptr<const UpstreamPlan>& before);
+  void SetCurrent(std::shared_ptr<const Plan> plan);
   void AddListeners(const config::Snapshot& snapshot, const std::vector<size_t>& upstream_slots,
                     Plan& plan);
   std::shared_ptr<ListenerLimits> LimitsOf(const ListenerPlan& listener);
@@ -92,6 +102,7 @@ class Planner {
   ServersOf servers_of_;
   std::map<std::string, std::shared_ptr<ListenerLimits>> limits_;  // by listener
   std::shared_ptr<const Plan> current_;
+  std::set<ServerRef> free_;  // vacant in current_
 };
 
 }  // namespace parkway

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -38,6 +39,7 @@
 #include "proxy/repeated.h"
 #include "proxy/server_control.h"
 #include "proxy/service_report.h"
+#include "proxy/slot_reaper.h"
 #include "proxy/system/identity.h"
 #include "proxy/system/listen_sockets.h"
 #include "proxy/system/server_sockets.h"
@@ -85,6 +87,8 @@ class Process final : private ServerWatcher, private Members::Host {
         shared_(planner_->current(), options.threads),
         listening_(workers_, options.inherited),
         drains_(scheduler_, workers_),
+        reaper_(ReaperHost()),
+        reaper_wake_("slots", [this] { reaper_.Look(); }),
         reloader_(
             scheduler_, *planner_, listening_,
             {.load = options.load,
@@ -154,6 +158,7 @@ class Process final : private ServerWatcher, private Members::Host {
   // Until the names are known that are to be waited for. False: some are not and must be, or it was
   // told to stop; the exit code is in *code then.
   bool FindServers(int* code);
+  SlotReaper::Host ReaperHost();
   bool MakeWorkers();
   bool OpenLog();
   bool Bind();
@@ -222,6 +227,8 @@ class Process final : private ServerWatcher, private Members::Host {
   std::unique_ptr<AccessLog> log_;
   Listening listening_;
   DrainDesk drains_;
+  SlotReaper reaper_;
+  Repeated reaper_wake_;
   uint64_t stop_drain_ = 0;  // that of the stop, where it has a deadline
   Reloader reloader_;
   std::unique_ptr<Collector> collector_;
@@ -395,13 +402,36 @@ void Process::SayStarted() {
 void Process::Publish() {
   const std::shared_ptr<const Plan> before = shared_.generations.current()->plan;
   if (before == planner_->current()) return;
-  std::shared_ptr<const Generation> next = shared_.generations.Prepare(planner_->current());
+  const std::shared_ptr<const Generation> next = shared_.generations.Prepare(planner_->current());
   // First who writes names, then who refers to them.
   if (log_ != nullptr) log_->SetPlan(next->plan);
-  shared_.generations.Commit(next, scheduler_.now());
-  shared_.latest.Set(std::move(next));
+  shared_.generations.Commit(next, scheduler_.now(), [this, &next] { shared_.latest.Set(next); });
   for (const auto& worker : workers_) worker->PostGeneration();
-  drains_.FollowRemovals(*before, plan());
+  drains_.FollowRemovals(*before, *shared_.generations.current());
+  reaper_.Follow(planner_->current());
+}
+
+SlotReaper::Host Process::ReaperHost() {
+  return {.workers = options_.threads,
+          .on_worker =
+              [this](size_t worker, std::function<void(SlotUse&)> call) {
+                workers_[worker]->PostToSlots(std::move(call));
+              },
+          .post = [this](std::function<void()> call) { PostCall(scheduler_, std::move(call)); },
+          .wake = [this](absl::Duration delay) { reaper_wake_.Once(scheduler_, delay); },
+          .connections =
+              [this](ServerRef slot) {
+                const Generation& now = *shared_.generations.current();
+                return now.roster(slot.upstream).server(slot.server).connections();
+              },
+          .log_passes = [this] { return log_->passes(); },
+          .quiet = [this] { return collector_ == nullptr || !collector_->busy(); },
+          .vacate =
+              [this](const std::vector<ServerRef>& slots) {
+                planner_->Vacate(slots);
+                Publish();
+              },
+          .free = [this](const std::vector<ServerRef>& slots) { planner_->Free(slots); }};
 }
 
 bool Process::FindServers(int* code) {
@@ -509,13 +539,14 @@ void Process::StopOwnTasks() {
   numbers_.End(scheduler_);
   numbers_line_.End(scheduler_);
   idle_.End(scheduler_);
+  reaper_wake_.End(scheduler_);
   members_.Stop();
   report_.End(scheduler_);
   desk_.Close();
   if (observatory_ != nullptr) observatory_->End();
   if (collector_ != nullptr) collector_->Hurry();
   while (!signals_.ended() || !numbers_.ended() || !numbers_line_.ended() || !idle_.ended() ||
-         !members_.idle() || !report_.ended() || !desk_.done() ||
+         !reaper_wake_.ended() || !members_.idle() || !report_.ended() || !desk_.done() ||
          (observatory_ != nullptr && !observatory_->ended()) ||
          (collector_ != nullptr && collector_->busy())) {
     scheduler_.Turn();
@@ -767,6 +798,15 @@ void Process::AddOwn(Readings& readings) const {
       listener.state = ListenerReading::State::kPaused;
   }
   readings.dns = members_.Dns();
+  std::map<std::string, ServersFileReading> files;
+  for (const ServersFileStatus& file : members_.Files()) {
+    files[file.upstream] = {.path = file.path, .servers = file.servers, .error = file.error};
+  }
+  for (UpstreamReading& upstream : readings.upstreams) {
+    if (const auto file = files.find(upstream.name); file != files.end()) {
+      upstream.servers_file = file->second;
+    }
+  }
   if (!stopping_) return;
   process.drain.draining = true;
   process.drain.what = "stop";

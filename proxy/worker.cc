@@ -65,7 +65,8 @@ Worker::Worker(const Options& options, WorkerShared& shared)
       connector_(scheduler_, views_, shared.limit, reception_, tools, stats_, random_),
       health_(*this, scheduler_, views_, stats_, options.index, shared.worker_count, options.seed),
       census_(scheduler_, sessions_, *this),
-      walks_(scheduler_, sessions_, options.index) {
+      walks_(scheduler_, sessions_, options.index),
+      slots_(census_, views_, drains_, walks_, stats_, last_session_) {
   SessionHost::scheduler = &scheduler_;
   TakeWishes();
   tools.buffer = buffer_.get();
@@ -119,7 +120,7 @@ void Worker::Adopt(size_t listener, int fd, const Address& peer, bool counted) {
   PollDesc* client = scheduler_.netpoll().Allocate(fd, nullptr);
   if (client == nullptr) return OutOfMemory(listener, fd, peer, counted);
   if (peer.is_unix()) client->add_edge_bits(PollDesc::kStopsShort);
-  const uint64_t id = static_cast<uint64_t>(options_.index) << 48 | ++next_session_;
+  const uint64_t id = static_cast<uint64_t>(options_.index) << 48 | ++last_session_;
   const uint16_t times = SessionHost::times.Hold(plan.times);
   Session* session = sessions_.New(id, *client, PackedAddress(peer), times, scheduler_.now());
   if (session == nullptr) {
@@ -471,6 +472,10 @@ void Worker::PostRefreshGauges() {
 
 void Worker::PostToWalks(std::function<void(ConnWalks&)> call) {
   PostCall(scheduler_, [this, call = std::move(call)] { call(walks_); });
+}
+
+void Worker::PostToSlots(std::function<void(SlotUse&)> call) {
+  PostCall(scheduler_, [this, call = std::move(call)] { call(slots_); });
 }
 
 void Worker::PostCensus(MonotonicTime posted, bool slowest, Census::Done done) {

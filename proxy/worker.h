@@ -41,6 +41,7 @@
 #include "proxy/observe/log_ring.h"
 #include "proxy/session/session.h"
 #include "proxy/session/session_pool.h"
+#include "proxy/slot_use.h"
 #include "proxy/upstream/generation.h"
 #include "proxy/upstream/views.h"
 
@@ -134,6 +135,7 @@ class Worker final : public SessionHost,
   void PostCensus(MonotonicTime posted, bool slowest, Census::Done done);
   // Calls `call` on the worker's thread.
   void PostToWalks(std::function<void(ConnWalks&)> call);
+  void PostToSlots(std::function<void(SlotUse&)> call);
   uint64_t turns() const { return scheduler_.turns(); }
 
   // --- Owner: what messages and the simulation call ---
@@ -204,7 +206,8 @@ class Worker final : public SessionHost,
   HealthDuty health_;
   Census census_;
   ConnWalks walks_;
-  uint64_t next_session_ = 0;
+  uint64_t last_session_ = 0;
+  SlotUse slots_;
 };
 
 }  // namespace parkway

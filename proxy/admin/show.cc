@@ -72,8 +72,25 @@ std::string CheckText(const ServerReading& server) {
   return Cat(HealthWordName(server.last_check), " ", ShortTime(server.last_check_took));
 }
 
+std::vector<std::string> ServerColumns(const UpstreamReading& upstream,
+                                       const ServerReading& server) {
+  return {Cat(upstream.name, "/", server.name),
+          server.address,
+          ServerStateName(server.state),
+          ShortTime(server.since),
+          Cat(server.weight),
+          OfMost(server.active, server.max_conns),
+          Cat(server.total),
+          Cat(server.connect_failures()),
+          MicrosText(server.connect_time.QuantileUs(0.5)),
+          ShortBytes(server.bytes_received),
+          ShortBytes(server.bytes_sent),
+          CheckText(server)};
+}
+
 Json ServerJson(const ServerReading& server) {
   Json json = {{"name", server.name},
+               {"group", server.group},
                {"address", server.address},
                {"state", ServerStateName(server.state)},
                {"since_s", Seconds(server.since)},
@@ -149,6 +166,8 @@ std::string InfoText(const Readings& readings) {
   line("Cpu_system", Cat(absl::ToInt64Milliseconds(process.cpu_system), "ms"));
   line("Listeners", readings.listeners.size());
   line("Upstreams", readings.upstreams.size());
+  line("Server_slots", process.server_slots);
+  line("Server_slots_used", process.server_slots_used);
   line("Ready", process.ready ? 1 : 0);
   line("Stopping", process.drain.draining ? 1 : 0);
   line("Generation", process.generation);
@@ -182,6 +201,8 @@ Json InfoJson(const Readings& readings) {
           {"accept_pauses", process.accept_pauses},
           {"accept_errors", std::move(errors)},
           {"log_dropped", process.log_dropped},
+          {"server_slots", process.server_slots},
+          {"server_slots_used", process.server_slots_used},
           {"fds_open", process.fds_open},
           {"fds_max", process.fds_max},
           {"memory_resident_bytes", process.memory_resident_bytes},
@@ -205,13 +226,14 @@ std::string ServersText(const Readings& readings, std::string_view upstream_name
                    ">CONNECT", ">IN", ">OUT", "CHECK"});
   for (const UpstreamReading& upstream : readings.upstreams) {
     if (!Wanted(upstream, upstream_name)) continue;
+    // Those that a name stands for come below what they are together; names are in the order in
+    // which the first of each comes.
+    size_t told = 0;
     for (const ServerReading& server : upstream.servers) {
-      columns.Add({Cat(upstream.name, "/", server.name), server.address,
-                   ServerStateName(server.state), ShortTime(server.since), Cat(server.weight),
-                   OfMost(server.active, server.max_conns), Cat(server.total),
-                   Cat(server.connect_failures()), MicrosText(server.connect_time.QuantileUs(0.5)),
-                   ShortBytes(server.bytes_received), ShortBytes(server.bytes_sent),
-                   CheckText(server)});
+      if (told < upstream.names.size() && upstream.names[told].sum.name == server.group) {
+        columns.Add(ServerColumns(upstream, upstream.names[told++].sum));
+      }
+      columns.Add(ServerColumns(upstream, server));
     }
   }
   return columns.ToString();
@@ -223,6 +245,12 @@ Json ServersJson(const Readings& readings, std::string_view upstream_name) {
     if (!Wanted(upstream, upstream_name)) continue;
     Json servers = Json::array();
     for (const ServerReading& server : upstream.servers) servers.push_back(ServerJson(server));
+    Json names = Json::array();
+    for (const UpstreamReading::Name& name : upstream.names) {
+      Json& json = names.emplace_back(ServerJson(name.sum));
+      json["servers"] = name.servers;
+      json["servers_up"] = name.servers_up;
+    }
     upstreams.push_back({{"name", upstream.name},
                          {"gone", upstream.gone},
                          {"used", upstream.used},
@@ -234,7 +262,12 @@ Json ServersJson(const Readings& readings, std::string_view upstream_name) {
                          {"queue_time", TimesJson(upstream.queue_time)},
                          {"retries", upstream.retries},
                          {"redispatches", upstream.redispatches},
-                         {"servers", std::move(servers)}});
+                         {"servers", std::move(servers)},
+                         {"names", std::move(names)}});
+    const ServersFileReading& file = upstream.servers_file;
+    if (file.path.empty()) continue;
+    upstreams.back()["servers_file"] = {
+        {"path", file.path}, {"servers", file.servers}, {"error", file.error}};
   }
   return upstreams;
 }
@@ -354,7 +387,15 @@ std::string DnsText(const Readings& readings) {
                  name.answers.empty() ? "-" : Join(name.answers, ","),
                  name.last_error.empty() ? "-" : name.last_error});
   }
-  return columns.rows() == 0 ? "no name is resolved\n" : columns.ToString();
+  std::string text = columns.rows() == 0 ? "no name is resolved\n" : columns.ToString();
+  Columns files({"UPSTREAM", "SERVERS_FILE", ">SERVERS", "LAST ERROR"});
+  for (const UpstreamReading& upstream : readings.upstreams) {
+    const ServersFileReading& file = upstream.servers_file;
+    if (file.path.empty()) continue;
+    files.Add({upstream.name, file.path, Cat(file.servers), file.error.empty() ? "-" : file.error});
+  }
+  if (files.rows() > 0) Append(&text, "\n", files.ToString());
+  return text;
 }
 
 Json DnsJson(const Readings& readings) {

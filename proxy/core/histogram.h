@@ -43,6 +43,12 @@ class Histogram {
     sum_us_.Add(us);
   }
 
+  // The writer: as if nothing had been added.
+  void Clear() {
+    for (Counter& bucket : buckets_) bucket.Set(0);
+    sum_us_.Set(0);
+  }
+
   void AddTo(std::array<uint64_t, kBuckets>* counts, uint64_t* sum_us) const {
     for (size_t i = 0; i < kBuckets; ++i) (*counts)[i] += buckets_[i].value();
     *sum_us += sum_us_.value();

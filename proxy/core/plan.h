@@ -6,8 +6,9 @@
 //
 // The places of listeners, of upstreams, and of servers in an upstream are slots: an entry keeps
 // its slot from one generation to the next. One that was removed stays in its slot, marked `gone`,
-// until nobody refers to it any more. So what a session or a log record says by slots can be read
-// with any later plan.
+// until nobody refers to it any more; that of a server is another server's then
+// (proxy/slot_reaper.h). So what a session or a log record says by slots can be read with any later
+// plan.
 //
 // Immutable: any thread.
 //
@@ -17,6 +18,7 @@
 #ifndef PROXY_CORE_PLAN_H_
 #define PROXY_CORE_PLAN_H_
 
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -65,8 +67,16 @@ enum class AllDown : uint8_t {
   kHold,    // it waits in the queue
 };
 
+// By slots.
+struct ServerRef {
+  uint16_t upstream = 0;
+  uint16_t server = 0;
+
+  auto operator<=>(const ServerRef&) const = default;
+};
+
 struct ServerPlan {
-  std::string name;
+  std::string name;  // empty: nobody's slot (see vacant)
   Address address;
   bool gone = false;       // removed: gets nobody any more
   uint32_t weight = 1;     // 0..256; 0: no new connections
@@ -97,6 +107,9 @@ struct ServerPlan {
   HealthPlan health = {};
   SessionsRule on_remove = {};  // what becomes of its connections when it is gone
   std::string group = {};       // of one address of a name: what they are counted under; else empty
+
+  // Gone, and nobody refers to it any more: another server may get the slot.
+  bool vacant() const { return gone && name.empty(); }
 
   bool operator==(const ServerPlan&) const = default;
 };

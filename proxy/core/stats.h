@@ -4,7 +4,8 @@
 // leave another; what is open now is the difference. Totals advance while a connection lives.
 //
 // What concerns one listener, upstream or server is counted by its slot in the plan: an entry
-// keeps its slot for life, so these go on from one generation to the next. Bytes are not counted
+// keeps its slot for life, so these go on from one generation to the next. Before another server
+// gets the slot of one that is gone, what was counted of that is cleared. Bytes are not counted
 // here as they move: a session knows what it moved, and what of it has been counted; the difference
 // is added when it ends, and when somebody wants to know (observe/sweep.h).
 //
@@ -33,6 +34,12 @@ struct TcpStats {
   Histogram<kShortTimes> rtt;
   Counter retransmits;
   Counter rwnd_limited_us;
+
+  void Clear() {
+    rtt.Clear();
+    retransmits.Set(0);
+    rwnd_limited_us.Set(0);
+  }
 };
 
 // Connections of one listener that ended, by cause, for each upstream: a list, for there is seldom
@@ -110,7 +117,22 @@ struct ServerStats {
   Counter last_check_at_ns;  // MonotonicTime
   Counter transitions;
   Counter last_transition_at_ns;
+
+  // The writer: the slot is another server's from now on.
+  void Clear() {
+    for (Counter* counter : {&connected, &attempts, &bytes_received, &bytes_sent, &ejections,
+                             &checks_passed, &checks_failed, &last_check, &last_check_us,
+                             &last_check_at_ns, &transitions, &last_transition_at_ns}) {
+      counter->Set(0);
+    }
+    for (Counter& error : errors) error.Set(0);
+    connect_time.Clear();
+    tcp.Clear();
+  }
 };
+// Whoever adds one clears it above.
+static_assert(sizeof(ServerStats) == sizeof(Counter) * (12 + kConnectErrors.size()) +
+                                         sizeof(Histogram<kShortTimes>) + sizeof(TcpStats));
 
 struct UpstreamStats {
   Counter begun;   // connections that are to get one of its servers

@@ -107,7 +107,13 @@ SessionHost::Progress Connector::TryServers(Session& session, Tried& tried, Hear
       const Balancer::Choice choice =
           roster.balancer().Choose(roster, {scheduler_.now(), random_, source, &tried});
       if (choice.kind == Balancer::Choice::Kind::kWait) return JoinQueue(session, tried, heard);
-      if (choice.kind == Balancer::Choice::Kind::kNone) break;
+      if (choice.kind == Balancer::Choice::Kind::kNone) {
+        // All that this worker knows of may have just been replaced.
+        const uint64_t known = views_.now().number;
+        views_.CatchUp();
+        if (views_.now().number != known) continue;
+        break;
+      }
       granted = choice.server;
       // Within connect_timeout the kernel has asked a silent server several times already.
       if (error == ETIMEDOUT && tried.Contains(granted)) {

@@ -198,6 +198,7 @@ void AccessLog::WriteRecords() {
   sink_.Flush();
   if (!err_batch_.empty()) WriteErr(err_batch_);
   err_batch_.clear();
+  passes_.fetch_add(1, std::memory_order_release);
 }
 
 void AccessLog::Follow(const LogPlan& wanted) {

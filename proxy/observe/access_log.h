@@ -9,6 +9,7 @@
 #ifndef PROXY_OBSERVE_ACCESS_LOG_H_
 #define PROXY_OBSERVE_ACCESS_LOG_H_
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -46,6 +47,9 @@ class AccessLog {
   // False: the writer is stuck; end the process without joining it.
   bool Stop();
 
+  // Any thread. How often all rings were found empty and what they had had been written: what a
+  // worker said before a look at this is written when it is two more.
+  uint64_t passes() const { return passes_.load(std::memory_order_acquire); }
   // Any thread. Lines that a ring had and that could not be written.
   uint64_t dropped() const { return sink_.dropped(); }
 
@@ -80,6 +84,7 @@ class AccessLog {
   LogSink sink_;
   std::string err_batch_;
   std::vector<LogRecord> taken_;  // of the writer
+  std::atomic<uint64_t> passes_{0};
   std::chrono::steady_clock::time_point next_trouble_;
   std::thread thread_;
   std::mutex mutex_;

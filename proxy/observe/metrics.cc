@@ -87,6 +87,8 @@ class Writer {
     Upstreams();
     Threads();
     Names();
+    Groups();
+    Files();
     Standard();
     return std::move(out_).str();
   }
@@ -171,6 +173,8 @@ class Writer {
   void Checks();
   void Threads();
   void Names();
+  void Groups();
+  void Files();
   void Standard();
 
   const Readings& r_;
@@ -213,6 +217,9 @@ void Writer::Process() {
   Counter1("log_dropped_total", "Log lines that found no room.", p.log_dropped);
   Counter1("splice_bytes_total", "Bytes moved through pipes, without being copied.",
            p.splice_bytes);
+  Gauge1("server_slots",
+         "Places for servers: those there are, and those that are to be used again.",
+         static_cast<double>(p.server_slots));
   Gauge1("fds_open", "Descriptors in use.", static_cast<double>(p.fds_open));
   Gauge1("fds_max", "Descriptors allowed.", static_cast<double>(p.fds_max));
   Gauge1("memory_buffers_bytes", "Memory that holds bytes on their way.",
@@ -408,6 +415,42 @@ void Writer::Names() {
   Gauge("dns_age_seconds", "Age of the answer in use.", [this](Family& f) {
     for (const DnsReading& d : r_.dns) f.Add({{"name", d.name}}, Seconds(d.age));
   });
+}
+
+// What stands behind a name, added up: under names of their own, so that nobody who adds up the
+// servers counts it twice.
+void Writer::Groups() {
+  using N = UpstreamReading::Name;
+  const auto each = [this](auto value) {
+    return [this, value](Family& f) {
+      for (const UpstreamReading& u : r_.upstreams) {
+        for (const N& n : u.names) f.Add({{"upstream", u.name}, {"name", n.sum.name}}, value(n));
+      }
+    };
+  };
+  Gauge("upstream_name_servers", "Addresses that the name stands for.",
+        each([](const N& n) { return static_cast<double>(n.servers); }));
+  Gauge("upstream_name_servers_up", "Of these, those that take connections.",
+        each([](const N& n) { return static_cast<double>(n.servers_up); }));
+  Gauge("upstream_name_connections_active", "Connections to all of these, open or being made.",
+        each([](const N& n) { return static_cast<double>(n.sum.active); }));
+  Counter("upstream_name_connections_total", "Connections made to those that are there now.",
+          each([](const N& n) { return n.sum.total; }));
+}
+
+void Writer::Files() {
+  const auto each = [this](auto value) {
+    return [this, value](Family& f) {
+      for (const UpstreamReading& u : r_.upstreams) {
+        if (!u.servers_file.path.empty()) f.Add({{"upstream", u.name}}, value(u.servers_file));
+      }
+    };
+  };
+  using S = ServersFileReading;
+  Gauge("servers_file_ok", "1 if the file is what counts, 0 if an earlier content of it is.",
+        each([](const S& s) { return s.error.empty() ? 1.0 : 0.0; }));
+  Gauge("servers_file_servers", "Servers of the file that count.",
+        each([](const S& s) { return static_cast<double>(s.servers); }));
 }
 
 // Under the names of the client libraries, which dashboards expect.

@@ -108,7 +108,9 @@ struct ProcessReading {
   uint64_t accept_pauses = 0;  // out of descriptors or at a limit
   std::vector<std::pair<std::string, uint64_t>> accept_errors;  // by errno's name
   uint64_t log_dropped = 0;                                     // log lines that found no room
-  uint64_t splice_bytes = 0;                                    // moved without being copied
+  uint64_t server_slots = 0;       // that servers have, or had and nobody has yet
+  uint64_t server_slots_used = 0;  // of them: by a server, or one that is gone and not forgotten
+  uint64_t splice_bytes = 0;       // moved without being copied
   uint64_t fds_open = 0;
   uint64_t fds_max = 0;
   uint64_t memory_resident_bytes = 0;
@@ -171,6 +173,7 @@ struct ServerReading {
   };
 
   std::string name;
+  std::string group;  // of one address of a name: the name; else empty
   std::string address;
   uint32_t weight = 0;
   uint32_t priority = 0;   // 0: not a backup
@@ -220,6 +223,13 @@ constexpr const char* ServerStateName(ServerReading::State state) {
   return "up";
 }
 
+// How a servers_file is doing.
+struct ServersFileReading {
+  std::string path;      // empty: the upstream has none
+  uint64_t servers = 0;  // of it, that count now
+  std::string error;     // why the file is not what counts; empty: it is
+};
+
 struct UpstreamReading {
   std::string name;
   bool gone = false;
@@ -232,6 +242,15 @@ struct UpstreamReading {
   uint64_t retries = 0;       // attempts after a failed one
   uint64_t redispatches = 0;  // of them: on another server
   std::vector<ServerReading> servers;
+  // What stands behind each name that stands for several servers, added up: these are in `servers`
+  // as well, so who adds up all takes either. State: that of the best of them.
+  struct Name {
+    ServerReading sum;
+    uint64_t servers = 0;
+    uint64_t servers_up = 0;
+  };
+  std::vector<Name> names;
+  ServersFileReading servers_file;
 
   uint64_t servers_up() const {
     uint64_t sum = 0;

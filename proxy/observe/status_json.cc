@@ -201,6 +201,13 @@ Json OfUpstream(const UpstreamReading& u) {
   }
   json["servers"] = Json::array();
   for (const ServerReading* server : shown) json["servers"].push_back(OfServer(*server));
+  json["names"] = Json::array();
+  for (const UpstreamReading::Name& name : u.names) {
+    if (json["names"].size() == kMostServers) break;
+    Json& sum = json["names"].emplace_back(OfServer(name.sum));
+    sum["servers"] = name.servers;
+    sum["servers_up"] = name.servers_up;
+  }
   return json;
 }
 

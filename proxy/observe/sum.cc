@@ -54,6 +54,7 @@ ServerReading::State StateOf(uint32_t flags) {
 // What is planned of a server, and how it is doing.
 void ReadServer(const ServerPlan& plan, const Server& state, MonotonicTime now, ServerReading& to) {
   to.name = plan.name;
+  to.group = plan.group;
   to.address = plan.address.ToString();
   to.weight = plan.weight;
   to.priority = plan.priority;
@@ -167,6 +168,48 @@ void InOrder(const UpstreamPlan& plan, std::vector<ServerReading>& servers) {
   servers = std::move(ordered);
 }
 
+void AddToName(const ServerReading& server, UpstreamReading::Name& name) {
+  ServerReading& sum = name.sum;
+  if (name.servers == 0 || server.state < sum.state) {
+    sum.state = server.state;
+    sum.since = server.since;
+  }
+  sum.priority = name.servers == 0 ? server.priority : std::min(sum.priority, server.priority);
+  ++name.servers;
+  name.servers_up += server.up() && server.weight > 0;
+  sum.weight += server.weight;
+  sum.active += server.active;
+  sum.total += server.total;
+  sum.connect_attempts += server.connect_attempts;
+  for (size_t i = 0; i < sum.connect_errors.size(); ++i) {
+    sum.connect_errors[i] += server.connect_errors[i];
+  }
+  sum.connect_time.Add(server.connect_time);
+  sum.bytes_received += server.bytes_received;
+  sum.bytes_sent += server.bytes_sent;
+  sum.tcp.rtt.Add(server.tcp.rtt);
+  sum.tcp.retransmits += server.tcp.retransmits;
+  sum.tcp.rwnd_limited += server.tcp.rwnd_limited;
+  sum.checks_passed += server.checks_passed;
+  sum.checks_failed += server.checks_failed;
+  sum.transitions += server.transitions;
+  sum.ejections += server.ejections;
+}
+
+void SumNames(UpstreamReading& upstream) {
+  std::unordered_map<std::string, size_t> known;
+  for (const ServerReading& server : upstream.servers) {
+    if (server.group.empty()) continue;
+    const auto [found, is_new] = known.emplace(server.group, upstream.names.size());
+    if (is_new) upstream.names.emplace_back().sum.name = server.group;
+    AddToName(server, upstream.names[found->second]);
+  }
+  for (UpstreamReading::Name& name : upstream.names) {
+    name.sum.address =
+        std::to_string(name.servers) + (name.servers == 1 ? " address" : " addresses");
+  }
+}
+
 }  // namespace
 
 void SumListeners(const Plan& plan, const std::vector<const WorkerStats*>& workers,
@@ -226,7 +269,9 @@ void SumUpstreams(const Generation& generation, const std::vector<const WorkerSt
     for (size_t i = 0; i < of.servers.size(); ++i) {
       ReadServer(of.servers[i], roster.server(i), now, upstream.servers.emplace_back());
       active += upstream.servers.back().active;
+      readings.process.server_slots_used += !of.servers[i].vacant();
     }
+    readings.process.server_slots += of.servers.size();
     if (of.gone && active == 0) continue;
     for (const WorkerStats* worker : workers) {
       const UpstreamStats* stats = worker->upstreams.Find(slot);
@@ -238,6 +283,7 @@ void SumUpstreams(const Generation& generation, const std::vector<const WorkerSt
       }
     }
     InOrder(of, upstream.servers);
+    SumNames(upstream);
     readings.upstreams.push_back(std::move(upstream));
   }
   MarkUsed(readings);

@@ -71,17 +71,22 @@ std::shared_ptr<const Roster> Balancer::MakeRoster(std::shared_ptr<const Upstrea
   return std::make_shared<const Roster>(*this, std::move(plan), std::move(servers), before);
 }
 
-void Balancer::Commit(const Roster& roster, const Roster* before, MonotonicTime now) {
+void Balancer::Dismiss(const Roster& roster) {
+  for (size_t i = 0; i < roster.size(); ++i) {
+    if (!roster.plan_of(i).gone) continue;
+    roster.server(i).Raise(Server::kGone);
+    EndEjection(roster.server(i));
+  }
+}
+
+void Balancer::Welcome(const Roster& roster, const Roster* before, MonotonicTime now) {
   for (size_t i = 0; i < roster.size(); ++i) {
     const ServerPlan& plan = roster.plan_of(i);
     const ServerPlan* old = before != nullptr && i < before->size() ? &before->plan_of(i) : nullptr;
+    if (plan.gone) continue;
     Server& server = roster.server(i);
-    if (plan.gone) {
-      server.Raise(Server::kGone);
-      EndEjection(server);
-      continue;
-    }
     if (old == nullptr || old->gone) {
+      if (old != nullptr && old->vacant()) server.BecomeAnother();
       Renew(server, plan);
       ApplyState(server, plan, now);
       if (before != nullptr && plan.slow_start > absl::ZeroDuration()) server.set_back_since(now);

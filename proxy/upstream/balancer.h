@@ -15,10 +15,11 @@
 // is a Roster (roster.h), one for each generation; who asks passes the one that it goes by.
 //
 //   roster = balancer.MakeRoster(plan, before);    // changes nothing for anybody
-//   balancer.Commit(*roster, before, now);         // servers that are gone get nobody from here on
+//   balancer.Welcome(*roster, before, now);        // states of servers that have come or changed
+//   balancer.Dismiss(*roster);                     // servers that are gone get nobody from here on
 //   ... each worker, once it goes by it: balancer.Serve(*roster, now)
 //
-// Any thread; MakeRoster and Commit: one, the control thread.
+// Any thread; MakeRoster, Welcome and Dismiss: one, the control thread.
 //
 // Invariants
 //   1. A server never has more than max_conns connections, by the roster of who chose it.
@@ -97,8 +98,10 @@ class Balancer {
   // `before`: the roster that was made before it, or null. What need not be made anew is shared.
   std::shared_ptr<const Roster> MakeRoster(std::shared_ptr<const UpstreamPlan> plan,
                                            const Roster* before);
-  // From now on the states of the servers are those of `roster`.
-  void Commit(const Roster& roster, const Roster* before, MonotonicTime now);
+  // From now on the states of the servers are those of `roster`, but for those that are gone in it.
+  void Welcome(const Roster& roster, const Roster* before, MonotonicTime now);
+  // And of those, too.
+  void Dismiss(const Roster& roster);
 
   Choice Choose(const Roster& roster, const Asker& asker);
   // A connection of `server`, or an attempt at one, is over.

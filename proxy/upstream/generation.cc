@@ -20,6 +20,7 @@ std::shared_ptr<const Generation> Generations::Prepare(std::shared_ptr<const Pla
     balancers_.back()->set_watcher(watcher_);
   }
   auto next = std::make_shared<Generation>();
+  if (current_ != nullptr) next->number = current_->number + 1;
   bool changed = current_ == nullptr || plan->upstreams.size() != before;
   next->rosters.reserve(plan->upstreams.size());
   for (size_t i = 0; i < plan->upstreams.size(); ++i) {
@@ -38,14 +39,19 @@ std::shared_ptr<const Generation> Generations::Prepare(std::shared_ptr<const Pla
   return next;
 }
 
-void Generations::Commit(std::shared_ptr<const Generation> next, MonotonicTime now) {
+void Generations::Commit(const std::shared_ptr<const Generation>& next, MonotonicTime now,
+                         const std::function<void()>& announce) {
+  std::vector<size_t> changed;
   for (size_t i = 0; i < next->rosters.size(); ++i) {
     const Roster* old =
         current_ != nullptr && i < current_->rosters.size() ? current_->rosters[i].get() : nullptr;
     if (old == next->rosters[i].get()) continue;
-    balancers_[i]->Commit(*next->rosters[i], old, now);
+    balancers_[i]->Welcome(*next->rosters[i], old, now);
+    changed.push_back(i);
   }
-  current_ = std::move(next);
+  if (announce) announce();
+  for (const size_t i : changed) balancers_[i]->Dismiss(*next->rosters[i]);
+  current_ = next;
 }
 
 }  // namespace parkway

@@ -3,7 +3,7 @@
 //
 //   Generations generations(plan);
 //   auto next = generations.Prepare(plan);     // changes nothing for anybody
-//   generations.Commit(next, now);             // servers that are gone get nobody from here on
+//   generations.Commit(next, now, announce);   // servers that are gone get nobody from here on
 //   for each worker: worker.PostGeneration(next)
 //
 // What did not change is shared with the generation before: the cost of a change is that of what
@@ -16,6 +16,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -28,6 +29,7 @@
 namespace parkway {
 
 struct Generation {
+  uint64_t number = 1;  // one more than that of the one before
   std::shared_ptr<const Plan> plan;
   std::vector<std::shared_ptr<const Roster>> rosters;  // by upstream
   std::shared_ptr<const std::vector<HealthCheck>> checks;
@@ -44,8 +46,11 @@ class Generations {
 
   const std::shared_ptr<const Generation>& current() const { return current_; }
   std::shared_ptr<const Generation> Prepare(std::shared_ptr<const Plan> plan);
+  // `announce` leaves it where workers find it: between those that come and those that go, so that
+  // who finds nobody any more by an older one finds somebody by this one.
   // REQUIRES: `next` was prepared last, on top of current().
-  void Commit(std::shared_ptr<const Generation> next, MonotonicTime now);
+  void Commit(const std::shared_ptr<const Generation>& next, MonotonicTime now,
+              const std::function<void()>& announce = nullptr);
 
   // Before the workers run, and for balancers that are made later.
   void set_watcher(ServerWatcher* watcher);

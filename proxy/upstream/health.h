@@ -66,13 +66,6 @@ class HealthTally {
   uint32_t needed_ = 0;
 };
 
-struct ServerRef {
-  uint16_t upstream = 0;
-  uint16_t server = 0;
-
-  bool operator==(const ServerRef&) const = default;
-};
-
 // One exchange and whom it concerns.
 struct HealthCheck {
   std::string key;  // two with the same are one

@@ -84,6 +84,17 @@ class alignas(64) Server {
     ejected_since_.store(now.ns(), std::memory_order_relaxed);
   }
 
+  // As if it had never been there, but for why it takes nobody. REQUIRES: it has no connections.
+  void BecomeAnother() {
+    for (auto* count : {&failures_, &ejections_, &connect_us_, &sources_}) {
+      count->store(0, std::memory_order_relaxed);
+    }
+    for (auto* time :
+         {&ejected_until_, &ejected_since_, &back_since_, &measured_at_, &last_connect_}) {
+      time->store(0, std::memory_order_relaxed);
+    }
+  }
+
   // --- Which local address is next ---
 
   uint32_t NextSource() { return sources_.fetch_add(1, std::memory_order_relaxed); }

@@ -110,6 +110,8 @@ class Views {
     now_ = list_.back().generation.get();
     owner_.OnNewView(*before);
   }
+  // The number of the oldest that lives.
+  uint64_t oldest() const { return list_.front().generation->number; }
   // That live.
   size_t size() const { return list_.size(); }
 

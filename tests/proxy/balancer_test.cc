@@ -91,7 +91,8 @@ class Bound {
   void Become(UpstreamPlan plan, MonotonicTime now) {
     auto next =
         balancer_.MakeRoster(std::make_shared<const UpstreamPlan>(std::move(plan)), roster_.get());
-    balancer_.Commit(*next, roster_.get(), now);
+    balancer_.Welcome(*next, roster_.get(), now);
+    balancer_.Dismiss(*next);
     roster_ = std::move(next);
   }
   const std::shared_ptr<const Roster>& roster() const { return roster_; }

@@ -116,6 +116,54 @@ TEST_F(PlannerTest, ServersKeepTheirSlotsAndTheirOrderIsTheConfigurations) {
   EXPECT_THAT(back->upstreams[0]->order, ElementsAre(0, 1));
 }
 
+TEST_F(PlannerTest, ASlotIsAnothersOnlyAfterItWasVacatedAndFreed) {
+  Load(First());
+  const auto with = [this](std::vector<config::Server> servers) {
+    config::Snapshot changed = First();
+    changed.upstreams[0].servers = std::move(servers);
+    return Shown(*Load(changed)->upstreams[0]);
+  };
+  const config::Server b = ServerAt("b", "10.0.0.2:80");
+  EXPECT_THAT(with({b}), ElementsAre("-a", "b"));
+  EXPECT_THAT(with({b, ServerAt("c", "10.0.0.3:80")}), ElementsAre("-a", "b", "c"));
+  // Those that live are not touched.
+  const auto vacated = planner_.Vacate({{0, 0}, {0, 1}, {1, 0}});
+  EXPECT_EQ(vacated, planner_.current());
+  EXPECT_THAT(Shown(*vacated->upstreams[0]), ElementsAre("-", "b", "c"));
+  EXPECT_TRUE(vacated->upstreams[0]->servers[0].vacant());
+  EXPECT_THAT(Shown(*vacated->upstreams[1]), ElementsAre("c"));
+  // Vacated is not free: workers have not forgotten what they counted. Nor does a name come back.
+  EXPECT_THAT(with({b, ServerAt("a", "10.0.0.1:80")}), ElementsAre("-", "b", "-c", "a"));
+  planner_.Free({{0, 0}});
+  // A draft that is dropped takes nothing.
+  config::Snapshot dropped = First();
+  dropped.upstreams[0].servers = {ServerAt("x", "10.0.0.9:80")};
+  static_cast<void>(planner_.Configure(std::make_shared<const config::Snapshot>(dropped)));
+  EXPECT_THAT(with({b, ServerAt("a", "10.0.0.1:80"), ServerAt("d", "10.0.0.4:80")}),
+              ElementsAre("d", "b", "-c", "a"));
+  // It is taken once.
+  EXPECT_THAT(with({b, ServerAt("a", "10.0.0.1:80"), ServerAt("d", "10.0.0.4:80"),
+                    ServerAt("e", "10.0.0.5:80")}),
+              ElementsAre("d", "b", "-c", "a", "e"));
+  EXPECT_THAT(planner_.current()->upstreams[0]->order, ElementsAre(1, 3, 0, 4));
+}
+
+TEST_F(PlannerTest, AThousandServersThatComeAndGoNeedAFewSlots) {
+  for (int i = 0; i < 1000; ++i) {
+    config::Snapshot changed = First();
+    changed.upstreams[0].servers = {ServerAt("s" + std::to_string(i), "10.0.0.1:80")};
+    const auto plan = Load(changed);
+    std::vector<ServerRef> gone;
+    for (size_t s = 0; s < plan->upstreams[0]->servers.size(); ++s) {
+      const ServerPlan& server = plan->upstreams[0]->servers[s];
+      if (server.gone && !server.vacant()) gone.push_back({0, static_cast<uint16_t>(s)});
+    }
+    planner_.Vacate(gone);
+    planner_.Free(gone);
+    EXPECT_LE(plan->upstreams[0]->servers.size(), 2u);
+  }
+}
+
 TEST_F(PlannerTest, UpstreamsKeepTheirSlotsWhateverTheOrderOfLines) {
   Load(First());
   config::Snapshot changed = First();

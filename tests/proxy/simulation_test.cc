@@ -24,6 +24,7 @@
 #include "proxy/core/plan.h"
 #include "proxy/drain.h"
 #include "proxy/session/session_times.h"
+#include "proxy/slot_reaper.h"
 #include "proxy/upstream/roster.h"
 #include "tests/proxy/edit.h"
 #include "tests/scale.h"
@@ -120,6 +121,7 @@ class Show {
         Fail(world_.DescribeDescriptors(proxy->process()));
       }
     }
+    over_ = true;
     stage_.StopAndCheck();
     Verify();
     for (const std::string& complaint : world_.complaints()) Fail(complaint);
@@ -132,6 +134,8 @@ class Show {
   const std::vector<std::string>& failures() const { return failures_; }
   // Of servers, by plans.
   uint64_t removals() const { return removals_; }
+  // Servers that got the slot of another.
+  uint64_t reuses() const { return reuses_; }
 
  private:
   Faults MakeFaults();
@@ -142,6 +146,9 @@ class Show {
   Plan MakePlan(const Address& listen, const std::vector<ServerPlan>& servers);
   bool NoSessions() const;
   void ChangePlan();
+  void Publish(const Plan& plan);
+  SlotReaper::Host ReaperHost();
+  void Vacate(const std::vector<ServerRef>& slots);
   void WatchRemoved();
   void Verify();
   void VerifyStory(const Story& story);
@@ -160,6 +167,13 @@ class Show {
   Stage stage_;
   std::map<size_t, uint32_t> removed_;  // servers, and the connections each had when last seen
   uint64_t removals_ = 0;
+  std::map<ServerRef, uint64_t> gone_since_;  // generations
+  std::vector<ServerRef> free_;
+  std::optional<SlotReaper> reaper_;
+  bool over_ = false;
+  uint64_t log_passes_ = 0;
+  uint64_t new_servers_ = 0;
+  uint64_t reuses_ = 0;
   bool some_server_bad_ = false;
   bool unix_front_ = false;
   std::map<std::string, ClosedRecord> records_;
@@ -358,6 +372,7 @@ void Show::Build() {
     }
   }
   if (profile_.plans) {
+    reaper_.emplace(ReaperHost());
     for (int i = 0; i < 30; ++i) {
       world_.After(dice_.Between(0, 3 * kSecond), [this] { ChangePlan(); });
     }
@@ -403,6 +418,7 @@ void Show::ChangePlan() {
     UpstreamPlan& upstream = Edit(plan.upstreams[0]);
     for (size_t i = 0; i < upstream.servers.size(); ++i) {
       ServerPlan& server = upstream.servers[i];
+      if (server.vacant()) continue;
       server.weight = static_cast<uint32_t>(1 + dice_.Below(256));
       if (server.max_conns > 0) server.max_conns = static_cast<uint32_t>(1 + dice_.Below(4));
       if (i > 0 && dice_.Chance(5000)) {
@@ -410,22 +426,94 @@ void Show::ChangePlan() {
         removals_ += server.gone;
       }
     }
-    // One that was never there before.
-    if (dice_.Chance(2000) && upstream.servers.size() < 8) {
+    // One that was never there before, where another was or in a slot of its own.
+    if (dice_.Chance(4000) && (upstream.servers.size() < 8 || !free_.empty())) {
       ServerPlan server = upstream.servers[0];
-      server.name = "new" + std::to_string(upstream.servers.size());
-      upstream.servers.push_back(server);
+      server.name = "new" + std::to_string(++new_servers_);
+      if (free_.empty()) {
+        upstream.servers.push_back(server);
+      } else {
+        upstream.servers[free_.back().server] = server;
+        free_.pop_back();
+        ++reuses_;
+      }
     }
   }
   if (dice_.Chance(3000)) {
     plan.max_connections = static_cast<uint32_t>(1 + dice_.Below(32));
   }
+  Publish(plan);
+}
+
+void Show::Publish(const Plan& plan) {
+  SimProxy& front = *stage_.proxies().back();
   stage_.SetPlan(front, plan);
   removed_.clear();
   const Roster& roster = front.generation().roster(0);
   for (size_t i = 0; i < roster.size(); ++i) {
-    if (roster.plan_of(i).gone) removed_[i] = roster.server(i).connections();
+    const ServerRef slot = {0, static_cast<uint16_t>(i)};
+    if (!roster.plan_of(i).gone) {
+      gone_since_.erase(slot);
+      continue;
+    }
+    removed_[i] = roster.server(i).connections();
+    gone_since_.try_emplace(slot, front.generation().number);
   }
+  reaper_->Follow(front.generation().plan);
+}
+
+// As the process does it (process.cc), but for what it takes for a message to come.
+SlotReaper::Host Show::ReaperHost() {
+  return {.workers = stage_.proxies().back()->workers().size(),
+          .on_worker =
+              [this](size_t worker, std::function<void(SlotUse&)> call) {
+                stage_.PostToSlots(*stage_.proxies().back(), worker, std::move(call));
+              },
+          .post =
+              [this](std::function<void()> call) {
+                world_.After(dice_.Between(0, kMillisecond), [this, call = std::move(call)] {
+                  if (!over_) call();
+                });
+              },
+          // Sooner than in the process: a world is over soon.
+          .wake =
+              [this](absl::Duration delay) {
+                world_.After(absl::ToInt64Nanoseconds(delay) / 50, [this] {
+                  if (!over_) reaper_->Look();
+                });
+              },
+          .connections =
+              [this](ServerRef slot) {
+                return stage_.proxies()
+                    .back()
+                    ->generation()
+                    .roster(0)
+                    .server(slot.server)
+                    .connections();
+              },
+          .log_passes = [this] { return ++log_passes_; },
+          .quiet = [] { return true; },
+          .vacate = [this](const std::vector<ServerRef>& slots) { Vacate(slots); },
+          .free =
+              [this](const std::vector<ServerRef>& slots) {
+                free_.insert(free_.end(), slots.begin(), slots.end());
+              }};
+}
+
+void Show::Vacate(const std::vector<ServerRef>& slots) {
+  Plan plan = stage_.proxies().back()->plan();
+  UpstreamPlan& upstream = Edit(plan.upstreams[0]);
+  for (const ServerRef& slot : slots) {
+    const std::string who = stage_.proxies().back()->WhoRefersTo(slot, gone_since_.at(slot));
+    if (!who.empty()) {
+      Fail("the slot of server " + std::to_string(slot.server) + " is given away, and there is " +
+           who);
+    }
+    stage_.proxies().back()->NoteVacated(slot);
+    upstream.servers[slot.server] = {};
+    upstream.servers[slot.server].gone = true;
+  }
+  Publish(plan);
 }
 
 // Their connections become fewer, never more.
@@ -620,6 +708,7 @@ void Show::VerifyStory(const Story& story) {
 // What happened in all worlds of a test: one that never splices proves nothing of splicing.
 struct Totals {
   uint64_t removals = 0;
+  uint64_t reuses = 0;
   uint64_t queued = 0;
   uint64_t splices = 0;
   uint64_t false_ends = 0;
@@ -648,6 +737,7 @@ Totals PlayAll(const Profile& profile, int64_t sessions) {
     totals.resource_faults += counts.resource_faults;
     totals.turns += show.stage().turns();
     totals.removals += show.removals();
+    totals.reuses += show.reuses();
     totals.queued += show.stage().proxies().back()->Sum(&WorkerStats::queued);
     for (const ClosedRecord& record : show.stage().proxies().back()->records()) {
       ++totals.causes[static_cast<size_t>(record.cause)];
@@ -736,6 +826,7 @@ TEST(SimulationTest, PlansThatChangeLoseNobodyAndNobodyGoesToARemovedServer) {
   if (only_seed.has_value()) return;
   // It proves nothing if it never happened.
   EXPECT_GT(totals.removals, 10u);
+  EXPECT_GT(totals.reuses, 10u);
   EXPECT_GT(totals.queued, 10u);
 }
 

@@ -88,6 +88,39 @@ uint64_t SimProxy::Sum(Counter WorkerStats::*counter) const {
   return sum;
 }
 
+std::string SimProxy::WhoRefersTo(ServerRef server, uint64_t since) const {
+  const Server& state = generation().roster(server.upstream).server(server.server);
+  if (state.connections() > 0) return "connections";
+  std::string who;
+  for (const auto& worker : workers_) {
+    if (worker->views().oldest() < since) who = "a view of before";
+    auto& sessions = const_cast<SessionPool&>(worker->sessions_pool());
+    sessions.ForEach([&](const Session& session) {
+      const bool last = session.upstream == server.upstream && session.attempts > 0 &&
+                        session.server_index == server.server;
+      if (last) who = "session " + std::to_string(session.id());
+    });
+  }
+  return who;
+}
+
+void SimProxy::ServerSums::Add(const ServerStats& server) {
+  attempts += server.attempts.value();
+  connected += server.connected.value();
+  for (const Counter& error : server.errors) failed += error.value();
+  to_servers += server.bytes_sent.value();
+  from_servers += server.bytes_received.value();
+}
+
+void SimProxy::NoteVacated(ServerRef server) {
+  for (const auto& worker : workers_) {
+    const UpstreamStats* upstream = worker->worker_stats().upstreams.Find(server.upstream);
+    const ServerStats* stats =
+        upstream == nullptr ? nullptr : upstream->servers.Find(server.server);
+    if (stats != nullptr) vacated_.Add(*stats);
+  }
+}
+
 bool SimProxy::Due(size_t worker) const {
   const Scheduler& scheduler = workers_[worker]->scheduler_ref();
   return scheduler.HasReady() || scheduler.NextWake().ns() <= world_.now() ||
@@ -158,7 +191,7 @@ std::string SimProxy::Miscounts() const {
     if (one == other) return;
     text += what + ": " + std::to_string(one) + " and " + std::to_string(other) + "; ";
   };
-  uint64_t received = 0, sent = 0, to_servers = 0, from_servers = 0;
+  uint64_t received = 0, sent = 0;
   for (size_t i = 0; i < plan().listeners.size(); ++i) {
     uint64_t accepted = 0, begun = 0, ended = 0, closed = 0;
     for (const auto& worker : workers_) {
@@ -177,29 +210,25 @@ std::string SimProxy::Miscounts() const {
     equal("accepted and closed by listener " + std::to_string(i), accepted, closed);
     equal("begun and ended by listener " + std::to_string(i), begun, ended);
   }
-  uint64_t attempts = 0, connected = 0, failed = 0;
+  ServerSums servers = vacated_;
   for (size_t i = 0; i < plan().upstreams.size(); ++i) {
     for (const auto& worker : workers_) {
       const UpstreamStats* upstream = worker->worker_stats().upstreams.Find(i);
       for (size_t j = 0; upstream != nullptr && j < plan().upstreams[i]->servers.size(); ++j) {
         const ServerStats* server = upstream->servers.Find(j);
-        if (server == nullptr) continue;
-        attempts += server->attempts.value();
-        connected += server->connected.value();
-        for (const Counter& error : server->errors) failed += error.value();
-        to_servers += server->bytes_sent.value();
-        from_servers += server->bytes_received.value();
+        if (server != nullptr) servers.Add(*server);
       }
     }
   }
-  equal("attempts in all and by server", Sum(&WorkerStats::connect_attempts), attempts);
-  equal("failures in all and by server", Sum(&WorkerStats::connect_failures), failed);
+  equal("attempts in all and by server", Sum(&WorkerStats::connect_attempts), servers.attempts);
+  equal("failures in all and by server", Sum(&WorkerStats::connect_failures), servers.failed);
   // A client that leaves in the middle of one leaves it without an outcome.
-  if (connected + failed > attempts) text += "more connects ended than were begun; ";
+  if (servers.connected + servers.failed > servers.attempts)
+    text += "more connects ended than were begun; ";
   equal("bytes up and by listener", Sum(&WorkerStats::bytes_up), received);
   equal("bytes down and by listener", Sum(&WorkerStats::bytes_down), sent);
-  equal("bytes up and to servers", received, to_servers);
-  equal("bytes down and from servers", sent, from_servers);
+  equal("bytes up and to servers", received, servers.to_servers);
+  equal("bytes down and from servers", sent, servers.from_servers);
   return text;
 }
 
@@ -294,10 +323,17 @@ void Stage::SetPlan(SimProxy& proxy, const Plan& plan) {
   const int before = world_.process();
   world_.Enter(proxy.process());
   // As the process does it (process.cc).
-  std::shared_ptr<const Generation> next = proxy.shared_.generations.Prepare(Logged(plan));
-  proxy.shared_.generations.Commit(next, MonotonicTime(world_.now()));
-  proxy.shared_.latest.Set(std::move(next));
+  const std::shared_ptr<const Generation> next = proxy.shared_.generations.Prepare(Logged(plan));
+  proxy.shared_.generations.Commit(next, MonotonicTime(world_.now()),
+                                   [&] { proxy.shared_.latest.Set(next); });
   for (const auto& worker : proxy.workers_) worker->PostGeneration();
+  world_.Enter(before);
+}
+
+void Stage::PostToSlots(SimProxy& proxy, size_t worker, std::function<void(SlotUse&)> call) {
+  const int before = world_.process();
+  world_.Enter(proxy.process());
+  proxy.workers_[worker]->PostToSlots(std::move(call));
   world_.Enter(before);
 }
 

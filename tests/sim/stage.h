@@ -22,6 +22,7 @@
 #include "proxy/core/plan.h"
 #include "proxy/drain.h"
 #include "proxy/observe/log_ring.h"
+#include "proxy/slot_use.h"
 #include "proxy/upstream/generation.h"
 #include "proxy/worker.h"
 #include "tests/sim/world.h"
@@ -46,6 +47,10 @@ class SimProxy {
   // Of all workers; false: one has not heard of the latest plan.
   bool all_caught_up() const;
   std::vector<std::unique_ptr<Worker>>& workers() { return workers_; }
+  // What refers to the slot of a server that was gone from generation `since` on; empty: nothing.
+  std::string WhoRefersTo(ServerRef server, uint64_t since) const;
+  // From now on nothing is counted of it, and its numbers will be cleared.
+  void NoteVacated(ServerRef server);
   // Of the connections that have ended.
   const std::vector<ClosedRecord>& records() const { return records_; }
   uint32_t sessions() const;
@@ -62,12 +67,22 @@ class SimProxy {
   // Part of it: numbers that do not agree.
   std::string Miscounts() const;
 
+  struct ServerSums {
+    uint64_t attempts = 0;
+    uint64_t connected = 0;
+    uint64_t failed = 0;
+    uint64_t to_servers = 0;
+    uint64_t from_servers = 0;
+    void Add(const ServerStats& server);
+  };
+
   World& world_;
   const int process_;
   WorkerShared shared_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<Epoll*> epolls_;
   std::vector<ClosedRecord> records_;
+  ServerSums vacated_;
 };
 
 class Stage {
@@ -87,6 +102,8 @@ class Stage {
   // From now on `proxy` goes by `plan`, which follows from its own: workers hear of it in their
   // next turns.
   void SetPlan(SimProxy& proxy, const Plan& plan);
+  // Calls `call` in a turn of that worker.
+  void PostToSlots(SimProxy& proxy, size_t worker, std::function<void(SlotUse&)> call);
   // Drains all proxies, ends them and looks for what they left behind.
   void StopAndCheck();
 

@@ -1,0 +1,73 @@
+// SlotUse: a worker's part of giving the slots of servers that are gone to others: whether anything
+// on this worker still refers to one.
+//
+//   use.Mark()                   it goes by the latest generation, in which they are gone
+//   use.Ask(slots, done)         after all workers have marked
+//   use.Clear(slots)             they are nobody's: what was counted of them is forgotten
+//
+// What may refer to a server by its slot: a session, by its last attempt, and while it is still
+// being connected by any attempt before; a view that somebody has pinned; a drain; a walk for
+// `show conns` or `conn kill`; a round of the census. What a worker has put into its log or posted
+// to another it has done before it answers.
+//
+// Owner thread only; a call of `done` too.
+#ifndef PROXY_SLOT_USE_H_
+#define PROXY_SLOT_USE_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "proxy/census.h"
+#include "proxy/conn_walk.h"
+#include "proxy/core/plan.h"
+#include "proxy/core/stats.h"
+#include "proxy/drain.h"
+#include "proxy/session/session.h"
+#include "proxy/upstream/views.h"
+
+namespace parkway {
+
+class SlotUse {
+ public:
+  using Slots = std::shared_ptr<const std::vector<ServerRef>>;
+  // One for each slot that was asked about.
+  using Answer = std::function<void(std::vector<bool> used)>;
+
+  // `last_session`: the number of the session that the worker made last.
+  SlotUse(Census& census, Views& views, const Drains& drains, const ConnWalks& walks,
+          WorkerStats& stats, const uint64_t& last_session)
+      : census_(census),
+        views_(views),
+        drains_(drains),
+        walks_(walks),
+        stats_(stats),
+        last_session_(last_session) {}
+  SlotUse(const SlotUse&) = delete;
+  SlotUse& operator=(const SlotUse&) = delete;
+
+  void Mark();
+  // REQUIRES: `slots` were gone when all workers marked last, and still are.
+  void Ask(Slots slots, Answer done);
+  // REQUIRES: the view has them vacant.
+  void Clear(const std::vector<ServerRef>& slots);
+
+ private:
+  struct Question;
+  void Visit(Question& question, const Session& session) const;
+
+  Census& census_;
+  Views& views_;
+  const Drains& drains_;
+  const ConnWalks& walks_;
+  WorkerStats& stats_;
+  const uint64_t& last_session_;
+  // As of the last mark: sessions after it, and views from it on, know none of the slots.
+  uint64_t marked_session_ = 0;
+  uint64_t marked_view_ = 0;
+};
+
+}  // namespace parkway
+
+#endif  // PROXY_SLOT_USE_H_
