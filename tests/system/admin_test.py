@@ -449,7 +449,7 @@ class Conns(AdminStory):
                          PATIENCE, "it is blocked")
             text = parkway.admin.do(f"show conn {rows[0]['id']}")
             self.assertRegex(text, r"server->client blocked \S+: client receive window closed, "
-                                   r"\d+ KiB pending")
+                                   r"[\d.]+ [KM]iB pending")
             self.assertRegex(text, r"client->server waits for the client, which last said "
                                    r"something \S+ ago")
             self.assertRegex(text, rf"client 127.0.0.1:\d+ to {re.escape(parkway.listen)}")

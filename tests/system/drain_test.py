@@ -83,16 +83,20 @@ class Paced(story.Story):
         return self.started(Clients(self.listen))
 
     def assert_even(self, times, begun, over):
-        """Of each tenth of the time about a tenth of the ends, and none before it began."""
+        """At no moment more than 6 % of them before or behind an even pace, none before it began,
+        and no tenth of the time without its share. (That we see an end late on a busy machine moves
+        it from one tenth to the next, which says nothing of the pace.)"""
         self.assertGreaterEqual(min(times), begun)
         tenths = [0] * 11
         for when in times:
             tenths[min(int((when - begun) / over * 10), 10)] += 1
         print(f"  ends in each tenth of {over} s: {tenths}", end=" ")
+        for number, when in enumerate(sorted(times)):
+            self.assertAlmostEqual(number / len(times), (when - begun) / over, delta=0.06)
         share = len(times) / 10
         for count in tenths[:9]:
-            self.assertGreater(count, 0.7 * share)
-            self.assertLess(count, 1.3 * share)
+            self.assertGreater(count, 0.4 * share)
+            self.assertLess(count, 1.6 * share)
 
     def test_a_stop_ends_idle_connections_evenly_and_busy_ones_last(self):
         parkway = self.started(Parkway(self.listen, self.upstream, threads=2, access_log="off",
