@@ -37,7 +37,7 @@ def prepare(folder):
 
 
 def dpkg(*arguments):
-    run(["dpkg", *arguments], env=dict(os.environ, DEBIAN_FRONTEND="noninteractive"))
+    run(["dpkg", "--force-unsafe-io", *arguments], env=dict(os.environ, DEBIAN_FRONTEND="noninteractive"))
 
 
 def left_of_it():
@@ -56,6 +56,8 @@ class Package(story.Story):
         # What keeps packages from starting services is this machine's, not a server's.
         if os.path.exists("/usr/sbin/policy-rc.d"):
             os.remove("/usr/sbin/policy-rc.d")
+        # The index of all manual pages of this system is made anew after each step otherwise.
+        run(["rm", "-f", "/var/lib/man-db/auto-update"])
         before = left_of_it()
 
         dpkg("--install", f"{PACKAGES}/parkway.deb")
