@@ -146,7 +146,7 @@ std::string HelpText() {
       "  parkway -c parkway.flags\n"
       "\n"
       "Units: DURATION us ms s m h d, as in 1h30m. 0, 0s and off are the same.\n"
-      "[R]: a reload can apply it (this version does not reload yet).\n"
+      "[R]: a reload applies it; a change of the others waits for a restart.\n"
       "[C]: on the command line only, not in a flags file.\n"
       "[L] [U] [S]: also a key of --listen, --upstream, --server, for that line alone.\n";
   std::optional<Group> group;
