@@ -32,8 +32,8 @@
 #include "proxy/core/health_plan.h"
 #include "proxy/core/log_plan.h"
 #include "proxy/core/proxy_out.h"
+#include "proxy/core/session_times.h"
 #include "proxy/core/shared_value.h"
-#include "proxy/session/session_times.h"
 
 namespace parkway {
 

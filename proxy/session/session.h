@@ -34,10 +34,10 @@
 #include "poller/task.h"
 #include "poller/timer_wheel.h"
 #include "proxy/core/close_cause.h"
+#include "proxy/core/session_times.h"
 #include "proxy/session/relay.h"
 #include "proxy/session/session_end.h"
 #include "proxy/session/session_extras.h"
-#include "proxy/session/session_times.h"
 #include "proxy/session/times_table.h"
 
 namespace parkway {

@@ -18,7 +18,7 @@
 #include <vector>
 
 #include "poller/check.h"
-#include "proxy/session/session_times.h"
+#include "proxy/core/session_times.h"
 
 namespace parkway {
 

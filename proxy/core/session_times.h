@@ -2,8 +2,8 @@
 // may go: shared by all sessions that began under one configuration of a listener.
 //
 // Values: any thread.
-#ifndef PROXY_SESSION_SESSION_TIMES_H_
-#define PROXY_SESSION_SESSION_TIMES_H_
+#ifndef PROXY_CORE_SESSION_TIMES_H_
+#define PROXY_CORE_SESSION_TIMES_H_
 
 #include <cstdint>
 
@@ -34,4 +34,4 @@ struct SessionTimes {
 
 }  // namespace parkway
 
-#endif  // PROXY_SESSION_SESSION_TIMES_H_
+#endif  // PROXY_CORE_SESSION_TIMES_H_
