@@ -45,6 +45,7 @@ class IntrusiveQueue {
   }
 
   // nullptr if empty.
+  T* Front() const { return head_; }
   T* PopFront() {
     T* item = head_;
     if (item == nullptr) return nullptr;

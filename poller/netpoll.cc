@@ -64,7 +64,10 @@ void Netpoll::Close(PollDesc& desc) {
 
 int Netpoll::RegisterListener(PollDesc& desc) {
   const int error = kernel::EpollAdd(epoll_fd_, desc.fd(), EPOLLIN, Data(desc));
-  if (error == 0) desc.set_registered(true);
+  if (error == 0) {
+    desc.set_registered(true);
+    desc.add_edge_bits(PollDesc::kLevel);
+  }
   return error;
 }
 
@@ -79,8 +82,23 @@ int Netpoll::ResumeListener(PollDesc& desc) {
 int Netpoll::Deregister(PollDesc& desc) {
   if (!desc.registered()) return 0;
   const int error = kernel::EpollDel(epoll_fd_, desc.fd());
-  if (error == 0) desc.set_registered(false);
+  if (error == 0) {
+    desc.set_registered(false);
+    desc.clear_edge_bits(PollDesc::kMuted);
+  }
   return error;
+}
+
+void Netpoll::Mute(PollDesc& desc) {
+  if (kernel::EpollMod(epoll_fd_, desc.fd(), kMutedEvents, Data(desc)) == 0) {
+    desc.add_edge_bits(PollDesc::kMuted);
+  }
+}
+
+void Netpoll::Hear(PollDesc& desc) {
+  const int error = kernel::EpollMod(epoll_fd_, desc.fd(), kEvents, Data(desc));
+  PARKWAY_CHECK(error == 0, "epoll forgot a descriptor that is registered");
+  desc.clear_edge_bits(PollDesc::kMuted);
 }
 
 void Netpoll::Ready(const epoll_event& event, Polled& polled) {
@@ -97,6 +115,8 @@ void Netpoll::Ready(const epoll_event& event, Polled& polled) {
   if (mask & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) bits |= PollDesc::kHangup;
   if (mask & EPOLLPRI) bits |= PollDesc::kUrgent;
   if (mask & EPOLLERR) bits |= PollDesc::kError;
+  // Nothing told of an urgent mark, at which a read would stop as if the end had come.
+  if (bits != 0 && (desc->edge_bits() & PollDesc::kMuted) != 0) bits |= PollDesc::kUrgent;
   desc->add_edge_bits(bits);
   desc->SetEventError(mask == EPOLLERR, fdseq);
 
@@ -105,6 +125,12 @@ void Netpoll::Ready(const epoll_event& event, Polled& polled) {
     polled.hangups[polled.hangup_count++] = desc->handle();
   }
   if (mask & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+    // Nobody has looked since the last time, because the bytes have nowhere to go or their turn has
+    // not come: each of those that follow would end a sleep for nothing.
+    const uint8_t spared = PollDesc::kMuted | PollDesc::kLevel;
+    if (bits == 0 && (desc->edge_bits() & spared) == 0 && desc->IsLatched(Direction::kRead)) {
+      Mute(*desc);
+    }
     if (Task* task = desc->Ready(Direction::kRead)) polled.runnable.PushBack(*task);
   }
   if (mask & (EPOLLOUT | EPOLLHUP | EPOLLERR)) {

@@ -70,11 +70,15 @@ class Netpoll {
   // Frees the descriptor; the fd is the caller's to close. REQUIRES: as PollDesc::Close.
   void Close(PollDesc& desc);
 
-  // Listeners: level-triggered, because an edge strands what waits in the backlog (T54). The
-  // only descriptors that are ever changed.
+  // Listeners: level-triggered, because an edge strands what waits in the backlog (T54).
   int RegisterListener(PollDesc& desc);
   int PauseListener(PollDesc& desc);
   int ResumeListener(PollDesc& desc);
+  // From now on epoll tells of bytes that come in, of those that are there first: to be called
+  // before anybody waits to read. See Ready().
+  void Unmute(PollDesc& desc) {
+    if ((desc.edge_bits() & PollDesc::kMuted) != 0) Hear(desc);
+  }
   // For an fd that leaves the process while the file lives on.
   int Deregister(PollDesc& desc);
 
@@ -93,11 +97,15 @@ class Netpoll {
 
  private:
   static constexpr uint32_t kEvents = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
+  // The kernel wakes for bytes with IN and PRI.
+  static constexpr uint32_t kMutedEvents = EPOLLOUT | EPOLLRDHUP | EPOLLET;
 
   static uint64_t Data(const PollDesc& desc) {
     return static_cast<uint64_t>(desc.fdseq()) << 32 | desc.index();
   }
   void Ready(const epoll_event& event, Polled& polled);
+  void Mute(PollDesc& desc);
+  void Hear(PollDesc& desc);
 
   PollCache cache_;
   int epoll_fd_ = -1;

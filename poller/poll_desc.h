@@ -84,6 +84,10 @@ class PollDesc {
   // Not of an event but of the file, said by who makes the descriptor: a unix socket, whose reads
   // stop short behind a message that passed descriptors, whatever follows.
   static constexpr uint8_t kStopsShort = 8;
+  // Of its registration: epoll does not tell of bytes that come in (Netpoll::Unmute).
+  static constexpr uint8_t kMuted = 16;
+  // A listener: level-triggered.
+  static constexpr uint8_t kLevel = 32;
 
   PollDesc(const PollDesc&) = delete;
   PollDesc& operator=(const PollDesc&) = delete;
@@ -127,6 +131,11 @@ class PollDesc {
 
   // Whether anybody waits on either word (announced or parked).
   bool HasWaiter() const;
+
+  // Whether readiness was reported and nobody has used it.
+  bool IsLatched(Direction direction) const {
+    return (direction == Direction::kRead ? rg_ : wg_).load(std::memory_order_relaxed) == kReady;
+  }
 
   // --- Owner: poller ---
 

@@ -81,7 +81,7 @@ void Scheduler::Stop() {
 }
 
 int64_t Scheduler::TimeoutNs() const {
-  const MonotonicTime wake = wheel_.NextWake();
+  const MonotonicTime wake = NextWake();
   if (wake == MonotonicTime::InfiniteFuture()) return -1;
   // Never 0: the wheel's tick is rounded up, and so is the wait.
   return wake <= now_ ? 0 : wake.ns() - now_.ns();
@@ -109,6 +109,7 @@ void Scheduler::Turn() {
   inbox_.TakeTasks(posted);
   while (Task* task = posted.PopFront()) Ready(*task);
   inbox_.DeliverMessages(*this);
+  EndPauses();
   FireTimers();
   for (int i = 0; i < polled_.hangup_count; ++i) {
     PollDesc* desc = netpoll_.cache().Find(polled_.hangups[i].index);
@@ -126,6 +127,24 @@ void Scheduler::Trim() {
   parked_lately_ = parked_;
   next_trim_ = now_.PlusNs(kTrimIntervalNs);
   if (delegate_ != nullptr) delegate_->OnTrim();
+}
+
+void Scheduler::Pause(Task& task) {
+  const absl::Duration wanted =
+      options_.pause + options_.pause_for_each * static_cast<int64_t>(paused_.size());
+  const int64_t ns = absl::ToInt64Nanoseconds(std::min(wanted, options_.longest_pause));
+  last_pause_end_ns_ = std::max(last_pause_end_ns_, now_.PlusNs(ns).ns());
+  task.paused_until_ns_ = last_pause_end_ns_;
+  paused_.PushBack(task);
+}
+
+void Scheduler::EndPauses() {
+  for (Task* task = paused_.Front(); task != nullptr; task = paused_.Front()) {
+    if (task->paused_until_ns_ > now_.ns()) return;
+    paused_.PopFront();
+    task->queued_ = false;
+    Ready(*task);
+  }
 }
 
 void Scheduler::FireTimers() {
@@ -166,10 +185,10 @@ void Scheduler::RunReady() {
   }
   const bool shared =
       now_.PlusNs(-absl::ToInt64Nanoseconds(options_.shared_window)) < last_foreground_io_;
-  const size_t budget = shared ? options_.turn_bytes_shared : options_.turn_bytes;
+  budget_ = shared ? options_.turn_bytes_shared : options_.turn_bytes;
   charged_ = 0;
   // Each runs at most once a turn, so that one that moves nothing cannot hold the turn open.
-  for (size_t left = background_.size(); left > 0 && charged_ < budget; --left) {
+  for (size_t left = background_.size(); left > 0 && charged_ < budget_; --left) {
     Activate(*background_.PopFront());
   }
   // If anything ran, a stack may have come free: no pause.
@@ -271,6 +290,7 @@ bool Scheduler::WokenIdle(Task& task, Wake& wake) {
 
 // True: run it (again) for `wake`. False: it waits, or another thread has it already.
 bool Scheduler::CommitIdle(Task& task, PollDesc& desc, Direction direction, Wake& wake) {
+  if (direction == Direction::kRead) netpoll_.Unmute(desc);
   task.state_ = Task::State::kIdle;
   task.desc_ = &desc;
   task.direction_ = direction;
@@ -355,6 +375,12 @@ bool Scheduler::SettleReturned(Task& task, const Next& next, Wake& wake) {
       task.wake_ = Wake::kYield;
       Ready(task);
       return false;
+    case Next::Kind::kPause:
+      task.state_ = Task::State::kYielded;
+      task.wake_ = Wake::kYield;
+      task.queued_ = true;
+      Pause(task);
+      return false;
     case Next::Kind::kAwait:
       return CommitIdle(task, next.desc(), next.direction(), wake);
     case Next::Kind::kSleep:
@@ -396,6 +422,7 @@ WaitResult Scheduler::Wait(PollDesc& desc, Direction direction) {
     if (error != WaitResult::kReady) return error;
     PARKWAY_TEST_POINT("Scheduler::Wait:checked");
     if (!desc.registered() && netpoll_.Register(desc) != 0) return WaitResult::kNotPollable;
+    if (direction == Direction::kRead) netpoll_.Unmute(desc);
     if (desc.BlockBegin(direction)) return WaitResult::kReady;
     // Announced. An error that was published before this is seen here; the publisher of a later
     // one sees the announcement, and the commit fails.

@@ -24,6 +24,7 @@
 #ifndef POLLER_SCHEDULER_H_
 #define POLLER_SCHEDULER_H_
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -81,6 +82,10 @@ class Scheduler {
     size_t turn_bytes = 512 * 1024;
     size_t turn_bytes_shared = 128 * 1024;
     absl::Duration shared_window = absl::Milliseconds(10);
+    // Next::Pause: the longer, the more do so, for each of them then gets less in the same time.
+    absl::Duration pause = absl::Microseconds(200);
+    absl::Duration pause_for_each = absl::Microseconds(40);
+    absl::Duration longest_pause = absl::Milliseconds(1);
     void* context = nullptr;  // the layer above's; see context()
   };
 
@@ -107,7 +112,11 @@ class Scheduler {
   // Whether a turn would find something ready without waiting.
   bool HasReady() const { return !foreground_.empty() || !background_.empty() || !inbox_.empty(); }
   // When a turn is due though nothing happens; InfiniteFuture if never.
-  MonotonicTime NextWake() const { return wheel_.NextWake(); }
+  MonotonicTime NextWake() const {
+    const Task* paused = paused_.Front();
+    const MonotonicTime timer = wheel_.NextWake();
+    return paused == nullptr ? timer : std::min(timer, MonotonicTime(paused->paused_until_ns_));
+  }
   // The clock as of this turn.
   MonotonicTime now() const { return now_; }
   // What the layer above wants to find again from a task or a descriptor (Of(desc).context()).
@@ -192,6 +201,8 @@ class Scheduler {
   void Ready(Task& task);
   void Ready(const WokenTasks& woken);
   void FireTimers();
+  void Pause(Task& task);
+  void EndPauses();
   // Idle stacks that the last second did not need give their memory back; the delegate's turn.
   void Trim();
   void RunReady();
@@ -223,6 +234,8 @@ class Scheduler {
   Inbox inbox_;
   Task::Queue foreground_;
   Task::Queue background_;
+  Task::Queue paused_;  // none of them ends before one that is ahead of it
+  int64_t last_pause_end_ns_ = 0;
   Netpoll::Polled polled_;
   Task* current_ = nullptr;
   Stack* current_stack_ = nullptr;

@@ -13,8 +13,8 @@
 // Owner thread only (the worker's), but for Scheduler::PostReady.
 //
 // Invariants
-//   1. A task is in at most one of: running, a run queue, one waiter word of one descriptor, the
-//      timer wheel, the inbox.
+//   1. A task is in at most one of: running, a run queue, the queue of those that pause, one waiter
+//      word of one descriptor, the timer wheel, the inbox.
 //   2. After Run() returned Done the scheduler never touches the task again: Run() may have
 //      destroyed it.
 #ifndef POLLER_TASK_H_
@@ -48,11 +48,14 @@ enum class Wake : uint8_t {
 // What a task wants after its entry returned.
 class [[nodiscard]] Next {
  public:
-  enum class Kind : uint8_t { kDone, kYield, kAwait, kSleep };
+  enum class Kind : uint8_t { kDone, kYield, kPause, kAwait, kSleep };
 
   static Next Done() { return Next(Kind::kDone); }
   // Run again after the others that are ready.
   static Next Yield() { return Next(Kind::kYield); }
+  // The same, but not before Scheduler::Options::pause has passed: for what comes in faster than
+  // it is worth to wake up for. Nobody can end it early: it is over before that would matter.
+  static Next Pause() { return Next(Kind::kPause); }
   static Next AwaitReadable(PollDesc& desc) { return Await(desc, Direction::kRead); }
   static Next AwaitWritable(PollDesc& desc) { return Await(desc, Direction::kWrite); }
   static Next Await(PollDesc& desc, Direction direction) {
@@ -131,13 +134,14 @@ class Task {
     Parking* parking_ = nullptr;
     PollDesc* desc_;
     SleepTimer* timer_;
+    int64_t paused_until_ns_;  // in the queue of those that pause
   };
   State state_ = State::kFresh;
   Wake wake_ = Wake::kStart;
   Direction direction_ = Direction::kRead;
   bool background_ : 1 = false;
   bool stackless_ : 1 = false;
-  bool queued_ : 1 = false;  // in a run queue of the scheduler
+  bool queued_ : 1 = false;  // in a run queue of the scheduler, or in that of those that pause
 
  public:
   using Queue = IntrusiveQueue<Task, &Task::link_>;

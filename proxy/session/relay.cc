@@ -27,8 +27,8 @@ bool IsUnix(const PollDesc& desc) {
 }  // namespace
 
 Relay::Step Relay::Run(PollDesc& source, PollDesc& sink, RelayTools& tools, size_t budget,
-                       size_t limit) {
-  Step step{.outcome = Outcome::kYield, .limit = limit};
+                       size_t limit, bool at_once) {
+  Step step{.outcome = Outcome::kYield, .limit = limit, .at_once = at_once};
   switch (WriteHeld(sink, tools, step)) {
     case Hands::kEmpty:
       break;
@@ -62,6 +62,10 @@ Relay::Step Relay::Run(PollDesc& source, PollDesc& sink, RelayTools& tools, size
     if (!more) return step;
   }
   step.outcome = Outcome::kYield;
+  if (step.moved >= kQuickBytes) {
+    has_yielded_ = true;
+    has_gathered_ = false;
+  }
   return step;
 }
 
@@ -235,10 +239,41 @@ void Relay::LeaveBulk(PollDesc& sink) {
 void Relay::Drained(PollDesc& sink, Step& step) {
   step.outcome = Outcome::kAwaitReadable;
   if (!bulk_) return;
+  const bool much = has_yielded_ || step.moved >= kQuickBytes;
+  has_yielded_ = false;
+  if (splicing_ == Splicing::kPossible && Gathers(much, step)) {
+    // A tail that Nagle holds back meanwhile waits no longer than that.
+    step.outcome = Outcome::kGather;
+    return;
+  }
   // Nagle must never hold back a tail. Set, it also sends what is there.
   if (no_delay_off_) SetNoDelay(sink, true);
-  small_wakeups_ = step.moved < kSmallBytes ? small_wakeups_ + 1 : 0;
+  if (much) {
+    small_wakeups_ = 0;
+  } else if (step.moved > 0) {
+    small_wakeups_ = step.moved < kSmallBytes ? small_wakeups_ + 1 : 0;
+  }
   if (small_wakeups_ >= kSmallWakeups) LeaveBulk(sink);
+}
+
+// Whether it is worth to wait for more, now that the source has nothing.
+bool Relay::Gathers(bool much, const Step& step) {
+  const bool in_vain = has_gathered_ && step.moved < kGatheredBytes;
+  has_gathered_ = false;
+  if (step.moved == 0 && !much) {
+    quick_wakeups_ /= 2;
+    return false;
+  }
+  if (!much || !step.at_once || in_vain) {
+    quick_wakeups_ = 0;
+    return false;
+  }
+  if (quick_wakeups_ < kQuickWakeups) {
+    ++quick_wakeups_;
+    return false;
+  }
+  has_gathered_ = true;
+  return true;
 }
 
 bool Relay::Splice(PollDesc& source, PollDesc& sink, RelayTools& tools, Step& step) {
@@ -248,6 +283,8 @@ bool Relay::Splice(PollDesc& source, PollDesc& sink, RelayTools& tools, Step& st
     return true;
   }
   const size_t asked = std::min(kSpliceBytes, step.limit - step.moved);
+  // What was reported before this is looked at now.
+  static_cast<void>(source.Reset(Direction::kRead));
   const IoResult in = TrySpliceIn(source, pipe->write_fd, asked);
   if (in.bytes == 0) {
     tools.pipes->Return(*pipe, /*empty=*/true);

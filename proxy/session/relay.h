@@ -11,7 +11,9 @@
 //
 // Bulk. A read that fills the whole buffer makes a direction bulk: between two TCP sockets it then
 // splices through a pipe, which is lent only while bytes are inside, and its sink sends full
-// segments (TCP_NODELAY off) until the source is drained. It is bulk no more after
+// segments (TCP_NODELAY off) until the source is drained. Where that comes again and again within
+// a moment, each time with one segment or two, waking up for each costs more than moving it: it
+// asks for a pause instead (kGather) and finds more at once. It is bulk no more after
 // kSmallWakeups wake-ups that each brought little. What splice says of the source's end is not
 // believed (an urgent mark looks like one): a read confirms it.
 //
@@ -54,6 +56,11 @@ class Relay {
   static constexpr size_t kSpliceBytes = 512 * 1024;
   static constexpr size_t kSmallBytes = 16 * 1024;
   static constexpr uint8_t kSmallWakeups = 4;
+  // Bulk that drained its source so often in a row, each time at once and with so much, gathers.
+  static constexpr uint8_t kQuickWakeups = 7;
+  static constexpr size_t kQuickBytes = 48 * 1024;
+  // A pause that brought less was not worth it: a small window lets no more come in.
+  static constexpr size_t kGatheredBytes = 96 * 1024;
   // Nagle's algorithm never delays a first send of at most a segment.
   static constexpr size_t kSegmentBytes = 1400;
 
@@ -61,6 +68,7 @@ class Relay {
     kAwaitReadable,  // the source has nothing now
     kAwaitWritable,  // the sink takes nothing now
     kYield,          // the budget of this activation is used up
+    kGather,         // the source has nothing now, and will at once: wait a little, for more of it
     kEnd,            // the source's FIN was reached, and all before it was taken
     kSourceError,    // all that could be read was taken by the sink; then `error`
     kSinkError,      // `unsent` bytes in hand could not be delivered: `error`
@@ -71,13 +79,15 @@ class Relay {
     size_t moved = 0;
     size_t spliced = 0;  // of these
     size_t limit = kNoLimit;
+    bool at_once = false;
   };
   static constexpr size_t kNoLimit = SIZE_MAX;
 
   // Moves what can be moved now, and not much more than `budget` bytes; reads only as long as no
-  // more than `limit` have moved, and not a byte beyond it.
+  // more than `limit` have moved, and not a byte beyond it. `at_once`: the last time is so short
+  // ago that a direction which has moved much then and now may gather.
   Step Run(PollDesc& source, PollDesc& sink, RelayTools& tools, size_t budget = kStepBytes,
-           size_t limit = kNoLimit);
+           size_t limit = kNoLimit, bool at_once = false);
 
   // Gives back what it holds and returns how many bytes that were.
   size_t Drop(RelayTools& tools);
@@ -150,6 +160,7 @@ class Relay {
   void LeaveBulk(PollDesc& sink);
   // The source has nothing now: nothing that was sent may wait for more.
   void Drained(PollDesc& sink, Step& step);
+  bool Gathers(bool much, const Step& step);
   void SetNoDelay(PollDesc& sink, bool on);
   void ReturnHands(RelayTools& tools);
 
@@ -178,6 +189,9 @@ class Relay {
   bool has_read_ : 1 = false;
   Splicing splicing_ : 2 = Splicing::kUnknown;
   uint8_t small_wakeups_ : 4 = 0;
+  uint8_t quick_wakeups_ : 3 = 0;
+  bool has_yielded_ : 1 = false;   // much was moved, and then others had their turn
+  bool has_gathered_ : 1 = false;  // the last drained activation ended with kGather
   bool splice_always_ : 1 = false;
   bool fin_follows_ : 1 = false;
 };

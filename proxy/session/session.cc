@@ -22,6 +22,9 @@ constexpr int64_t kMillisecond = 1'000'000;
 constexpr int64_t kFirstLingerMs = 1;
 constexpr int64_t kMostLingerMs = 50;
 constexpr int kMostLingerDoublings = 6;
+// Bulk that comes in again within so short a time may gather: it is over 20 MB/s, and a pause is
+// less than half of it.
+constexpr int64_t kAtOnceNs = 2 * kMillisecond;
 
 Session::Side Other(Session::Side side) {
   return side == Session::Side::kClient ? Session::Side::kServer : Session::Side::kClient;
@@ -141,8 +144,9 @@ Next Session::RunFlow(Flow& flow, Scheduler& scheduler, Wake wake) {
     if (!ready && flow.relay.held() == 0) return SleepForTokens(flow);
     limit = ready ? pacer.Available(scheduler.now()) : 0;
   }
+  const bool at_once = flow.background() && scheduler.now().ns() - last_activity_.ns() < kAtOnceNs;
   const size_t held_before = flow.relay.held();
-  const Relay::Step step = flow.relay.Run(source, sink, worker.tools, budget, limit);
+  const Relay::Step step = flow.relay.Run(source, sink, worker.tools, budget, limit, at_once);
   if (extras_ != nullptr) NoteStep(flow, step, held_before);
   if (step.spliced > 0) extras().spliced_bytes += step.spliced;
   if (step.moved > 0) {
@@ -208,6 +212,9 @@ Next Session::AfterStep(Flow& flow, const Relay::Step& step, Wake wake) {
       }
       if (flow.relay.could_unpipe() && phase_ == Phase::kRelaying) ArmTimer();
       return Next::AwaitWritable(sink);
+    case Relay::Outcome::kGather:
+      if (phase_ == Phase::kResetting) break;
+      return Next::Pause();
     case Relay::Outcome::kYield:
       if (HasRate(flow) && !way(flow).pacer.Ready(scheduler().now())) return SleepForTokens(flow);
       return Next::Yield();

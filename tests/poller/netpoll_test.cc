@@ -121,6 +121,62 @@ TEST_F(NetpollTest, T5_AnEventIsReportedOnceAndLatched) {
   End(desc);
 }
 
+TEST_F(NetpollTest, BytesThatNobodyLooksAtEndOneWaitAndThenNoMore) {
+  TcpPair pair;
+  PollDesc& desc = OpenQuiet(pair.near());
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_EQ(send(pair.far(), "x", 1, 0), 1);
+    EXPECT_EQ(Poll(), Tasks{});
+    EXPECT_EQ((desc.edge_bits() & PollDesc::kMuted) != 0, i > 0) << i;
+  }
+  // What else happens is still told: an urgent byte when somebody wants to read, a FIN at once.
+  ASSERT_EQ(send(pair.far(), "!", 1, MSG_OOB), 1);
+  EXPECT_EQ(Poll(), Tasks{});
+  EXPECT_EQ(desc.edge_bits() & PollDesc::kUrgent, 0);
+  ASSERT_EQ(desc.Reset(kRead), WaitResult::kReady);
+  netpoll_.Unmute(desc);
+  Park(desc, kRead, reader_);
+  EXPECT_EQ(Poll(), Tasks{&reader_});
+  EXPECT_NE(desc.edge_bits() & PollDesc::kUrgent, 0);
+  EXPECT_TRUE(desc.BlockEnd(kRead));
+  ASSERT_EQ(shutdown(pair.far(), SHUT_WR), 0);
+  Park(desc, kRead, reader_);
+  EXPECT_EQ(Poll(), Tasks{&reader_});
+  EXPECT_NE(desc.edge_bits() & PollDesc::kHangup, 0);
+  EXPECT_TRUE(desc.BlockEnd(kRead));
+  End(desc);
+}
+
+TEST_F(NetpollTest, AFinOfAMutedDescriptorMayHaveAnUrgentMarkBeforeIt) {
+  TcpPair pair;
+  PollDesc& desc = OpenQuiet(pair.near());
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_EQ(send(pair.far(), "x", 1, 0), 1);
+    EXPECT_EQ(Poll(), Tasks{});
+  }
+  ASSERT_NE(desc.edge_bits() & PollDesc::kMuted, 0);
+  ASSERT_EQ(send(pair.far(), "!", 1, MSG_OOB), 1);
+  ASSERT_EQ(shutdown(pair.far(), SHUT_WR), 0);
+  EXPECT_EQ(Poll(), Tasks{});
+  EXPECT_EQ(desc.edge_bits() & (PollDesc::kHangup | PollDesc::kUrgent),
+            PollDesc::kHangup | PollDesc::kUrgent);
+  End(desc);
+}
+
+TEST_F(NetpollTest, AResetIsHeardThoughBytesAreNot) {
+  TcpPair pair;
+  PollDesc& desc = OpenQuiet(pair.near());
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_EQ(send(pair.far(), "x", 1, 0), 1);
+    EXPECT_EQ(Poll(), Tasks{});
+  }
+  ASSERT_NE(desc.edge_bits() & PollDesc::kMuted, 0);
+  pair.ResetFar();
+  EXPECT_EQ(Poll(), Tasks{});
+  EXPECT_EQ(hangups_, Handles{desc.handle()});
+  End(desc);
+}
+
 TEST_F(NetpollTest, ALateRegistrationReportsWhatIsThereAlready) {
   SocketPair pair;
   pair.Say("x");

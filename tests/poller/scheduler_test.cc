@@ -710,6 +710,104 @@ TEST_F(SchedulerTest, T43_BackgroundTasksRunOnceATurnAndWithinTheBudget) {
   TurnUntil(scheduler_, [&] { return a.done && b.done && c.done; });
 }
 
+TEST_F(SchedulerTest, ABackgroundTaskMayMoveWhatTheTurnHasLeft) {
+  size_t left[2] = {};
+  std::vector<Task*> tasks;
+  const auto body = [&](int which) {
+    return [&, which](Scheduler& s, Wake) {
+      left[which] = s.BudgetLeft();
+      s.Charge(*tasks[which], 100 * 1024);
+      return Next::Done();
+    };
+  };
+  LambdaTask a(body(0));
+  LambdaTask b(body(1));
+  tasks = {&a, &b};
+  for (Task* task : tasks) {
+    task->set_background(true);
+    scheduler_.Spawn(*task);
+  }
+  TurnWithoutSleep(scheduler_);
+  EXPECT_EQ(left[0], 512u * 1024);
+  EXPECT_EQ(left[1], 412u * 1024);
+}
+
+TEST_F(SchedulerTest, ATaskThatPausesGoesOnWhenItsTimeIsOverAndWakesTheWorkerForThat) {
+  constexpr int kTasks = 3;
+  int64_t paused_at[kTasks] = {};
+  int64_t resumed_at[kTasks] = {};
+  std::vector<int> order;
+  std::vector<std::unique_ptr<LambdaTask>> tasks;
+  for (int i = 0; i < kTasks; ++i) {
+    tasks.push_back(std::make_unique<LambdaTask>([&, i](Scheduler& s, Wake wake) {
+      if (wake == Wake::kStart) {
+        paused_at[i] = s.now().ns();
+        return Next::Pause();
+      }
+      EXPECT_EQ(wake, Wake::kYield);
+      resumed_at[i] = s.now().ns();
+      order.push_back(i);
+      return Next::Done();
+    }));
+    tasks.back()->set_background(true);
+    scheduler_.Spawn(*tasks.back());
+  }
+  TurnWithoutSleep(scheduler_);
+  EXPECT_FALSE(scheduler_.HasReady());
+  EXPECT_LE(scheduler_.NextWake().ns(), paused_at[0] + 200'000);
+  // Each turn sleeps until somebody's time is over; nothing else would wake the worker.
+  while (order.size() < kTasks) scheduler_.Turn();
+  EXPECT_EQ(order, (std::vector<int>{0, 1, 2}));
+  for (int i = 0; i < kTasks; ++i) {
+    EXPECT_GE(resumed_at[i] - paused_at[i], 200'000 + i * 40'000) << i;
+  }
+  EXPECT_EQ(scheduler_.NextWake(), MonotonicTime::InfiniteFuture());
+}
+
+TEST_F(SchedulerTest, ATaskThatPausesIsNeitherKickedNorLost) {
+  LambdaTask task(
+      [](Scheduler&, Wake wake) { return wake == Wake::kStart ? Next::Pause() : Next::Done(); });
+  scheduler_.Spawn(task);
+  TurnWithoutSleep(scheduler_);
+  EXPECT_FALSE(scheduler_.Kick(task));
+  while (!task.done) scheduler_.Turn();
+  EXPECT_EQ(task.runs, 2);
+}
+
+TEST_F(SchedulerTest, AWaitForBytesOfAMutedDescriptorIsToldOfThoseThatCameMeanwhile) {
+  SocketPair pair;
+  PollDesc& desc = Allocate(pair.near());
+  ASSERT_EQ(scheduler_.netpoll().Register(desc), 0);
+  for (int i = 0; i < 3; ++i) {
+    pair.Say("x");
+    TurnWithoutSleep(scheduler_);
+  }
+  ASSERT_NE(desc.edge_bits() & PollDesc::kMuted, 0);
+  ASSERT_EQ(Empty(pair.near()), 3u);
+  ASSERT_EQ(desc.Reset(kRead), WaitResult::kReady);
+  LambdaTask reader(AwaitOnce(desc, kRead));
+  scheduler_.Spawn(reader);
+  TurnWithoutSleep(scheduler_);
+  EXPECT_FALSE(reader.done);
+  EXPECT_EQ(desc.edge_bits() & PollDesc::kMuted, 0);
+  pair.Say("y");
+  TurnUntil(scheduler_, [&] { return reader.done; });
+  EXPECT_EQ(reader.last, Wake::kReady);
+  // The same for one that waits with its stack, and bytes that came before it did.
+  ASSERT_EQ(Empty(pair.near()), 1u);
+  for (int i = 0; i < 3; ++i) {
+    pair.Say("x");
+    TurnWithoutSleep(scheduler_);
+  }
+  ASSERT_NE(desc.edge_bits() & PollDesc::kMuted, 0);
+  ASSERT_EQ(desc.Reset(kRead), WaitResult::kReady);
+  LambdaTask waits(WaitOnce(desc, kRead, result_));
+  scheduler_.Spawn(waits);
+  TurnUntil(scheduler_, [&] { return waits.done; });
+  EXPECT_EQ(result_, WaitResult::kReady);
+  End(desc);
+}
+
 TEST_F(SchedulerTest, T44_SleepsWaitsAndYieldsWithAStackAreAllAccountedFor) {
   SocketPair pair;
   PollDesc& desc = Allocate(pair.near());

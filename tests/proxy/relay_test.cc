@@ -273,6 +273,49 @@ TEST_F(RelayTest, NagleHoldsNoTailBackAfterBulk) {
   EXPECT_EQ(GetInt(to_.near, IPPROTO_TCP, TCP_NODELAY), 1);
 }
 
+TEST_F(RelayTest, BulkThatKeepsComingAtOnceGathersUntilThatBringsNothing) {
+  Begin(TcpPair(), TcpPair());
+  SetInt(to_.near, IPPROTO_TCP, TCP_NODELAY, 1);
+  relay_.set_splice(true);
+  const std::string some = Bytes(Relay::kGatheredBytes + 1);
+  std::string got;
+  size_t sent = 0;
+  // One burst, all of which is there, and how the relay ended with it.
+  const auto burst = [&](bool at_once) {
+    for (size_t at = 0; at < some.size();) at += SendSome(some, at);
+    sent += some.size();
+    size_t moved = 0;
+    Relay::Step step{.outcome = Outcome::kYield};
+    for (int rounds = 0; moved < some.size() && rounds < 100000; ++rounds) {
+      Poll();
+      step = relay_.Run(*source_, *sink_, tools_, Relay::kStepBytes, Relay::kNoLimit, at_once);
+      moved += step.moved;
+      if (moved < some.size()) Poll(1000000);
+      Receive(got);
+    }
+    EXPECT_EQ(moved, some.size());
+    return step.outcome;
+  };
+  for (int i = 0; i < 3 * Relay::kQuickWakeups; ++i) {
+    EXPECT_EQ(burst(false), Outcome::kAwaitReadable) << "it came late: " << i;
+  }
+  int bursts = 0;
+  while (burst(true) != Outcome::kGather) ASSERT_LT(++bursts, 100);
+  EXPECT_GE(bursts, Relay::kQuickWakeups);
+  EXPECT_EQ(GetInt(to_.near, IPPROTO_TCP, TCP_NODELAY), 0) << "while it gathers";
+  // Nothing has come meanwhile: it waits, and holds back no tail.
+  Poll();
+  EXPECT_EQ(relay_.Run(*source_, *sink_, tools_, Relay::kStepBytes, Relay::kNoLimit, true).outcome,
+            Outcome::kAwaitReadable);
+  EXPECT_EQ(GetInt(to_.near, IPPROTO_TCP, TCP_NODELAY), 1);
+  for (int i = 0; i < 1000 && got.size() < sent; ++i) {
+    pollfd readable = {to_.far, POLLIN, 0};
+    poll(&readable, 1, 100);
+    Receive(got);
+  }
+  EXPECT_EQ(got.size(), sent);
+}
+
 TEST_F(RelayTest, BulkEndsAfterSomeSmallWakeups) {
   Begin(TcpPair(), TcpPair());
   // Everything is there at once, so that the read of the whole buffer is certain.
