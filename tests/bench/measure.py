@@ -15,7 +15,8 @@ FAR_UPSTREAM = "10.99.0.2:8000"
 
 # kind: what one operation is. load: arguments of loadgen; wrk: connections instead.
 # threads: also measured with more than one thread. splice: peers that differ only by splicing are
-# told apart. calls: operations of the run that counts system calls.
+# told apart. peers: those that take part, where it is not all. calls: operations of the run that
+# counts system calls.
 LOADS = {
     "keepalive16": {"kind": "request", "title": "keep-alive, 16 connections (wrk)", "wrk": 16,
                     "quick": False},
@@ -31,6 +32,8 @@ LOADS = {
               "load": ["--short=16"], "threads": True, "calls": ("requests", 8000)},
     "far": {"kind": "connection", "title": "short connections, server 0.2 ms away",
             "load": ["--short=16"], "far": True, "calls": ("requests", 3000)},
+    "log": {"kind": "connection", "title": "short connections, with a log line each and with metrics",
+            "load": ["--short=16"], "peers": ("parkway", "parkway-log", "parkway-metrics")},
     "bulk1": {"kind": "gb", "title": "bulk, 1 stream", "load": ["--down=1"], "splice": True,
               "calls": ("bytes", 4_000_000_000)},
     "bulk8": {"kind": "gb", "title": "bulk, 8 streams", "load": ["--down=8"], "splice": True,

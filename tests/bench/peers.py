@@ -12,12 +12,14 @@ NGINX_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 class Peer:
     """One way to start a proxy. `command(setup)` gives argv; see Setup."""
 
-    def __init__(self, name, command, splices=False, takes_unix=True, launcher=None):
+    def __init__(self, name, command, splices=False, takes_unix=True, launcher=None,
+                 only_named=False):
         self.name = name
         self.command = command
         self.splices = splices  # differs from another peer only where splicing matters
         self.takes_unix = takes_unix
         self.launcher = launcher
+        self.only_named = only_named  # takes part where a load names it, and nowhere else
 
 
 class Setup:
@@ -40,6 +42,13 @@ class Setup:
 def parkway(setup, program=None):
     return [program or setup.tools["parkway"], f"--listen={setup.listen}", f"--upstream={setup.upstream}",
             f"--threads={setup.threads}", "--access_log=off", "--max_connections=9500"]
+
+
+def parkway_with(*flags):
+    def command(setup):
+        return parkway(setup) + [flag.replace("{folder}", setup.folder) for flag in flags]
+
+    return command
 
 
 def floor(setup):
@@ -136,6 +145,9 @@ def own_peer(text):
 
 PEERS = {peer.name: peer for peer in (
     Peer("parkway", parkway),
+    # Beside itself: what a line for each connection costs, and what serving metrics does.
+    Peer("parkway-log", parkway_with("--access_log=file:{folder}/access.log"), only_named=True),
+    Peer("parkway-metrics", parkway_with("--http=127.0.0.1:7001"), only_named=True),
     Peer("haproxy", haproxy("", 9800)),
     # It sets descriptors aside for its pipes.
     Peer("haproxy-splice", haproxy("    option splice-auto", 4000), splices=True),
