@@ -47,8 +47,67 @@ std::string Line(std::string_view kind, std::string_view name, std::vector<std::
   return Cat(Line('~', kind, name), ": ", Join(changes, ", "));
 }
 
+std::string Servers(size_t count) { return Cat(count, count == 1 ? " server" : " servers"); }
+
 std::string CountOf(char sign, size_t count) {
-  return Cat(std::string_view(&sign, 1), count, count == 1 ? " server" : " servers");
+  return Cat(std::string_view(&sign, 1), Servers(count));
+}
+
+// ---------------------------------------------------------------------------------------------
+// In short
+
+// In a line for a log: what is longer is told by names.
+constexpr size_t kMostLines = 32;
+constexpr size_t kMostBytes = 4000;
+constexpr size_t kMostNames = 5;
+
+// "~upstream app" of "~upstream app: weight 1 -> 2", in two; no name: it is told whole.
+struct Heading {
+  std::string_view what;
+  std::string_view name;
+};
+
+Heading HeadingOf(std::string_view line) {
+  for (const std::string_view kind : {kListenerWord, kUpstreamWord}) {
+    const std::string_view rest = line.substr(1);
+    if (!rest.starts_with(kind) || rest.substr(kind.size(), 1) != " ") continue;
+    const std::string_view name = rest.substr(kind.size() + 1);
+    return {line.substr(0, kind.size() + 1),
+            name.substr(0, std::min(name.find(": "), name.find(" (")))};
+  }
+  return {line, {}};
+}
+
+// Those that are told whole come first.
+bool ByHeading(const std::string& one, const std::string& other) {
+  const Heading of_one = HeadingOf(one);
+  const Heading of_other = HeadingOf(other);
+  if (of_one.name.empty() || of_other.name.empty()) {
+    return of_one.name.empty() && !of_other.name.empty();
+  }
+  return of_one.what < of_other.what;
+}
+
+// Lines in a row that say the same of others as one.
+std::vector<std::string> Shortened(const std::vector<std::string>& lines) {
+  std::vector<std::string> shorter;
+  for (size_t i = 0; i < lines.size();) {
+    const Heading first = HeadingOf(lines[i]);
+    size_t end = i + 1;
+    if (!first.name.empty()) {
+      while (end < lines.size() && HeadingOf(lines[end]).what == first.what) ++end;
+    }
+    shorter.push_back(lines[i]);
+    if (end - i > 1) {
+      std::string& line = shorter.back() = Cat(first.what, " ", first.name);
+      for (size_t k = i + 1; k < std::min(end, i + kMostNames); ++k) {
+        Append(&line, ", ", HeadingOf(lines[k]).name);
+      }
+      if (end - i > kMostNames) Append(&line, " and ", end - i - kMostNames, " more");
+    }
+    i = end;
+  }
+  return shorter;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -201,6 +260,23 @@ std::string Difference::Text() const {
   return text;
 }
 
+std::string Difference::Line() const {
+  const bool is_short = lines.size() <= kMostLines && Text().size() <= kMostBytes;
+  // By what happened to them, so that those in a row are many.
+  std::vector<std::string> sorted = lines;
+  if (!is_short) std::stable_sort(sorted.begin(), sorted.end(), ByHeading);
+  std::vector<std::string> all = is_short ? sorted : Shortened(sorted);
+  for (const std::string& line : not_reloadable) all.push_back(Cat("WARNING: ", line));
+  all.push_back(Cat("=", unchanged, " unchanged"));
+  return Join(all, "; ");
+}
+
+std::vector<std::string> NotReloadable(const Snapshot& start, const Snapshot& after) {
+  Difference difference;
+  AddProcess(start.scalars, after.scalars, &difference);
+  return difference.not_reloadable;
+}
+
 Difference Diff(const Snapshot& before, const Snapshot& after) {
   Difference difference;
   AddProcess(before.scalars, after.scalars, &difference);
@@ -233,7 +309,7 @@ Difference Diff(const Snapshot& before, const Snapshot& after) {
     const auto old = upstreams.find(upstream.name);
     if (old == upstreams.end()) {
       difference.lines.push_back(Cat(Line('+', kUpstreamWord, upstream.name), " (",
-                                     ServersOf(upstream).size(), " servers)"));
+                                     Servers(ServersOf(upstream).size()), ")"));
       continue;
     }
     std::vector<std::string> changes = ChangesOf(*old->second, upstream);

@@ -27,9 +27,16 @@ struct Difference {
   bool empty() const { return lines.empty(); }
   // All of it, a line each.
   std::string Text() const;
+  // The same as one line for a log. Where there is much, by names alone, and not all of them:
+  // "~upstream a, b, c and 697 more; =3 unchanged".
+  std::string Line() const;
 };
 
 Difference Diff(const Snapshot& before, const Snapshot& after);
+
+// As in Difference. Between what the process has started with and what it is to go by: what only a
+// restart can change differs until there is one.
+std::vector<std::string> NotReloadable(const Snapshot& start, const Snapshot& after);
 
 }  // namespace parkway::config
 

@@ -29,7 +29,8 @@ constexpr Flag kRows[] = {
      .group = Group::kListening,
      .places = kOnListen,
      .reloadable = true,
-     .help = "[::]:PORT and :PORT take no IPv4"},
+     .help = "[::]:PORT and :PORT take no IPv4; of an address that is listened on, a restart "
+             "changes it"},
     {.name = "defer_accept",
      .field = DurationField{&Scalars::defer_accept, true, absl::Seconds(1), absl::Hours(1)},
      .default_text = "off",
@@ -47,7 +48,8 @@ constexpr Flag kRows[] = {
      .group = Group::kListening,
      .places = kOnListen,
      .reloadable = true,
-     .help = "listen on addresses that this machine does not have yet (IP_FREEBIND)"},
+     .help = "listen on addresses that this machine does not have yet (IP_FREEBIND); of one that "
+             "is listened on, a restart changes it"},
     {.name = "transparent",
      .field = BoolField{&Scalars::transparent},
      .default_text = "off",
@@ -56,7 +58,8 @@ constexpr Flag kRows[] = {
      .places = kOnListen,
      .reloadable = true,
      .help = "listen for connections to addresses of others that are routed here "
-             "(IP_TRANSPARENT); needs CAP_NET_ADMIN or CAP_NET_RAW"},
+             "(IP_TRANSPARENT); needs CAP_NET_ADMIN or CAP_NET_RAW; of an address that is listened "
+             "on, a restart changes it"},
     {.name = "on_listener_remove",
      .field = PartingField{&Scalars::on_listener_remove},
      .default_text = "keep",

@@ -93,7 +93,8 @@ constexpr Flag kRows[] = {
      .places = kOnAll,
      .reloadable = true,
      .help = "multipath TCP, where both ends speak it; needs net.mptcp.enabled, and some options "
-             "of sockets do not go with it"},
+             "of sockets do not go with it; of an address that is listened on, a restart changes "
+             "it"},
     {.name = "dscp",
      .field = CountField{&Scalars::dscp, 1, 63, true},
      .default_text = "off",

@@ -80,6 +80,21 @@ OptionFailure SetListenerOptions(int fd, int family, const ListenOptions& option
   return SetSocketOptions(fd, family, *sockets);
 }
 
+OptionFailure ChangeListenerOptions(int fd, int family, const ListenOptions& before,
+                                    const ListenOptions& options) {
+  static const SocketOptions kNone;
+  const auto sockets_of = [](const ListenOptions& of) -> const SocketOptions& {
+    return of.sockets != nullptr ? *of.sockets : kNone;
+  };
+  if (before.defer_accept_s != 0 && options.defer_accept_s == 0 && family != AF_UNIX) {
+    const int error = SetOption(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, 0);
+    if (error != 0) return {"defer_accept", error};
+  }
+  const OptionFailure failure =
+      ResetSocketOptions(fd, family, sockets_of(before), sockets_of(options));
+  return failure.failed() ? failure : SetListenerOptions(fd, family, options);
+}
+
 int OpenListenSocket(const Address& address, const ListenOptions& options, Address* bound,
                      OptionFailure* refused) {
   OptionFailure failure;

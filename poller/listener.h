@@ -60,6 +60,10 @@ int OpenListenSocket(const Address& address, const ListenOptions& options, Addre
 // somebody else has bound.
 OptionFailure SetListenerOptions(int fd, int family, const ListenOptions& options);
 
+// The same for one that has had `before`: what it is not told any more is the kernel's own again.
+OptionFailure ChangeListenerOptions(int fd, int family, const ListenOptions& before,
+                                    const ListenOptions& options);
+
 // Takes one connection out of the queue of `fd`; non-blocking, close-on-exec.
 Accepted AcceptOne(int fd);
 

@@ -10,6 +10,9 @@
 
 #include "poller/kernel.h"
 
+#ifndef SO_BUF_LOCK
+#define SO_BUF_LOCK 72
+#endif
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
 #endif
@@ -30,7 +33,87 @@ const char* MissingCapability(const OptionFailure& failure) {
   return nullptr;
 }
 
+// One option of one socket after the other, until the first that is refused.
+class Resetting {
+ public:
+  // `fresh`: one that nobody has told anything.
+  Resetting(int fd, int fresh) : fd_(fd), fresh_(fresh) {}
+
+  void To(const char* option, int level, int name, int value) {
+    if (failure_.failed()) return;
+    const int error = kernel::SetSockOpt(fd_, level, name, &value, sizeof(value));
+    if (error != 0) failure_ = {option, error};
+  }
+  void AsFresh(const char* option, int level, int name) {
+    To(option, level, name, Fresh(level, name));
+  }
+  void NameAsFresh(const char* option, int level, int name) {
+    if (failure_.failed()) return;
+    char value[64] = {};
+    socklen_t size = sizeof(value);
+    int error = kernel::GetSockOpt(fresh_, level, name, value, &size);
+    if (error == 0) error = kernel::SetSockOpt(fd_, level, name, value, size);
+    if (error != 0) failure_ = {option, error};
+  }
+  // The kernel doubles what it is told, and adapts the buffer no more until it is told it may.
+  void Buffer(const char* option, int name) {
+    To(option, SOL_SOCKET, name, Fresh(SOL_SOCKET, name) / 2);
+    To(option, SOL_SOCKET, SO_BUF_LOCK, 0);
+  }
+  const OptionFailure& failure() const { return failure_; }
+
+ private:
+  int Fresh(int level, int name) const {
+    int value = 0;
+    socklen_t size = sizeof(value);
+    static_cast<void>(kernel::GetSockOpt(fresh_, level, name, &value, &size));
+    return value;
+  }
+
+  const int fd_;
+  const int fresh_;
+  OptionFailure failure_;
+};
+
 }  // namespace
+
+OptionFailure ResetSocketOptions(int fd, int family, const SocketOptions& before,
+                                 const SocketOptions& now) {
+  if (before == now) return {};
+  const int fresh = StreamSocket(family, nullptr);
+  if (fresh < 0) return {"a new socket", fresh};
+  Resetting reset(fd, fresh);
+  const auto gone = [&](uint32_t SocketOptions::*field) {
+    return before.*field != 0 && now.*field == 0;
+  };
+  if (gone(&SocketOptions::receive_buffer_bytes)) reset.Buffer("rcvbuf", SO_RCVBUF);
+  if (gone(&SocketOptions::send_buffer_bytes)) reset.Buffer("sndbuf", SO_SNDBUF);
+  if (family != AF_UNIX) {
+    if (!before.device.empty() && now.device.empty())
+      reset.To("device", SOL_SOCKET, SO_BINDTODEVICE, 0);
+    if (gone(&SocketOptions::mark)) reset.To("mark", SOL_SOCKET, SO_MARK, 0);
+    if (gone(&SocketOptions::dscp)) {
+      reset.To("dscp", IPPROTO_IP, IP_TOS, 0);
+      if (family == AF_INET6) reset.To("dscp", IPPROTO_IPV6, IPV6_TCLASS, 0);
+    }
+    if (gone(&SocketOptions::busy_poll_us)) reset.AsFresh("busy_poll", SOL_SOCKET, SO_BUSY_POLL);
+    if (gone(&SocketOptions::notsent_low_bytes)) {
+      reset.To("notsent_lowat", IPPROTO_TCP, TCP_NOTSENT_LOWAT, 0);
+    }
+    if (gone(&SocketOptions::user_timeout_ms)) {
+      reset.To("tcp_user_timeout", IPPROTO_TCP, TCP_USER_TIMEOUT, 0);
+    }
+    if (!before.congestion.empty() && now.congestion.empty()) {
+      reset.NameAsFresh("congestion", IPPROTO_TCP, TCP_CONGESTION);
+    }
+    if (gone(&SocketOptions::fast_open)) reset.To("tfo", IPPROTO_TCP, TCP_FASTOPEN, 0);
+    if (before.keepalive.on() && !now.keepalive.on()) {
+      reset.To("keepalive", SOL_SOCKET, SO_KEEPALIVE, 0);
+    }
+  }
+  kernel::Close(fresh);
+  return reset.failure();
+}
 
 OptionFailure SetSocketOptions(int fd, int family, const SocketOptions& options) {
   OptionFailure failure;

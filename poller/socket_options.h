@@ -65,6 +65,10 @@ struct OptionFailure {
 // What is not a unix socket's is left out on one (`family`).
 OptionFailure SetSocketOptions(int fd, int family, const SocketOptions& options);
 
+// What `before` has set and `now` does not say is the kernel's own again, as a new socket has it.
+OptionFailure ResetSocketOptions(int fd, int family, const SocketOptions& before,
+                                 const SocketOptions& now);
+
 // Its failure is no reason not to serve.
 void SetKeepalive(int fd, const Keepalive& keepalive);
 

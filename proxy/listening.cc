@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include <algorithm>
 #include <set>
 
 #include "absl/strings/str_cat.h"
@@ -17,15 +18,24 @@ std::string Refused(const ListenerPlan& listener, int error) {
 
 }  // namespace
 
-Listening::Door Listening::MakeDoor(const ListenerPlan& listener, size_t slot,
-                                    const ListenSockets& sockets) const {
+Listening::Door Listening::MakeDoor(std::shared_ptr<const ListenerPlan> listener, size_t slot,
+                                    const ListenSockets& sockets) {
   Door door;
   door.slot = slot;
   door.fds = sockets.fds;
   door.inherited = sockets.inherited;
-  door.v6only = listener.v6only;
-  if (listener.address.is_path() && !sockets.inherited) door.path = listener.address.path();
+  if (listener->address.is_path() && !sockets.inherited) door.path = listener->address.path();
+  door.told = std::move(listener);
   return door;
+}
+
+// Another address of the same port may be in the way, too: one that stands for all.
+bool Listening::IsClosing(const Address& address) const {
+  return std::any_of(closing_.begin(), closing_.end(), [&](const Closing& closing) {
+    return !closing.open.expired() && closing.address.is_unix() == address.is_unix() &&
+           (address.is_unix() ? closing.address == address
+                              : closing.address.port() == address.port());
+  });
 }
 
 std::string Listening::Open(const Plan& plan) {
@@ -40,7 +50,7 @@ std::string Listening::Open(const Plan& plan) {
       ::parkway::Discard(listener, sockets);
       return Refused(listener, error);
     }
-    doors_[KeyOf(listener)] = MakeDoor(listener, slot, sockets);
+    doors_[KeyOf(listener)] = MakeDoor(plan.listeners[slot], slot, sockets);
   }
   return "";
 }
@@ -57,9 +67,11 @@ Listening::Changes Listening::Prepare(const Plan& next) const {
     if (door == doors_.end()) {
       ListenSockets sockets = OpenListenSockets(listener, workers_.size(), inherited_);
       changes.error = sockets.error;
+      changes.soon = !sockets.ok() && IsClosing(listener.address);
       if (sockets.ok()) changes.opened.emplace_back(slot, std::move(sockets));
-    } else if (door->second.v6only != listener.v6only && !door->second.inherited) {
-      changes.error = absl::StrCat("listener ", listener.name, ": v6only of ", key,
+    } else if (const char* fixed = NeedsNewSocket(*door->second.told, listener);
+               fixed != nullptr && !door->second.inherited) {
+      changes.error = absl::StrCat("listener ", listener.name, ": ", fixed, " of ", key,
                                    " cannot change while it is listened on; restart for it");
     } else if (door->second.slot != slot) {
       changes.retargeted.emplace_back(key, slot);
@@ -79,7 +91,7 @@ void Listening::Discard(const Plan& next, Changes& changes) {
   changes.opened.clear();
 }
 
-void Listening::Apply(const Plan& before, const Plan& next, Changes& changes,
+void Listening::Apply(const Plan& next, Changes& changes,
                       std::function<void(std::string)> trouble) {
   // Two may have swapped theirs: by what they were before.
   std::vector<std::pair<size_t, size_t>> moves;
@@ -91,17 +103,21 @@ void Listening::Apply(const Plan& before, const Plan& next, Changes& changes,
   if (!moves.empty()) {
     for (const auto& worker : workers_) worker->PostRetarget(moves);
   }
+  std::erase_if(closing_, [](const Closing& closing) { return closing.open.expired(); });
   for (const std::string& key : changes.closed) {
     const Door door = std::move(doors_[key]);
     doors_.erase(key);
     if (!door.path.empty()) RemovePath(door.path);
-    for (size_t i = 0; i < door.fds.size(); ++i) workers_[i]->PostRemoveListener(door.slot);
+    const auto open = std::make_shared<char>();
+    closing_.push_back({door.told->address, open});
+    for (size_t i = 0; i < door.fds.size(); ++i) workers_[i]->PostRemoveListener(door.slot, open);
   }
   for (auto& [key, door] : doors_) {
-    const size_t slot = door.slot;
-    if (slot < before.listeners.size() && before.listeners[slot] == next.listeners[slot]) continue;
-    const std::string wrong = Readjust(*next.listeners[door.slot], door.fds, door.inherited);
+    const std::shared_ptr<const ListenerPlan>& listener = next.listeners[door.slot];
+    if (door.told == listener) continue;
+    const std::string wrong = Readjust(*door.told, *listener, door.fds, door.inherited);
     if (!wrong.empty()) trouble(wrong);
+    door.told = listener;
   }
   for (auto& [slot, sockets] : changes.opened) {
     const ListenerPlan& listener = *next.listeners[slot];
@@ -110,7 +126,7 @@ void Listening::Apply(const Plan& before, const Plan& next, Changes& changes,
           slot, sockets.fds[i], sockets.inherited,
           [trouble, of = listener](int error) { trouble(Refused(of, error)); });
     }
-    doors_[KeyOf(listener)] = MakeDoor(listener, slot, sockets);
+    doors_[KeyOf(listener)] = MakeDoor(next.listeners[slot], slot, sockets);
   }
   changes.opened.clear();
 }

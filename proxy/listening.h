@@ -7,7 +7,7 @@
 //
 // Sockets are matched by address: a listener that is renamed, and two that swap theirs, keep them,
 // and nobody who connects meanwhile is turned away. A socket that is no longer wanted is closed as
-// acceptor.h says, resetting nobody.
+// acceptor.h says, resetting nobody; until then nobody can listen there anew: try again `soon`.
 //
 // The control thread. The workers own the sockets that they accept from; here are only their
 // numbers, which stay valid until Apply or Close has said that they are to be closed.
@@ -22,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include "poller/address.h"
 #include "proxy/core/plan.h"
 #include "proxy/system/listen_sockets.h"
 #include "proxy/system/systemd.h"
@@ -45,13 +46,13 @@ class Listening {
     std::vector<std::pair<std::string, size_t>> retargeted;  // by address: the new slot
     std::vector<std::string> closed;                         // addresses
     std::string error;                                       // empty: Apply can do it
+    bool soon = false;  // with an error: one of our own sockets is closing there
   };
   Changes Prepare(const Plan& next) const;
   // Closes what Prepare opened.
   static void Discard(const Plan& next, Changes& changes);
   // The workers go by `next` already, or have been told to. `trouble`: one line, on any thread.
-  void Apply(const Plan& before, const Plan& next, Changes& changes,
-             std::function<void(std::string)> trouble);
+  void Apply(const Plan& next, Changes& changes, std::function<void(std::string)> trouble);
 
   // Removes the paths of unix sockets: nobody finds them any more.
   void RemovePaths();
@@ -59,18 +60,26 @@ class Listening {
  private:
   struct Door {
     size_t slot = 0;
-    std::vector<int> fds;  // of worker 0, 1, ...
+    std::shared_ptr<const ListenerPlan> told;  // what its sockets go by
+    std::vector<int> fds;                      // of worker 0, 1, ...
     bool inherited = false;
-    bool v6only = false;
-    std::string path;  // to be removed at the end; empty: none
+    std::string path;  // to be removed
   };
 
   static std::string KeyOf(const ListenerPlan& listener) { return listener.address.ToString(); }
-  Door MakeDoor(const ListenerPlan& listener, size_t slot, const ListenSockets& sockets) const;
+  // A socket that has been told to close, while the workers keep `open`.
+  struct Closing {
+    Address address;
+    std::weak_ptr<const void> open;
+  };
+  bool IsClosing(const Address& address) const;
+  static Door MakeDoor(std::shared_ptr<const ListenerPlan> listener, size_t slot,
+                       const ListenSockets& sockets);
 
   const Workers& workers_;
   const std::vector<InheritedSocket>& inherited_;
   std::map<std::string, Door> doors_;  // by address
+  std::vector<Closing> closing_;
 };
 
 }  // namespace parkway

@@ -36,6 +36,10 @@ std::string Observatory::Start() {
   return "";
 }
 
+void Observatory::Allow(AccessList allowed) {
+  if (http_ != nullptr) http_->Allow(std::move(allowed));
+}
+
 void Observatory::End() {
   if (http_ != nullptr) http_->Stop();
   step_.End(control_);

@@ -37,6 +37,8 @@ class Observatory {
 
   // Empty, or one line that says what failed and why.
   std::string Start();
+  // These may ask besides loopback, from now on.
+  void Allow(AccessList allowed);
   // No answer comes to HTTP from now on, and its sockets close. Waits for its threads, which wait
   // for nobody.
   void End();

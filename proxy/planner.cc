@@ -60,6 +60,8 @@ void Planner::Accept(const Draft& draft) {
   snapshot_ = draft.snapshot;
   overrides_ = draft.overrides;
   SetCurrent(draft.plan);
+  // Those that only drafts had which were refused.
+  std::erase_if(limits_, [](const auto& entry) { return entry.second.use_count() == 1; });
 }
 
 void Planner::SetCurrent(std::shared_ptr<const Plan> plan) {

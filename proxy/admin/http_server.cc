@@ -98,11 +98,17 @@ bool IsLoopback(const Address& address) {
 class HttpServer::Impl {
  public:
   Impl(Options options, HttpPages::Ask ask)
-      : options_(std::move(options)), pages_(std::move(ask)), door_(*this) {}
+      : address_(options.address),
+        allowed_(std::move(options.allowed)),
+        pages_(std::move(ask)),
+        door_(*this) {}
   ~Impl() { Stop(); }
 
   std::string Start();
   const Address& address() const { return bound_; }
+  void Allow(AccessList allowed) {
+    PostCall(scheduler_, [this, allowed = std::move(allowed)] { allowed_ = allowed; });
+  }
   void Stop();
 
  private:
@@ -179,7 +185,7 @@ class HttpServer::Impl {
 
   void LetIn(int fd, const Address& peer);
   bool Allowed(const Address& peer) const {
-    return IsLoopback(peer) || options_.allowed.Find(peer) == AccessList::kAllow;
+    return IsLoopback(peer) || allowed_.Find(peer) == AccessList::kAllow;
   }
   void Answer(Client& client, const std::string& request, const Address& peer);
   void MakeRoom();
@@ -188,7 +194,8 @@ class HttpServer::Impl {
   void BeginStop();
   void EndIfEmpty();
 
-  const Options options_;
+  const Address address_;
+  AccessList allowed_;  // of the thread
   Scheduler scheduler_{{.max_stacks = 2 * kMostClients}, nullptr};
   HttpPages pages_;
   Hand urgent_{"http-urgent"};
@@ -204,11 +211,10 @@ class HttpServer::Impl {
 
 std::string HttpServer::Impl::Start() {
   const auto failed = [this](const char* what, int error) {
-    return absl::StrCat("http: cannot ", what, " ", options_.address.ToString(), ": ",
-                        strerror(error));
+    return absl::StrCat("http: cannot ", what, " ", address_.ToString(), ": ", strerror(error));
   };
   if (scheduler_.init_error() != 0) return failed("make a poller for", -scheduler_.init_error());
-  listen_fd_ = OpenListenSocket(options_.address, {.backlog = kBacklog}, &bound_);
+  listen_fd_ = OpenListenSocket(address_, {.backlog = kBacklog}, &bound_);
   if (listen_fd_ < 0) return failed("listen on", -std::exchange(listen_fd_, -1));
   listen_desc_ = scheduler_.netpoll().Allocate(listen_fd_, nullptr);
   const int error =
@@ -359,6 +365,8 @@ HttpServer::~HttpServer() = default;
 std::string HttpServer::Start() { return impl_->Start(); }
 
 const Address& HttpServer::address() const { return impl_->address(); }
+
+void HttpServer::Allow(AccessList allowed) { impl_->Allow(std::move(allowed)); }
 
 void HttpServer::Stop() { impl_->Stop(); }
 

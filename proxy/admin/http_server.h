@@ -13,7 +13,7 @@
 //
 // Who may come: loopback, and networks that `allowed` names; others are told 403.
 //
-// Start and Stop: the control thread.
+// Start, Allow and Stop: the control thread.
 #ifndef PROXY_ADMIN_HTTP_SERVER_H_
 #define PROXY_ADMIN_HTTP_SERVER_H_
 
@@ -50,6 +50,8 @@ class HttpServer {
   std::string Start();
   // As bound: with the port that the kernel chose for port 0.
   const Address& address() const;
+  // These may come besides loopback, from now on.
+  void Allow(AccessList allowed);
   void Stop();
 
  private:

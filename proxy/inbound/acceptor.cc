@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "poller/kernel.h"
 
@@ -46,8 +47,9 @@ int Acceptor::Start(Scheduler& scheduler) {
   return 0;
 }
 
-void Acceptor::Stop(Scheduler& scheduler) {
+void Acceptor::Stop(Scheduler& scheduler, std::shared_ptr<const void> while_open) {
   if (closing_ != Closing::kNo || desc_ == nullptr) return;
+  while_open_ = std::move(while_open);
   closing_ = Closing::kAsked;
   if (!is_unix_ && !inherited_) {
     // If the filter is refused, who comes in the next moments may be reset: said by accept's own
@@ -71,13 +73,13 @@ void Acceptor::Retarget(Scheduler& scheduler, size_t listener, ListenerLimits* o
 }
 
 void Acceptor::Hold(Scheduler& scheduler) {
-  if (held_ || desc_ == nullptr) return;
+  if (held_ || desc_ == nullptr || closing_ != Closing::kNo) return;
   held_ = true;
   if (!paused_) SetHeard(scheduler, false);
 }
 
 void Acceptor::Unhold(Scheduler& scheduler) {
-  if (!held_ || desc_ == nullptr) return;
+  if (!held_ || desc_ == nullptr || closing_ != Closing::kNo) return;
   held_ = false;
   if (!paused_) SetHeard(scheduler, true);
 }

@@ -17,6 +17,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "poller/listener.h"
 #include "poller/scheduler.h"
@@ -53,7 +54,8 @@ class Acceptor final : public Task {
 
   // 0 or -errno (epoll refused it).
   int Start(Scheduler& scheduler);
-  void Stop(Scheduler& scheduler);
+  // `while_open`: kept until the socket is closed, which is some time after.
+  void Stop(Scheduler& scheduler, std::shared_ptr<const void> while_open = nullptr);
   // The time that was left for handshakes under way ends now.
   void EndGrace(Scheduler& scheduler);
   // While it is held it accepts nobody; clients wait in the backlog.
@@ -115,6 +117,7 @@ class Acceptor final : public Task {
   bool held_ = false;     // by an operator
   ConnectionLimit* waits_for_slot_of_ = nullptr;
   Closing closing_ = Closing::kNo;
+  std::shared_ptr<const void> while_open_;
 };
 
 }  // namespace parkway

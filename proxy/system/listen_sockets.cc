@@ -122,9 +122,19 @@ ListenSockets OpenListenSockets(const ListenerPlan& plan, size_t workers,
   return sockets;
 }
 
-std::string Readjust(const ListenerPlan& plan, const std::vector<int>& fds, bool inherited) {
+const char* NeedsNewSocket(const ListenerPlan& before, const ListenerPlan& plan) {
+  if (before.v6only != plan.v6only) return "v6only";
+  if (before.freebind != plan.freebind) return "freebind";
+  if (before.transparent != plan.transparent) return "transparent";
+  if (before.sockets.multipath != plan.sockets.multipath) return "mptcp";
+  return nullptr;
+}
+
+std::string Readjust(const ListenerPlan& before, const ListenerPlan& plan,
+                     const std::vector<int>& fds, bool inherited) {
   for (const int fd : fds) {
-    const OptionFailure option = SetListenerOptions(fd, plan.address.family(), OptionsOf(plan));
+    const OptionFailure option =
+        ChangeListenerOptions(fd, plan.address.family(), OptionsOf(before), OptionsOf(plan));
     if (option.failed()) return absl::StrCat("listener ", plan.name, ": ", option.ToString());
     if (inherited) continue;
     if (const int refused = kernel::Listen(fd, plan.backlog); refused != 0) {

@@ -28,9 +28,12 @@ struct ListenSockets {
 ListenSockets OpenListenSockets(const ListenerPlan& plan, size_t workers,
                                 const std::vector<InheritedSocket>& inherited);
 
-// Of sockets that are open: what may change while they listen, as the plan has it. Empty, or why
-// not.
-std::string Readjust(const ListenerPlan& plan, const std::vector<int>& fds, bool inherited);
+// Of sockets that are open and go by `before`: what may change while they listen, as the plan has
+// it. Empty, or why not.
+std::string Readjust(const ListenerPlan& before, const ListenerPlan& plan,
+                     const std::vector<int>& fds, bool inherited);
+// What `plan` says otherwise and only a socket that is not bound yet can be told; null: nothing.
+const char* NeedsNewSocket(const ListenerPlan& before, const ListenerPlan& plan);
 
 // Nobody finds a unix socket by it any more.
 void RemovePath(const std::string& path);

@@ -13,7 +13,9 @@ namespace parkway::config {
 namespace {
 
 using testing::ElementsAre;
+using testing::EndsWith;
 using testing::IsEmpty;
+using testing::StartsWith;
 
 Server ServerAt(const std::string& name, const std::string& address) {
   return {name, *ParseAddress(address, AddressUse::kConnects), DefaultScalars()};
@@ -56,7 +58,7 @@ TEST(DiffTest, WhatIsNewAndWhatIsGone) {
   after.upstreams[1].name = "cache";
   const Difference difference = Diff(First(), after);
   EXPECT_THAT(difference.lines, ElementsAre("+listener site (127.0.0.1:80)", "-listener web",
-                                            "+upstream cache (1 servers)", "-upstream db"));
+                                            "+upstream cache (1 server)", "-upstream db"));
   EXPECT_EQ(difference.unchanged, 1u);
 }
 
@@ -126,6 +128,31 @@ TEST(DiffTest, AFlagThatAReloadDoesNotApplyIsAWarning) {
   ASSERT_EQ(difference.not_reloadable.size(), 1u);
   EXPECT_THAT(difference.Text(), testing::StartsWith("WARNING: threads: "));
   EXPECT_THAT(difference.Text(), testing::HasSubstr("restart for it\n=3 unchanged"));
+}
+
+TEST(DiffTest, OneLineTellsAllThatIsNotMuch) {
+  Snapshot after = First();
+  after.listeners[0].name = "site";
+  EXPECT_EQ(Diff(First(), after).Line(),
+            "+listener site (127.0.0.1:80); -listener web; =2 unchanged");
+}
+
+TEST(DiffTest, OneLineTellsMuchByNames) {
+  Snapshot before = First(), after = First();
+  for (int i = 0; i < 700; ++i) {
+    const std::string name = "pool" + std::to_string(i);
+    before.upstreams.push_back({name, {ServerAt("a", "10.0.0.1:80")}, DefaultScalars()});
+    after.upstreams.push_back({name, {ServerAt("a", "10.0.0.2:80")}, DefaultScalars()});
+    after.upstreams.push_back({"new" + name, {}, DefaultScalars()});
+  }
+  after.scalars.max_connections = 7;
+  after.listeners[0].addresses.push_back(*ParseAddress("127.0.0.1:81", AddressUse::kListens));
+  const std::string line = Diff(before, after).Line();
+  EXPECT_THAT(line, StartsWith("~max_connections: "));
+  EXPECT_THAT(line, EndsWith("; +upstream newpool0, newpool1, newpool2, newpool3, newpool4 and 695 "
+                             "more; ~listener web: addr 127.0.0.1:80 -> 127.0.0.1:80,127.0.0.1:81; "
+                             "~upstream pool0, pool1, pool2, pool3, pool4 and 695 more; "
+                             "=2 unchanged"));
 }
 
 }  // namespace

@@ -231,6 +231,41 @@ TEST_F(PlannerTest, LimitsAreThoseOfAListenersNameAndOutliveChanges) {
   EXPECT_EQ(back->listeners[1]->limits, limits);
 }
 
+TEST_F(PlannerTest, ADraftMayBeMadeAgainAndOneThatWasRefusedLeavesNoLimits) {
+  const auto first = Load(First());
+  config::Snapshot more = First();
+  more.listeners.push_back(ListenerOf("more", {"127.0.0.1:81"}));
+  more.listeners[1].max_connections = 3;
+  const auto next = std::make_shared<const config::Snapshot>(more);
+  std::weak_ptr<const ListenerLimits> limits;
+  {
+    const Planner::Draft refused = planner_.Configure(next);
+    limits = refused.plan->listeners[1]->limits;
+    EXPECT_EQ(planner_.current(), first);
+  }
+  // What has happened meanwhile is in the next one.
+  ASSERT_EQ(planner_.Change("app",
+                            [](Overrides& overrides, const config::Upstream& in,
+                               const Overrides::Members& members) {
+                              return overrides.SetWeight(in, members, "a", 7);
+                            }),
+            "");
+  const Planner::Draft again = planner_.Configure(next);
+  planner_.Accept(again);
+  EXPECT_EQ(again.plan->listeners[1]->limits, limits.lock());
+  EXPECT_EQ(again.plan->upstreams[0]->servers[0].weight, 7u);
+  EXPECT_EQ(again.plan->generation, 2u);
+  // And of one that is never accepted nothing is left once another has been.
+  config::Snapshot other = First();
+  other.listeners.push_back(ListenerOf("other", {"127.0.0.1:82"}));
+  limits = planner_.Configure(std::make_shared<const config::Snapshot>(other))
+               .plan->listeners.back()
+               ->limits;
+  EXPECT_FALSE(limits.expired());
+  Load(more);
+  EXPECT_TRUE(limits.expired());
+}
+
 TEST_F(PlannerTest, MembersOfANameComeAndGoByNameAndAddress) {
   std::vector<std::string> addresses = {"10.1.0.1:80", "10.1.0.2:80"};
   planner_.set_servers_of([&addresses](const config::Upstream&) {

@@ -290,12 +290,27 @@ class Http(story.Story):
         refused = run([places.parkway_binary(), *flags], check=False)
         self.assertEqual(refused[0], 78)
         self.assertIn("http_allow", refused[2])
-        self.started(Parkway.from_flags(flags + ["--http_allow=192.0.2.0/24"], listen))
+        path = f"{self.folder()}/parkway.flags"
+
+        def write(allowed):
+            with open(path, "w", encoding="ascii") as file:
+                file.write(f"--http_allow={allowed}\n")
+
+        write("192.0.2.0/24")
+        parkway = self.started(Parkway.from_flags(flags + [f"--flagfile={path}"], listen))
         asked = lambda source: http.get(f"192.0.2.1:{port}", "/ready", source=source)[:2]
         self.assertEqual(asked("192.0.2.1"), (200, "ready\n"))
         code, body = asked("198.51.100.1")
         self.assertEqual(code, 403)
         self.assertIn("http_allow", body)
+        # A reload changes who.
+        write("198.51.100.0/24")
+        said = len(parkway.lines)
+        parkway.signal(signal.SIGHUP)
+        parkway.wait_line(lambda line: "~http_allow: 192.0.2.0/24 -> 198.51.100.0/24" in line,
+                          PATIENCE, "the difference", since=said)
+        until(lambda: asked("198.51.100.1")[0] == 200, PATIENCE, "others may ask")
+        self.assertEqual(asked("192.0.2.1")[0], 403)
 
     def test_an_address_that_is_taken_is_told_and_nothing_starts(self):
         server = self.started(Echo())

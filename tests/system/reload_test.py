@@ -99,7 +99,10 @@ class Reload(story.Story):
 
     def via(self, address, server):
         """Whether a connection to `address` reaches `server`."""
-        client = self.started(connect(address))
+        try:
+            client = self.started(connect(address))
+        except ConnectionResetError:
+            return False
         client.send(5)
         try:
             server.sock.settimeout(2)
@@ -147,6 +150,54 @@ class Reload(story.Story):
             return True
         return False
 
+    def test_a_port_that_comes_back_at_once_is_listened_on_again(self):
+        for threads in (1, 4):
+            back = f"127.0.0.1:{net.free_port()}"
+            lines = [f"--listen=name=web addr={self.listen} upstream=app",
+                     f"--upstream=name=app servers={self.servers[0].address}"]
+            more = f"--listen=name=more addr={back} upstream=app"
+            # Everybody, or another name: the same port, though not the same address.
+            every = f"--listen=name=every addr=0.0.0.0:{back.rsplit(':', 1)[1]} upstream=app"
+            parkway = self.start(threads, *lines, more)
+            for again in (more, more, every, more):
+                self.assertNotIn("ERROR", self.reload(parkway, *lines))
+                self.assertNotIn("ERROR", self.reload(parkway, *lines, again))
+                self.assertTrue(self.via(back, self.servers[0]))
+            # It does not wait for who has the port for good.
+            self.reload(parkway, *lines)
+            host, port = back.rsplit(":", 1)
+            until(lambda: ("tcp", int(port)) not in procfs.listens(parkway.pid), PATIENCE,
+                  f"{back} is closed")
+            taken = self.started(socket.create_server((host, int(port))))
+            self.assertIn("another process has it", self.reload(parkway, *lines, more))
+            taken.close()
+            # A stop does not wait for a reload that waits, either.
+            self.reload(parkway, *lines, more)
+            self.reload(parkway, *lines)
+            self.write(*lines, more)
+            parkway.signal(signal.SIGHUP)
+            parkway.finish()
+
+    def test_a_signal_while_it_waits_for_names_at_its_start_is_for_later(self):
+        deaf = self.started(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        deaf.bind(("127.0.0.1", 0))
+        self.write(f"--listen=name=web addr={self.listen} upstream=app",
+                   f"--upstream=name=app servers={self.servers[0].address},never.example:80 "
+                   f"dns_init=wait connect_timeout={2 * places.PATIENCE}s "
+                   f"dns_servers=127.0.0.1:{deaf.getsockname()[1]}")
+        parkway = self.started(Parkway.from_flags(
+            [f"--flagfile={self.path}", "--threads=2", "--drain_timeout=200ms"], None))
+        until(lambda: procfs.blocks(parkway.pid, signal.SIGHUP), PATIENCE, "it takes signals")
+        deaf.settimeout(PATIENCE)
+        deaf.recv(512)  # it has asked for the name
+        for number in (signal.SIGUSR1, signal.SIGHUP):
+            parkway.signal(number)
+        parkway.wait_line(lambda line: "signal Hangup: reload" in line, PATIENCE, "it has heard")
+        self.assertNotIn(("tcp", int(self.listen.rsplit(":", 1)[1])), procfs.listens(parkway.pid))
+        parkway.wait_line(lambda line: "reload: =2 unchanged" in line, PATIENCE, "it reloads")
+        self.assertTrue(self.via(self.listen, self.servers[0]))
+        parkway.finish()
+
     def test_what_is_wrong_changes_nothing_and_is_told(self):
         one, two = (server.address for server in self.servers)
         good = (f"--listen=name=web addr={self.listen} upstream=app",
@@ -166,6 +217,13 @@ class Reload(story.Story):
         line = self.reload(parkway, *good, "--cpu_affinity=auto")
         parkway.wait_line(lambda l: "WARNING: cpu_affinity: off -> auto" in l, PATIENCE,
                           "a warning", since=said)
+        # And again, though the last reload has heard of it: it still holds.
+        said = len(parkway.lines)
+        line = self.reload(parkway, *good, "--cpu_affinity=auto")
+        parkway.wait_line(lambda l: "WARNING: cpu_affinity: off -> auto" in l, PATIENCE,
+                          "the same warning", since=said)
+        self.assertIn("ERROR", self.reload(parkway, *good, "--cpu_affinity=auto",
+                                           "--reload_strict=on"))
         line = self.reload(parkway, *good, f"--pidfile={self.path}.pid",
                            "--cpu_affinity=auto", "--reload_strict=on")
         self.assertIn("only a restart can change", line)

@@ -3,6 +3,7 @@
 that the flags say, by one worker and by four."""
 
 import os
+import signal
 import socket
 import subprocess
 import threading
@@ -17,8 +18,9 @@ MSG_FASTOPEN = 0x20000000
 IPPROTO_MPTCP = 262
 IP_FREEBIND, IP_TRANSPARENT = 15, 19
 IPV6_TCLASS, IPV6_TRANSPARENT = 67, 75
-SO_MARK, SO_PROTOCOL, SO_BINDTODEVICE = 36, 38, 25
+SO_MARK, SO_PROTOCOL, SO_BINDTODEVICE, SO_BUF_LOCK = 36, 38, 25, 72
 TCP_USER_TIMEOUT, TCP_CONGESTION, TCP_FASTOPEN, TCP_NOTSENT_LOWAT = 18, 13, 23, 25
+TCP_DEFER_ACCEPT = 9
 
 
 class Echo:
@@ -101,11 +103,11 @@ class Options:
     threads = 1
 
     def start(self, lines, port, before=()):
-        path = os.path.join(self.folder(), "parkway.flags")
-        with open(path, "w", encoding="ascii") as file:
+        self.path = os.path.join(self.folder(), "parkway.flags")
+        with open(self.path, "w", encoding="ascii") as file:
             file.write("\n".join(lines) + "\n")
         self.parkway = self.started(Parkway.from_flags(
-            ["-c", path, f"--threads={self.threads}"], f"127.0.0.1:{port}", before))
+            ["-c", self.path, f"--threads={self.threads}"], f"127.0.0.1:{port}", before))
         return self.parkway
 
     def client(self, port, host="127.0.0.1", protocol=0):
@@ -184,6 +186,56 @@ class Options:
         self.assertEqual(near.getsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT), 16 << 10)
         self.assertEqual(far.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF), 100 << 10)
         self.assertNotEqual(far.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF), 80 << 10)
+
+    def test_what_a_reload_says_no_more_is_the_kernels_own_again(self):
+        echo, port = self.started(Echo()), net.free_port()
+        plain = f"127.0.0.1:{net.free_port()}"
+        rest = [f"--listen=name=plain addr={plain} upstream=app keepalive=off",
+                f"--upstream=name=app servers={echo.address}"]
+
+        def web(keys):
+            return f"--listen=name=web addr=127.0.0.1:{port} upstream=app {keys}"
+
+        def reload(*lines):
+            said = len(self.parkway.lines)
+            with open(self.path, "w", encoding="ascii") as file:
+                file.write("\n".join(lines) + "\n")
+            self.parkway.signal(signal.SIGHUP)
+            return self.parkway.wait_line(
+                lambda line: "reload: " in line and ("ERROR" in line or "unchanged" in line),
+                PATIENCE, "what became of the reload", since=said)
+
+        def seen(sock):
+            tcp, ip = socket.IPPROTO_TCP, socket.IPPROTO_IP
+            return (sock.getsockopt(socket.SOL_SOCKET, SO_MARK),
+                    name_of(sock, socket.SOL_SOCKET, SO_BINDTODEVICE),
+                    sock.getsockopt(ip, socket.IP_TOS), keepalive(sock),
+                    name_of(sock, tcp, TCP_CONGESTION), sock.getsockopt(tcp, TCP_USER_TIMEOUT),
+                    sock.getsockopt(tcp, TCP_NOTSENT_LOWAT),
+                    sock.getsockopt(socket.SOL_SOCKET, SO_BUF_LOCK))
+
+        self.start([web("mark=0x11 device=lo dscp=46 congestion=reno tcp_user_timeout=7s "
+                        "notsent_lowat=16KiB rcvbuf=40KiB sndbuf=50KiB defer_accept=5s tfo=9"),
+                    *rest], port)
+        near, _ = self.sides(self.client(port), echo)
+        self.assertEqual(seen(near), (0x11, "lo", 46 << 2, (60, 10, 3), "reno", 7000, 16 << 10, 3))
+        line = reload(web("keepalive=off"), *rest)
+        self.assertIn("tcp_user_timeout 7s -> off", line)
+        other, _ = self.sides(self.client(int(plain.rsplit(":", 1)[1])), echo)
+        now, _ = self.sides(self.client(port), echo)
+        self.assertEqual(seen(now), seen(other))
+        self.assertEqual(seen(now)[:4] + seen(now)[5:], (0, "", 0, None, 0, 0, 0))
+        listener = self.started(sockets.one(self.parkway.pid, sockets.listening(port)))
+        self.assertEqual(listener.getsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN), 0)
+        self.assertEqual(listener.getsockopt(socket.IPPROTO_TCP, TCP_DEFER_ACCEPT), 0)
+        # What only a socket that is not bound yet can be told is refused, and nothing has changed.
+        for key in ("freebind", "mptcp", "transparent"):
+            line = reload(web(f"{key} mark=0x12"), *rest)
+            self.assertIn(f"ERROR: reload: refused, the configuration stays as it is: listener "
+                          f"web: {key} of 127.0.0.1:{port} cannot change while it is listened on; "
+                          "restart for it", line)
+        now, _ = self.sides(self.client(port), echo)
+        self.assertEqual(seen(now), seen(other))
 
     def test_dscp_is_of_ipv6_too(self):
         echo, port = self.started(Echo(socket.AF_INET6)), net.free_port()

@@ -85,3 +85,10 @@ def listens(pid):
             if int(fields[3], 16) & 0x10000 and int(fields[6]) in inodes and len(fields) > 7:
                 found.add(("unix", fields[7]))
     return found
+
+
+def blocks(pid, number):
+    """Whether the process's first thread has blocked the signal: it takes it by a descriptor."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        mask = next(line.split()[1] for line in file if line.startswith("SigBlk:"))
+    return bool(int(mask, 16) >> (number - 1) & 1)
