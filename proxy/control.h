@@ -40,14 +40,16 @@ struct ReloadState {
   absl::Time loaded_at;     // when the configuration in use was applied
   absl::Time last_at;       // when the last reload ended; the start, if there was none
   std::string last_text;    // what it changed, or why it was refused
+  std::string last_line;    // the same as one line that is not too long for a log
 };
 
 // A paced drain, under way or ended not long ago.
 struct DrainProgress {
   uint64_t id = 0;
-  std::string what;    // "stop", "server app/a", "listener web", "25 % of all"
-  uint32_t total = 0;  // connections that it began with
-  uint32_t left = 0;   // of them, still open
+  std::string what;     // "stop", "server app/a, which is down", "listener web", "25 % of all"
+  bool counted = true;  // false: it has only begun, and the next two are to come
+  uint32_t total = 0;   // connections that it began with
+  uint32_t left = 0;    // of them, still open
   absl::Duration passed;
   absl::Duration over;  // the time it may take; infinite: no end
   bool ended = false;

@@ -112,8 +112,8 @@ class Drains::Drain final : public Task {
       goal_ = static_cast<uint32_t>((uint64_t{found} * order_.percent + 99) / 100);
       total_ = found;
       order_.tally->total.fetch_add(goal_, std::memory_order_relaxed);
-      order_.tally->counted.fetch_add(1, std::memory_order_relaxed);
       SetLeft(goal_);
+      order_.tally->counted.fetch_add(1, std::memory_order_release);
       Schedule(begun_);
     } else if (!order_.later) {
       // Those that have gone by themselves are as good.

@@ -9,6 +9,9 @@ namespace parkway {
 namespace {
 
 constexpr absl::Duration kRemembered = absl::Minutes(1);
+constexpr size_t kMostRemembered = 256;
+// Thousands of servers may go down at once.
+constexpr absl::Duration kLookPause = absl::Seconds(1);
 
 // Nothing: its connections stay.
 bool HasOrder(const SessionsRule& rule, DrainOrder& order) {
@@ -20,13 +23,14 @@ bool HasOrder(const SessionsRule& rule, DrainOrder& order) {
 }  // namespace
 
 uint64_t DrainDesk::Begin(std::string what, const DrainOrder& order) {
-  Look();
+  if (scheduler_.now() >= next_look_) Look();
   entries_.push_back({.id = ++last_id_,
                       .what = std::move(what),
                       .tally = order.tally,
                       .begun = scheduler_.now(),
                       .ended = MonotonicTime(),
-                      .over = order.over});
+                      .over = order.over,
+                      .left = nullptr});
   for (const auto& worker : workers_) worker->PostDrain(order);
   return last_id_;
 }
@@ -102,32 +106,69 @@ void DrainDesk::FollowRemovals(const Plan& before, const Generation& next) {
   }
 }
 
+void DrainDesk::BeginForHealth(const Plan& plan, const DrainOrder& order) {
+  const UpstreamPlan& upstream = *plan.upstreams[order.upstream];
+  // on_remove has a say, and the slot may be another's soon.
+  if (upstream.servers[order.server].gone) return;
+  const std::string server = absl::StrCat(upstream.name, "/", upstream.servers[order.server].name);
+  Begin(order.whom == DrainOrder::Whom::kBackups
+            ? absl::StrCat("those below server ", server, ", which is up")
+            : absl::StrCat("server ", server, ", which is down"),
+        order);
+}
+
+uint64_t DrainDesk::Watch(std::string what, uint32_t total, std::function<uint32_t()> left) {
+  auto tally = std::make_shared<DrainTally>();
+  tally->total.store(total, std::memory_order_relaxed);
+  entries_.push_back({.id = ++last_id_,
+                      .what = std::move(what),
+                      .tally = std::move(tally),
+                      .begun = scheduler_.now(),
+                      .ended = MonotonicTime(),
+                      .over = absl::InfiniteDuration(),
+                      .left = std::move(left)});
+  return last_id_;
+}
+
 void DrainDesk::Look() {
   const MonotonicTime now = scheduler_.now();
+  next_look_ = now + kLookPause;
+  size_t over = 0;
   for (Entry& entry : entries_) {
-    if (entry.ended != MonotonicTime()) continue;
-    if (entry.tally->ended.load(std::memory_order_acquire) < workers_.size()) continue;
-    entry.ended = now;
+    const DrainTally& tally = *entry.tally;
+    if (entry.ended == MonotonicTime() && entry.left == nullptr &&
+        (tally.ended.load(std::memory_order_acquire) >= workers_.size() ||
+         tally.cancelled.load(std::memory_order_relaxed))) {
+      entry.ended = now;
+    }
+    over += entry.ended != MonotonicTime();
   }
-  entries_.remove_if([now](const Entry& entry) {
-    return entry.ended != MonotonicTime() && entry.ended + kRemembered < now;
+  entries_.remove_if([now, &over](const Entry& entry) {
+    if (entry.ended == MonotonicTime()) return false;
+    return over-- > kMostRemembered || entry.ended + kRemembered < now;
   });
+}
+
+DrainProgress DrainDesk::ProgressOf(const Entry& entry) const {
+  DrainProgress progress;
+  progress.id = entry.id;
+  progress.what = entry.what;
+  progress.counted = entry.left != nullptr ||
+                     entry.tally->counted.load(std::memory_order_acquire) >= workers_.size();
+  progress.total = entry.tally->total.load(std::memory_order_relaxed);
+  progress.left =
+      entry.left != nullptr ? entry.left() : entry.tally->left.load(std::memory_order_relaxed);
+  progress.ended = entry.ended != MonotonicTime();
+  const MonotonicTime until = progress.ended ? entry.ended : scheduler_.now();
+  progress.passed = absl::Nanoseconds(until.ns() - entry.begun.ns());
+  progress.over = entry.over;
+  return progress;
 }
 
 std::vector<DrainProgress> DrainDesk::List() {
   Look();
   std::vector<DrainProgress> all;
-  for (const Entry& entry : entries_) {
-    DrainProgress& progress = all.emplace_back();
-    progress.id = entry.id;
-    progress.what = entry.what;
-    progress.total = entry.tally->total.load(std::memory_order_relaxed);
-    progress.left = entry.tally->left.load(std::memory_order_relaxed);
-    progress.ended = entry.ended != MonotonicTime();
-    const MonotonicTime until = progress.ended ? entry.ended : scheduler_.now();
-    progress.passed = absl::Nanoseconds(until.ns() - entry.begun.ns());
-    progress.over = entry.over;
-  }
+  for (const Entry& entry : entries_) all.push_back(ProgressOf(entry));
   return all;
 }
 

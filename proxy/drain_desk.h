@@ -2,15 +2,19 @@
 //
 //   uint64_t id = desk.Begin("25 % of all", order);
 //   desk.FollowRemovals(*before, now);       // on_remove of servers and listeners
+//   desk.BeginForHealth(*now, order);        // on_down and on_up
+//   desk.Watch("stop", 17, sessions);        // nobody is ended, but it is told of like the others
 //   desk.List()
 //
-// One that is over is remembered for a minute, so that who waits for it hears of it.
+// One that is over is remembered for a minute, so that who waits for it hears of it; but not more
+// than some hundreds, the youngest.
 //
 // Control thread only.
 #ifndef PROXY_DRAIN_DESK_H_
 #define PROXY_DRAIN_DESK_H_
 
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <memory>
 #include <string>
@@ -31,6 +35,9 @@ class DrainDesk {
  public:
   using Workers = std::vector<std::unique_ptr<Worker>>;
 
+  // What that of the end of the process is called.
+  static constexpr char kStop[] = "stop";
+
   // Both outlive this.
   DrainDesk(Scheduler& scheduler, const Workers& workers)
       : scheduler_(scheduler), workers_(workers) {}
@@ -46,6 +53,11 @@ class DrainDesk {
   // What a later generation has no more, as its on_remove says.
   void FollowRemovals(const Plan& before, const Generation& next);
 
+  // What a health check has changed, as on_down and on_up say: an order of a worker.
+  void BeginForHealth(const Plan& plan, const DrainOrder& order);
+  // `total` connections that go when they like; until the process ends.
+  uint64_t Watch(std::string what, uint32_t total, std::function<uint32_t()> left);
+
   // Youngest last.
   std::vector<DrainProgress> List();
   // Of one; all zero: it is not known.
@@ -59,7 +71,10 @@ class DrainDesk {
     MonotonicTime begun;
     MonotonicTime ended;  // zero: not yet
     absl::Duration over;
+    std::function<uint32_t()> left;  // of one that is only watched
   };
+
+  DrainProgress ProgressOf(const Entry& entry) const;
 
   // Forgets those that have been over for long.
   void Look();
@@ -68,6 +83,7 @@ class DrainDesk {
   const Workers& workers_;
   std::list<Entry> entries_;
   uint64_t last_id_ = 0;
+  MonotonicTime next_look_;
 };
 
 }  // namespace parkway

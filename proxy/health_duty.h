@@ -33,7 +33,7 @@ class HealthDuty final : private HealthSink {
   class Host {
    public:
     virtual void Log(const LogRecord& record) = 0;
-    // On all workers.
+    // On all workers, soon.
     virtual void DrainEverywhere(const DrainOrder& order) = 0;
 
    protected:

@@ -14,6 +14,7 @@
 #include "config/file_reader.h"
 #include "config/load.h"
 #include "proxy/core/version.h"
+#include "proxy/front_of.h"
 #include "proxy/plan_of.h"
 #include "proxy/process.h"
 #include "proxy/socket_proxyd.h"

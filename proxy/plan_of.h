@@ -11,16 +11,12 @@
 #include "config/value.h"
 #include "poller/address.h"
 #include "proxy/core/plan.h"
-#include "proxy/inbound/access_list.h"
 #include "proxy/system/facts.h"
 
 namespace parkway {
 
 // `ipv6`: whether ":80" means both families, or IPv4 alone.
 Address AddressOf(const config::Address& address, bool ipv6);
-
-// Who may use HTTP besides loopback.
-AccessList HttpAllowOf(const config::Snapshot& snapshot);
 
 UpstreamPlan UpstreamPlanOf(const config::Upstream& upstream, const config::SystemFacts& facts,
                             const PortRange& ephemeral);

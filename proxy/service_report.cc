@@ -19,9 +19,23 @@ constexpr int kBeatsPerWatchdog = 4;
 // More time is asked for so often, and so much.
 constexpr absl::Duration kExtensionPeriod = absl::Seconds(5);
 constexpr absl::Duration kExtension = absl::Seconds(20);
+constexpr size_t kMostDrains = 3;
 
 std::string Counted(uint32_t number, const char* what) {
   return absl::StrCat(number, " ", what, number == 1 ? "" : "s");
+}
+
+// Some of them by name, the others by their number.
+void AppendDrains(const std::vector<DrainProgress>& drains, std::string* status) {
+  for (size_t i = 0; i < drains.size(); ++i) {
+    if (i == kMostDrains) {
+      absl::StrAppend(status, "; and ", Counted(drains.size() - i, "more drain"));
+      return;
+    }
+    const DrainProgress& drain = drains[i];
+    absl::StrAppend(status, "; draining ", drain.what, ": ", drain.left, " of ", drain.total,
+                    " left");
+  }
 }
 
 }  // namespace
@@ -115,11 +129,13 @@ std::string ServiceReport::StatusOf(const ServiceView& view, const ReloadState& 
       absl::StrAppend(&status, ", at most ",
                       absl::FormatDuration(absl::Ceil(view.stop_left, absl::Seconds(1))), " more");
     }
+    AppendDrains(view.drains, &status);
     return status;
   }
   std::string status =
       absl::StrCat(Counted(view.connections, "connection"), ", ", view.servers_up, " of ",
                    Counted(view.servers, "server"), " up, generation ", reload.generation);
+  AppendDrains(view.drains, &status);
   if (!reload.last_ok) absl::StrAppend(&status, "; last reload refused: ", reload.last_text);
   return status;
 }

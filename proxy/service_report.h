@@ -8,8 +8,8 @@
 //   ... report.End(scheduler); ... until report.ended()
 //
 //   READY      when the first round of health checks and names has ended, or has taken too long
-//   STATUS     connections, servers, generation; a reload that was refused, and why; how far the
-//              stop is. Looked at every second, sent when it has changed
+//   STATUS     connections, servers, generation; a reload that was refused, and why; how far paced
+//              drains and the stop are. Looked at every second, sent when it has changed
 //   RELOADING  around each reload; READY follows, also after one that was refused
 //   STOPPING   once; after that more time is asked for while the stop is within its own
 //   WATCHDOG   only if every worker has turned since the last time. One that sleeps is posted
@@ -42,6 +42,7 @@ struct ServiceView {
   uint32_t servers = 0;
   // Every server that is checked has been, and every name was asked for.
   bool first_round_done = true;
+  std::vector<DrainProgress> drains = {};  // under way; that of a stop too
   bool stopping = false;
   absl::Duration stop_left = {};  // of the time that connections have; infinite: no end
 };

@@ -21,6 +21,8 @@ constexpr uint32_t kMostWeight = 256;
 constexpr uint32_t kMostConns = 1'000'000'000;
 // Between two lines about how far a drain is.
 constexpr absl::Duration kProgressEvery = absl::Seconds(1);
+// Until the workers have looked how many there are.
+constexpr absl::Duration kCountingPause = absl::Milliseconds(20);
 
 }  // namespace
 
@@ -339,13 +341,16 @@ void Commands::WatchDrain(uint64_t id, Conversation& conversation) {
     if (drain == drains.end()) return;
     const uint32_t done = drain->total - std::min(drain->left, drain->total);
     // Numbers first: who draws a bar reads them.
-    if (!reply.Progress(Cat(done, "/", drain->total, " ", drain->what, ": ", drain->left,
-                            " connections left, ", ShortTime(drain->passed), " of ",
-                            ShortTime(drain->over)))) {
+    if (drain->counted &&
+        !reply.Progress(Cat(done, "/", drain->total, " ", drain->what, ": ", drain->left,
+                            drain->left == 1 ? " connection left, " : " connections left, ",
+                            ShortTime(drain->passed), " of ", ShortTime(drain->over)))) {
       return;
     }
     if (drain->ended) return;
-    if (conversation.WaitUntil([] { return false; }, conversation.now() + kProgressEvery) ==
+    if (conversation.WaitUntil(
+            [] { return false; },
+            conversation.now() + (drain->counted ? kProgressEvery : kCountingPause)) ==
         Conversation::Waited::kGone) {
       return;
     }

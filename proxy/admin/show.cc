@@ -169,7 +169,7 @@ std::string InfoText(const Readings& readings) {
   line("Server_slots", process.server_slots);
   line("Server_slots_used", process.server_slots_used);
   line("Ready", process.ready ? 1 : 0);
-  line("Stopping", process.drain.draining ? 1 : 0);
+  line("Stopping", process.stopping ? 1 : 0);
   line("Generation", process.generation);
   line("Reloads", process.reload.reloads);
   line("Reloads_refused", process.reload.reloads_refused);
@@ -216,6 +216,7 @@ Json InfoJson(const Readings& readings) {
             {"last_success", MomentOrNull(process.reload.last_success)},
             {"reloads", process.reload.reloads},
             {"reloads_refused", process.reload.reloads_refused}}},
+          {"stopping", process.stopping},
           {"draining", process.drain.draining}};
 }
 

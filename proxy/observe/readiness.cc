@@ -30,10 +30,11 @@ std::vector<std::string> NotReady(const Readings& readings, const std::string& l
     }
     only = &*found;
   }
-  if (!readings.process.ready) reasons.push_back("the process is starting");
-  if (readings.process.drain.draining && readings.process.drain.what == "stop") {
+  if (readings.process.stopping) {
     reasons.push_back(absl::StrCat("the process is stopping, ", readings.process.connections,
                                    " connections are left"));
+  } else if (!readings.process.ready) {
+    reasons.push_back("the process is starting");
   }
   for (const ListenerReading& one : readings.listeners) {
     if (one.gone || (only != nullptr && &one != only)) continue;

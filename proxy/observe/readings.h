@@ -81,8 +81,8 @@ struct ReloadReading {
 };
 
 struct DrainReading {
-  bool draining = false;     // a stop was asked for, or `drain`: see `what`
-  std::string what;          // "stop", "drain"; empty: none
+  bool draining = false;     // connections are being ended, or a stop waits for them
+  std::string what;          // "stop", or the youngest drain; empty: none
   uint64_t began_with = 0;   // connections when it began
   uint64_t left = 0;         // that are still to be closed
   absl::Duration time_left;  // until the last is closed; infinite: no end
@@ -94,6 +94,7 @@ struct ProcessReading {
   absl::Time started;
   absl::Duration uptime;
   bool ready = false;  // has started: every listener listens
+  bool stopping = false;
   uint64_t generation = 1;
   ReloadReading reload;
   DrainReading drain;

@@ -30,7 +30,8 @@ TOP = {"BUILD.bazel", "WORKSPACE", "README.md", "LICENSE", "poller", "config", "
        "tests"}
 
 # Rooms of proxy/ that have threads of their own or run before and after the workers.
-OFF_WORKER = ("proxy/main", "proxy/process", "proxy/collect_source", "proxy/system/",
+OFF_WORKER = ("proxy/main", "proxy/process", "proxy/crew", "proxy/obey_signal",
+              "proxy/collect_source", "proxy/system/",
               "proxy/admin/", "proxy/observe/", "proxy/upstream/resolver",
               "proxy/handover/sender", "proxy/handover/receiver")
 

@@ -18,6 +18,7 @@ namespace parkway {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
@@ -209,6 +210,26 @@ TEST(ServiceReportAloneTest, WithoutAManagerNothingRunsAndReloadIsLeftAlone) {
   EXPECT_EQ(MonotonicTime::InfiniteFuture(), scheduler.NextWake());
   report.End(scheduler);
   EXPECT_EQ(0, asked);
+}
+
+TEST_F(ServiceReportTest, TheStatusSaysHowFarDrainsAre) {
+  DrainProgress drain;
+  drain.what = "25 % of all";
+  drain.total = 40;
+  drain.left = 12;
+  view_.drains = {drain};
+  EXPECT_EQ("1 connection, 2 of 3 servers up, generation 1; draining 25 % of all: 12 of 40 left",
+            ServiceReport::StatusOf(view_, reload_));
+  drain.what = "server app/a";
+  drain.total = drain.left = 1;
+  view_.drains.resize(5, drain);
+  EXPECT_THAT(ServiceReport::StatusOf(view_, reload_),
+              EndsWith("; draining server app/a: 1 of 1 left; and 2 more drains"));
+  view_.stopping = true;
+  view_.stop_left = absl::Seconds(3);
+  view_.drains.resize(1);
+  EXPECT_EQ("Stopping: 1 connection left, at most 3s more; draining 25 % of all: 12 of 40 left",
+            ServiceReport::StatusOf(view_, reload_));
 }
 
 }  // namespace

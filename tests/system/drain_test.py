@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Connections end one after the other, evenly over the time given: idle ones first, busy ones last."""
 
+import re
 import selectors
 import signal
 import socket
@@ -8,6 +9,7 @@ import threading
 import time
 
 from lib import net, places, story
+from lib.admin import Admin
 from lib.crowd import Crowd
 from lib.daemon import PATIENCE, Parkway
 from lib.process import until
@@ -128,6 +130,46 @@ class Paced(story.Story):
         self.assertEqual(len(clients.ended), 1)
         self.assertGreater(list(clients.ended.values())[0] - begun, 1.9)
         self.assertEqual(parkway.wait(PATIENCE), 0)
+
+    def test_a_part_of_all_ends_while_others_come_and_whoever_waits_sees_how_far_it_is(self):
+        path = f"{self.folder()}/admin.sock"
+        parkway = self.started(Parkway(self.listen, self.upstream, threads=2, access_log="off",
+                                       admin_socket=path, stats_interval="100ms"))
+        admin = Admin(path)
+        clients = self.clients()
+        clients.open(40)
+        parkway.settled(lambda n: n["connections"] == 40, "forty are connected")
+        begun = time.monotonic()
+        waiting = admin.begin("drain", "--percent", "25", "--over", "2s", "--wait")
+        clients.watch(1, 1)
+        drain = admin.json("show drains")[-1]
+        self.assertEqual((drain["what"], drain["over_s"]), ("25 % of all", 2))
+        # A quarter of those of each worker, rounded up.
+        total = drain["total"]
+        self.assertIn(total, (10, 11))
+        # Those that come meanwhile are none of its.
+        clients.open(5)
+        clients.watch(PATIENCE, total)
+        out, err = waiting.communicate(timeout=PATIENCE)
+        self.assertEqual((waiting.returncode, err), (0, ""))
+        self.assertGreater(time.monotonic() - begun, 1.9)
+        clients.watch(0.5, total + 1)
+        self.assertEqual(len(clients.ended), total)
+        # Elsewhere than on a terminal: plain lines, the last of which says that none is left.
+        lines = out.splitlines()
+        self.assertEqual(lines[0], "draining 25 % of all over 2s")
+        pattern = re.compile(r" *(\d+)%  25 % of all: (\d+) connections? left, \S+ of 2\S*")
+        seen = [pattern.fullmatch(line) for line in lines[1:]]
+        self.assertTrue(all(seen), out)
+        self.assertGreaterEqual(len(seen), 2)
+        left = [int(match[2]) for match in seen]
+        self.assertEqual(left, sorted(left, reverse=True))
+        self.assertEqual((seen[-1][1], left[-1]), ("100", 0))
+        # Nothing can be waited for of what is refused.
+        self.assertIn("--percent", admin.refused("drain --percent 101 --wait", code=2))
+        self.assertEqual([one["ended"] for one in admin.json("show drains")], [True])
+        clients.close()
+        parkway.finish()
 
     def reload_without_a_server(self, on_remove):
         """Seconds until each of 20 connections of a server that a reload removed has ended."""

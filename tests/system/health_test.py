@@ -2,11 +2,13 @@
 """Active health checks: real servers that go and come, and what becomes of clients and the log."""
 
 import re
+import signal
 import socket
 import threading
 import time
 
 from lib import net, places, story
+from lib.admin import Admin
 from lib.daemon import PATIENCE, Parkway
 from lib.peer import FIN, RST, connect
 from lib.process import run, until
@@ -236,6 +238,36 @@ class Sessions(Health):
             client.recv(1)
         client.settimeout(PATIENCE)
         self.assertEqual(client.recv(1), b"")
+
+    def test_a_drain_of_who_went_is_told_of_like_any_other_and_ends_when_it_is_back(self):
+        for threads in WORKERS:
+            path = f"{self.folder()}/admin.sock"
+            server, parkway = self.served("--on_down=drain:1h", f"--admin_socket={path}",
+                                          threads=threads)
+            admin = Admin(path)
+            clients = [self.talk(parkway, b"s") for _ in range(3)]
+            self.assertEqual(admin.json("show drains"), [])
+            server.close()
+            drain = until(lambda: [one for one in admin.json("show drains") if one["total"] == 3],
+                          PATIENCE, "the drain is listed")[0]
+            self.assertEqual((drain["what"], drain["left"], drain["ended"], drain["over_s"]),
+                             ("server app/s, which is down", 3, False, 3600))
+            self.assertTrue(admin.json("show info")["draining"])
+            self.assertFalse(admin.json("show info")["stopping"])
+            # What was begun for a server that is down ends nobody of one that is up.
+            self.started(Answerer(answer=b"s", port=server.port))
+            self.transition(parkway, "UP", "s")
+            until(lambda: admin.json("show drains")[0]["ended"], PATIENCE, "the drain is over")
+            self.assertFalse(admin.json("show info")["draining"])
+            for client in clients:
+                client.settimeout(0.1)
+                with self.assertRaises(TimeoutError):
+                    client.recv(1)
+            parkway.signal(signal.SIGTERM)
+            until(lambda: admin.json("show drains")[-1]["what"] == "stop", PATIENCE,
+                  "the stop is a drain, too")
+            parkway.signal(signal.SIGTERM)
+            self.assertEqual(parkway.wait(PATIENCE), 0)
 
     def pair(self, flag, threads):
         """A primary and a backup, the daemon before them."""
