@@ -95,4 +95,24 @@ absl::StatusOr<std::string> CanonicalLogSkip(std::string_view text) {
   return Join(words, ",");
 }
 
+absl::StatusOr<LogEvents> ParseLogEvents(std::string_view text) {
+  LogEvents events;
+  for (const std::string_view word : Split(text, ',')) {
+    constexpr std::string_view kWords[] = {"open", "connect"};
+    const absl::StatusOr<size_t> index = ParseWord(word, kWords);
+    if (!index.ok()) return index.status();
+    (*index == 0 ? events.open : events.connect) = true;
+  }
+  return events;
+}
+
+absl::StatusOr<std::string> CanonicalLogEvents(std::string_view text) {
+  const absl::StatusOr<LogEvents> events = ParseLogEvents(text);
+  if (!events.ok()) return events.status();
+  std::vector<std::string_view> words;
+  if (events->open) words.push_back("open");
+  if (events->connect) words.push_back("connect");
+  return Join(words, ",");
+}
+
 }  // namespace parkway::config

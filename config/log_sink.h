@@ -43,6 +43,14 @@ struct LogSkip {
 absl::StatusOr<LogSkip> ParseLogSkip(std::string_view text);
 absl::StatusOr<std::string> CanonicalLogSkip(std::string_view text);
 
+// What else than its end has a line.
+struct LogEvents {
+  bool open = false;     // it was accepted
+  bool connect = false;  // it has reached its server
+};
+absl::StatusOr<LogEvents> ParseLogEvents(std::string_view text);
+absl::StatusOr<std::string> CanonicalLogEvents(std::string_view text);
+
 }  // namespace parkway::config
 
 #endif  // CONFIG_LOG_SINK_H_

@@ -83,6 +83,8 @@ struct Scalars {
   LogFormat log_format = LogFormat::kKv;
   std::string log_skip;  // canonical (log_sink.h); empty: nothing is left out
   uint32_t log_sample = 0;
+  std::string log_events;  // canonical (log_sink.h); empty: the end alone
+  absl::Duration log_progress;
   Splice splice = Splice::kAuto;
   AcceptBalance accept_balance = AcceptBalance::kAuto;
   CpuAffinity cpu_affinity;

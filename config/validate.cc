@@ -38,6 +38,7 @@ class Validator {
     AddRoutes();
     CheckTrust();
     CheckTimesToLive();
+    CheckLog();
     CheckHttp();
     CheckListenAddresses();
     CheckServers();
@@ -261,6 +262,17 @@ class Validator {
         if (!check(server.settings, &said_.servers[server.line - 1], kServer)) return;
       }
     }
+  }
+
+  void CheckLog() {
+    const Scalars& scalars = said_.scalars;
+    if (scalars.log_format == LogFormat::kJson) return;
+    const bool events = !scalars.log_events.empty();
+    if (!events && scalars.log_progress == absl::ZeroDuration()) return;
+    const char* name = events ? "log_events" : "log_progress";
+    warnings_.Add(PlaceOfSetting(nullptr, name), name,
+                  "only lines of JSON say what they are about: there are none; write "
+                  "--log_format=json, too");
   }
 
   void CheckHttp() {

@@ -60,6 +60,35 @@ bool IsSkipped(const LogPlan& plan, const Session& session) {
           session.cause() == CloseCause::kServerFin);
 }
 
+bool IsInSample(const LogPlan& plan, const Session& session) {
+  // By its number, well mixed.
+  return plan.sample <= 1 || (session.id() * 0x9e3779b97f4a7c15u >> 32) % plan.sample == 0;
+}
+
+StageRecord StageOf(const Session& session, StageRecord::What what, uint64_t generation,
+                    MonotonicTime now) {
+  StageRecord record;
+  record.what = what;
+  record.attempts = session.attempts;
+  record.listener = session.listener;
+  record.upstream = session.upstream;
+  record.server = session.server_index;
+  record.id = session.id();
+  record.generation = generation;
+  record.client = session.client_address();
+  record.bytes_up = session.bytes_up();
+  record.bytes_down = session.bytes_down();
+  record.started = session.started();
+  record.when = now;
+  record.connected_us = what == StageRecord::What::kConnect
+                            ? (now.ns() - session.started().ns()) / kNsPerUs
+                            : session.connected_after_us();
+  if (const SessionExtras* extras = session.extras_if_any()) {
+    record.queued_us = extras->queued_ns / kNsPerUs;
+  }
+  return record;
+}
+
 ClosedRecord ClosedOf(const Session& session, const SessionEnd& end, MonotonicTime now) {
   ClosedRecord record;
   record.id = session.id();

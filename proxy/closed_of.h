@@ -1,5 +1,5 @@
-// What the log says of a session that has ended, from the session itself; who else was there is
-// the worker's to add.
+// What the log says of a session, from the session itself; who else was there when it ended is the
+// worker's to add.
 //
 // Owner thread.
 #ifndef PROXY_CLOSED_OF_H_
@@ -16,6 +16,12 @@ namespace parkway {
 // Whether log_skip leaves it out.
 bool IsSkipped(const LogPlan& plan, const Session& session);
 
+// Whether log_sample has its lines, all of them or none.
+bool IsInSample(const LogPlan& plan, const Session& session);
+
+// Of one that goes on.
+StageRecord StageOf(const Session& session, StageRecord::What what, uint64_t generation,
+                    MonotonicTime now);
 ClosedRecord ClosedOf(const Session& session, const SessionEnd& end, MonotonicTime now);
 
 }  // namespace parkway

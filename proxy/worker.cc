@@ -62,6 +62,8 @@ Worker::Worker(const Options& options, WorkerShared& shared)
       random_(options.seed),
       reception_(scheduler_, tools, *this),
       drains_(scheduler_, sessions_, views_, options.seed),
+      progress_(scheduler_, sessions_,
+                [this](Session& session) { LogStage(session, StageRecord::What::kProgress); }),
       connector_(scheduler_, views_, shared.limit, reception_, tools, stats_, random_),
       health_(*this, scheduler_, views_, stats_, options.index, shared.worker_count, options.seed),
       census_(scheduler_, sessions_, *this),
@@ -139,6 +141,7 @@ void Worker::Adopt(size_t listener, int fd, const Address& peer, bool counted) {
   }
   stats_.sessions_in.Add(1);
   stats_.listeners.At(listener).begun.Add(1);
+  if (log_plan().opens) LogStage(*session, StageRecord::What::kOpen);
   session->Start(scheduler_);
 }
 
@@ -179,7 +182,11 @@ void Worker::ReleaseSlot(size_t listener, bool counted) {
 }
 
 SessionHost::Progress Worker::Connect(Session& session, Wake wake) {
-  return connector_.Connect(session, wake);
+  const Progress progress = connector_.Connect(session, wake);
+  if (progress == Progress::kConnected && log_plan().connects) {
+    LogStage(session, StageRecord::What::kConnect);
+  }
+  return progress;
 }
 
 void Worker::LeaveQueue(Session& session) { connector_.LeaveQueue(session); }
@@ -232,12 +239,19 @@ void Worker::TakeWishes() {
 
 void Worker::LogClosed(const Session& session, const SessionEnd& end) {
   const LogPlan& plan = log_plan();
-  if (IsSkipped(plan, session) || (plan.sample > 1 && random_() % plan.sample != 0)) return;
+  if (IsSkipped(plan, session) || !IsInSample(plan, session)) return;
   LogRecord record;
   ClosedRecord& closed =
       record.what.emplace<ClosedRecord>(ClosedOf(session, end, scheduler_.now()));
   closed.generation = views_.now().plan->generation;
   AddOthers(session, closed);
+  Log(record);
+}
+
+void Worker::LogStage(const Session& session, StageRecord::What what) {
+  if (!IsInSample(log_plan(), session)) return;
+  LogRecord record;
+  record.what = StageOf(session, what, views_.now().plan->generation, scheduler_.now());
   Log(record);
 }
 
@@ -320,6 +334,7 @@ void Worker::OnNewView(const Generation& before) {
   SetLimits(before);
   shared_.limit.Set(now.plan->max_connections);
   health_.Begin();
+  progress_.Follow(log_plan().progress);
   connector_.OnNewView();
   for (size_t i = 0; i < now.rosters.size(); ++i) {
     if (i < before.rosters.size() && before.rosters[i] == now.rosters[i]) continue;
@@ -370,8 +385,10 @@ void Worker::PostAddListener(size_t listener, int fd, bool inherited,
   });
 }
 
-void Worker::PostRemoveListener(size_t listener) {
-  PostCall(scheduler_, [this, listener] { RemoveListener(listener); });
+void Worker::PostRemoveListener(size_t listener, std::shared_ptr<const void> while_open) {
+  PostCall(scheduler_, [this, listener, while_open = std::move(while_open)]() mutable {
+    RemoveListener(listener, std::move(while_open));
+  });
 }
 
 void Worker::PostRetarget(std::vector<std::pair<size_t, size_t>> moves) {
@@ -395,6 +412,7 @@ void Worker::PostDrain(const DrainOrder& order) {
 }
 
 void Worker::DrainEverywhere(const DrainOrder& order) {
+  if (shared_.drain != nullptr) return shared_.drain(order);
   for (Worker* worker : shared_.workers) worker->PostDrain(order);
 }
 
@@ -402,6 +420,7 @@ void Worker::PostStopChecks() {
   PostCall(scheduler_, [this] {
     health_.Stop();
     drains_.Stop();
+    progress_.Stop();
   });
 }
 
@@ -409,9 +428,9 @@ void Worker::StopAccepting() {
   for (const auto& acceptor : acceptors_) acceptor->Stop(scheduler_);
 }
 
-void Worker::RemoveListener(size_t listener) {
+void Worker::RemoveListener(size_t listener, std::shared_ptr<const void> while_open) {
   for (const auto& acceptor : acceptors_) {
-    if (acceptor->listener() == listener) acceptor->Stop(scheduler_);
+    if (acceptor->listener() == listener) acceptor->Stop(scheduler_, while_open);
   }
 }
 
@@ -488,7 +507,6 @@ void Worker::PostCensus(MonotonicTime posted, bool slowest, Census::Done done) {
 }
 
 void Worker::RefreshGauges() {
-  Sweep();
   stats_.descriptors.Set(scheduler_.netpoll().cache().in_use());
   stats_.stacks.Set(scheduler_.parked());
   stats_.stacks_peak.Set(scheduler_.parked_high_water());

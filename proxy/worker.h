@@ -38,7 +38,9 @@
 #include "proxy/inbound/listener_limits.h"
 #include "proxy/inbound/reception.h"
 #include "proxy/inbound/spread.h"
+#include "proxy/observe/log_record.h"
 #include "proxy/observe/log_ring.h"
+#include "proxy/progress_log.h"
 #include "proxy/session/session.h"
 #include "proxy/session/session_pool.h"
 #include "proxy/slot_use.h"
@@ -64,6 +66,9 @@ struct WorkerShared {
   Spread spread;
   const size_t worker_count;
   std::vector<Worker*> workers;  // filled before any of them runs
+  // Who begins and watches the drains that a health check asks for; any worker's thread. Nobody:
+  // the worker itself tells all of them.
+  std::function<void(const DrainOrder&)> drain;
 };
 
 class Worker final : public SessionHost,
@@ -91,7 +96,10 @@ class Worker final : public SessionHost,
   // the fd is closed.
   int AddListener(size_t listener, int fd, bool inherited);
   // Before Run().
-  void StartChecks() { health_.Begin(); }
+  void StartChecks() {
+    health_.Begin();
+    progress_.Follow(log_plan().progress);
+  }
   // Until Stop().
   void Run();
 
@@ -106,8 +114,8 @@ class Worker final : public SessionHost,
   // Takes over `fd`; `refused` hears why epoll did not, on the worker's thread.
   void PostAddListener(size_t listener, int fd, bool inherited,
                        std::function<void(int error)> refused);
-  // Closes its socket, resetting nobody.
-  void PostRemoveListener(size_t listener);
+  // Closes its socket, resetting nobody. `while_open`: kept until it is closed.
+  void PostRemoveListener(size_t listener, std::shared_ptr<const void> while_open);
   // Sockets that accepted for one slot accept for another from now on: all at once, for two may
   // change places.
   void PostRetarget(std::vector<std::pair<size_t, size_t>> moves);
@@ -119,8 +127,8 @@ class Worker final : public SessionHost,
   void PostStopChecks();
   // Ends connections, evenly over a time.
   void PostDrain(const DrainOrder& order);
-  // Whether neither a check nor a drain runs here.
-  bool checks_done() const { return health_.done() && drains_.done(); }
+  // Whether neither a check nor a drain runs here, nor a look at who is connected.
+  bool checks_done() const { return health_.done() && drains_.done() && progress_.done(); }
   // Whether each server that is checked here has been asked.
   bool first_checks_done() const { return health_.first_round_done(); }
   // Whether all listening sockets are closed.
@@ -144,13 +152,13 @@ class Worker final : public SessionHost,
   void Adopt(size_t listener, int fd, const Address& peer, bool counted);
   Views& views() { return views_; }
   void StopAccepting();
-  void RemoveListener(size_t listener);
+  void RemoveListener(size_t listener, std::shared_ptr<const void> while_open);
   void Retarget(const std::vector<std::pair<size_t, size_t>>& moves);
   void Hold(size_t listener, bool hold);
   void AbortAll(CloseCause cause);
   void SlotFreed();
   void RefreshGauges();
-  // Adds what the open sessions have moved to the totals.
+  // Adds what the open sessions have moved to the totals, in one go.
   void Sweep();
   const SessionPool& sessions_pool() const { return sessions_; }
   const ChunkPool& chunk_pool() const { return chunks_; }
@@ -172,6 +180,7 @@ class Worker final : public SessionHost,
   void WouldRefuse(const Session& session, CloseCause cause) override;
 
   void OnNewView(const Generation& before) override;
+  void LogStage(const Session& session, StageRecord::What what);
   void DrainEverywhere(const DrainOrder& order) override;
   void Log(const LogRecord& record) override;
 
@@ -199,6 +208,7 @@ class Worker final : public SessionHost,
   std::mt19937_64 random_;
   Reception reception_;
   Drains drains_;
+  ProgressLog progress_;
   Connector connector_;
   std::vector<std::unique_ptr<Acceptor>> acceptors_;
   std::atomic<uint32_t> open_acceptors_{0};

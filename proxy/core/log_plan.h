@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/time/time.h"
+
 namespace parkway {
 
 enum class LogFormat : uint8_t {
@@ -34,6 +36,10 @@ struct LogPlan {
   bool skip_null = false;    // those over which neither side said anything
   bool skip_normal = false;  // those that both sides ended in order
   uint32_t sample = 1;       // one of so many
+  // More than the end of a connection has a line; of JSON alone.
+  bool opens = false;
+  bool connects = false;
+  absl::Duration progress = {};  // so often while it is open; zero: never
 
   bool on() const { return target != Target::kOff; }
   bool operator==(const LogPlan&) const = default;

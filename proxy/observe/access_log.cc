@@ -10,7 +10,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "proxy/system/journal.h"
 
 namespace parkway {
 
@@ -129,6 +128,11 @@ void AccessLog::Run() {
   for (bool last = false; !last;) {
     const Orders orders = WaitForOrders();
     last = orders.stop;
+    // Before a line says that it has changed.
+    if (const std::shared_ptr<const Plan> plan = PlanNow(); !(plan->log == wanted_)) {
+      WriteRecords();
+      Follow(plan->log);
+    }
     WriteLines(orders.lines);
     if (orders.reopen) {
       // What came before it belongs into the old one.
@@ -138,7 +142,6 @@ void AccessLog::Run() {
                                     : failure + "; it goes on where it was");
     }
     WriteRecords();
-    Follow(PlanNow()->log);
     SayTrouble();
   }
   std::lock_guard<std::mutex> lock(mutex_);
@@ -164,22 +167,36 @@ void AccessLog::WriteTaken(const Plan& plan) {
   for (const LogRecord& record : taken_) {
     line.clear();
     const ClosedRecord* closed = record.closed();
-    if (closed == nullptr) {
-      formatter.AppendEvent(record, line);
-      if (journal_) line = JournalLine(line);
-    } else {
+    const StageRecord* stage = record.stage();
+    if (closed != nullptr) {
       formatter.Append(*closed, record.worker, log_.format, line);
+    } else if (stage != nullptr) {
+      formatter.Append(*stage, record.worker, line);
+    } else {
+      formatter.AppendEvent(record, line);
     }
-    if (closed != nullptr && !to_err) {
+    if ((closed != nullptr || stage != nullptr) && !to_err) {
       sink_.Line(line);
-      continue;
-    }
-    absl::StrAppend(&err_batch_, line, "\n");
-    if (err_batch_.size() >= kBatchBytes) {
-      WriteErr(err_batch_);
-      err_batch_.clear();
+    } else {
+      WriteToErr(formatter, record, line);
     }
   }
+}
+
+void AccessLog::WriteToErr(const LogFormatter& formatter, const LogRecord& record,
+                           const std::string& line) {
+  if (journal_) {
+    const std::string weighed = JournalLine(line);
+    JournalEntry entry(weighed);
+    formatter.AddJournalFields(record, entry);
+    if (journal_socket_.Send(entry)) return;
+    absl::StrAppend(&err_batch_, weighed, "\n");
+  } else {
+    absl::StrAppend(&err_batch_, line, "\n");
+  }
+  if (err_batch_.size() < kBatchBytes) return;
+  WriteErr(err_batch_);
+  err_batch_.clear();
 }
 
 // Some records at once. False: there are none.
@@ -202,7 +219,6 @@ void AccessLog::WriteRecords() {
 }
 
 void AccessLog::Follow(const LogPlan& wanted) {
-  if (wanted == wanted_) return;
   wanted_ = wanted;
   const std::string failure = sink_.Change(wanted);
   if (failure.empty()) {

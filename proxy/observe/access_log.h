@@ -3,7 +3,8 @@
 // itself to `fd` (stderr), so that nothing else ever waits for a reader that has stopped reading.
 //
 // One line for each connection that has ended: proxy/observe/log_format.h. Trouble with listeners,
-// servers that go and come: always to `fd`.
+// servers that go and come: always to `fd`. Where that is systemd's journal, records have fields of
+// their own there.
 //
 // Start, Say, Reopen and Stop: the control thread. The rings must outlive Stop.
 #ifndef PROXY_OBSERVE_ACCESS_LOG_H_
@@ -22,6 +23,7 @@
 #include "proxy/observe/log_format.h"
 #include "proxy/observe/log_ring.h"
 #include "proxy/observe/log_sink.h"
+#include "proxy/system/journal.h"
 
 namespace parkway {
 
@@ -75,12 +77,14 @@ class AccessLog {
   std::shared_ptr<const Plan> PlanNow();
   bool TakeFrom(LogRing& ring);
   void WriteTaken(const Plan& plan);
+  void WriteToErr(const LogFormatter& formatter, const LogRecord& record, const std::string& line);
 
   LogPlan log_;     // in force
   LogPlan wanted_;  // of the latest plan
   const std::vector<LogRing*> rings_;
   const int fd_;
   const bool journal_;  // what `fd_` goes to
+  JournalSocket journal_socket_;
   LogSink sink_;
   std::string err_batch_;
   std::vector<LogRecord> taken_;  // of the writer

@@ -24,12 +24,14 @@ int64_t DurationUs(const ClosedRecord& record) {
 }
 
 // nullptr: no route took it.
-const UpstreamPlan* UpstreamOf(const Plan& plan, const ClosedRecord& record) {
+template <typename Record>
+const UpstreamPlan* UpstreamOf(const Plan& plan, const Record& record) {
   return record.upstream < plan.upstreams.size() ? plan.upstreams[record.upstream].get() : nullptr;
 }
 
 // nullptr: it found none.
-const ServerPlan* ServerOf(const UpstreamPlan* upstream, const ClosedRecord& record) {
+template <typename Record>
+const ServerPlan* ServerOf(const UpstreamPlan* upstream, const Record& record) {
   return upstream == nullptr || record.attempts == 0 ? nullptr : &upstream->servers[record.server];
 }
 
@@ -225,6 +227,22 @@ class JsonLine {
   std::string& line_;
 };
 
+std::string TimestampOf(absl::Time when) {
+  return absl::FormatTime("%Y-%m-%d%ET%H:%M:%E6SZ", when, absl::UTCTimeZone());
+}
+
+const char* StageName(StageRecord::What what) {
+  switch (what) {
+    case StageRecord::What::kOpen:
+      return "open";
+    case StageRecord::What::kConnect:
+      return "connect";
+    case StageRecord::What::kProgress:
+      break;
+  }
+  return "progress";
+}
+
 void AppendTcp(const char* side, const TcpFacts& facts, JsonLine& json) {
   if (!facts.known) return;
   json.Number(absl::StrCat(side, "_rtt_us"), facts.rtt_us);
@@ -302,8 +320,7 @@ void LogFormatter::AppendJson(const ClosedRecord& record, uint16_t worker,
   const UpstreamPlan* upstream = UpstreamOf(plan_, record);
   const ServerPlan* server = ServerOf(upstream, record);
   JsonLine json(line);
-  json.Text("ts",
-            absl::FormatTime("%Y-%m-%d%ET%H:%M:%E6SZ", WallOf(record.ended), absl::UTCTimeZone()));
+  json.Text("ts", TimestampOf(WallOf(record.ended)));
   json.Text("event", "close");
   // A number of this size is none to every reader of JSON.
   json.Text("conn_id", absl::StrCat(record.id));
@@ -350,6 +367,34 @@ void LogFormatter::AppendJson(const ClosedRecord& record, uint16_t worker,
   json.Number("config_generation", record.generation);
 }
 
+void LogFormatter::Append(const StageRecord& record, uint16_t worker, std::string& line) const {
+  const ListenerPlan& listener = *plan_.listeners[record.listener];
+  const UpstreamPlan* upstream = UpstreamOf(plan_, record);
+  const ServerPlan* server = ServerOf(upstream, record);
+  JsonLine json(line);
+  json.Text("ts", TimestampOf(WallOf(record.when)));
+  json.Text("event", StageName(record.what));
+  json.Text("conn_id", absl::StrCat(record.id));
+  json.Text("listener", listener.name);
+  json.Text("client_addr", HostOf(record.client));
+  if (!record.client.is_unix()) json.Number("client_port", record.client.port());
+  if (record.what != StageRecord::What::kOpen) {
+    json.TextIf("upstream", upstream == nullptr ? std::string_view() : upstream->name);
+    if (server != nullptr) {
+      json.Text("server", server->name);
+      json.Text("server_addr", TargetOf(*server, listener).ToString());
+    }
+    json.Number("attempts", record.attempts);
+    json.Ms("queue_ms", record.queued_us);
+    json.Ms("connect_ms", std::max<int64_t>(record.connected_us - record.queued_us, 0));
+    json.Ms("duration_ms", (record.when.ns() - record.started.ns()) / kNsPerUs);
+    json.Number("bytes_in", record.bytes_up);
+    json.Number("bytes_out", record.bytes_down);
+  }
+  json.Number("thread", worker);
+  json.Number("config_generation", record.generation);
+}
+
 // ---------------------------------------------------------------------------------------------
 // What is not a connection
 
@@ -391,6 +436,34 @@ void LogFormatter::AppendEvent(const LogRecord& record, std::string& line) const
   } else if (const auto* pass = std::get_if<WouldRefuseRecord>(&record.what)) {
     absl::StrAppend(&line, "listener ", plan_.listeners[pass->listener]->name, ": dry_run: client ",
                     pass->client.ToString(), " would end with cause=", CloseCauseName(pass->cause));
+  }
+}
+
+void LogFormatter::AddJournalFields(const LogRecord& record, JournalEntry& entry) const {
+  const auto server = [&entry](const UpstreamPlan& upstream, size_t index) {
+    entry.Add("L4_SERVER", absl::StrCat(upstream.name, "/", upstream.servers[index].name));
+  };
+  const auto listener = [&](uint16_t slot) {
+    entry.Add("L4_LISTENER", plan_.listeners[slot]->name);
+  };
+  if (const ClosedRecord* closed = record.closed()) {
+    entry.Add("L4_CONN_ID", absl::StrCat(closed->id));
+    listener(closed->listener);
+    const UpstreamPlan* upstream = UpstreamOf(plan_, *closed);
+    if (ServerOf(upstream, *closed) != nullptr) server(*upstream, closed->server);
+    entry.Add("L4_CAUSE", CloseCauseName(closed->cause));
+  } else if (const StageRecord* stage = record.stage()) {
+    entry.Add("L4_CONN_ID", absl::StrCat(stage->id));
+    listener(stage->listener);
+    const UpstreamPlan* upstream = UpstreamOf(plan_, *stage);
+    if (ServerOf(upstream, *stage) != nullptr) server(*upstream, stage->server);
+  } else if (const auto* health = std::get_if<HealthRecord>(&record.what)) {
+    server(*plan_.upstreams[health->upstream], health->server);
+  } else if (const auto* trouble = std::get_if<AcceptTroubleRecord>(&record.what)) {
+    listener(trouble->listener);
+  } else if (const auto* pass = std::get_if<WouldRefuseRecord>(&record.what)) {
+    listener(pass->listener);
+    entry.Add("L4_CAUSE", CloseCauseName(pass->cause));
   }
 }
 

@@ -5,6 +5,7 @@
 //   tcplog     1.2.3.4:5678 [27/Nov/2026:03:20:25.584] web app/a 0/0/12 853 -- 1/1/0/0/0 0/0
 //              cause=server_fin bytes_in=79 ...
 //   json       {"ts":"2026-11-27T03:20:25.584210Z","event":"close","conn_id":"17", ...}
+//              events besides "close": "open", "connect" and "progress", with what is known then
 //
 // bytes_in came from the client, bytes_out went to it; unsent was read and could not be delivered.
 // proxy/observe/README.md has all fields.
@@ -19,6 +20,7 @@
 #include "proxy/core/log_plan.h"
 #include "proxy/core/plan.h"
 #include "proxy/observe/log_record.h"
+#include "proxy/system/journal.h"
 
 namespace parkway {
 
@@ -31,8 +33,13 @@ class LogFormatter {
   // Of a connection that has ended.
   void Append(const ClosedRecord& record, uint16_t worker, LogFormat format,
               std::string& line) const;
+  // Of one that goes on, in JSON.
+  void Append(const StageRecord& record, uint16_t worker, std::string& line) const;
   // Of all else.
   void AppendEvent(const LogRecord& record, std::string& line) const;
+
+  // The fields of its own that a line has in systemd's journal.
+  void AddJournalFields(const LogRecord& record, JournalEntry& entry) const;
 
   // HAProxy's two letters: what ended it, and in which phase.
   static std::string TerminationState(const ClosedRecord& record);

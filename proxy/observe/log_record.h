@@ -89,6 +89,26 @@ struct ClosedRecord {
   LogText<27> alpn;
 };
 
+// A connection that goes on.
+struct StageRecord {
+  enum class What : uint8_t { kOpen, kConnect, kProgress };
+
+  What what = What::kOpen;
+  uint8_t attempts = 0;
+  uint16_t listener = 0;
+  uint16_t upstream = 0;  // as in a ClosedRecord
+  uint16_t server = 0;
+  uint64_t id = 0;
+  uint64_t generation = 0;
+  PackedAddress client;
+  uint64_t bytes_up = 0;
+  uint64_t bytes_down = 0;
+  MonotonicTime started;
+  MonotonicTime when;
+  int64_t queued_us = 0;
+  int64_t connected_us = -1;
+};
+
 // Accepting has failed, and pauses.
 struct AcceptTroubleRecord {
   uint16_t listener = 0;
@@ -118,10 +138,12 @@ struct HealthRecord {
 };
 
 struct LogRecord {
-  std::variant<ClosedRecord, AcceptTroubleRecord, WouldRefuseRecord, HealthRecord> what;
+  std::variant<ClosedRecord, StageRecord, AcceptTroubleRecord, WouldRefuseRecord, HealthRecord>
+      what;
   uint16_t worker = 0;
 
   const ClosedRecord* closed() const { return std::get_if<ClosedRecord>(&what); }
+  const StageRecord* stage() const { return std::get_if<StageRecord>(&what); }
 };
 static_assert(std::is_trivially_copyable_v<LogRecord>);
 

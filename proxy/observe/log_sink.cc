@@ -29,6 +29,13 @@ constexpr int kFileMode = 0640;
 constexpr uint32_t kSeverities = 8;
 constexpr uint32_t kInfo = 6;
 
+// -1: *why says what was attempted and why it failed.
+int OpenToAppend(const std::string& path, std::string* why) {
+  const int fd = open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, kFileMode);
+  if (fd < 0) *why = absl::StrCat("access_log: cannot open ", path, ": ", strerror(errno));
+  return fd;
+}
+
 }  // namespace
 
 LogSink::~LogSink() { Replace(-1, false); }
@@ -61,6 +68,14 @@ std::string LogSink::Open() {
   return "";
 }
 
+// Whoever takes datagrams may begin to later.
+std::string LogSink::Try(const LogPlan& plan) {
+  std::string why;
+  if (plan.target != LogPlan::Target::kFile) return why;
+  if (const int fd = OpenToAppend(plan.where, &why); fd >= 0) close(fd);
+  return why;
+}
+
 std::string LogSink::Change(const LogPlan& plan) {
   Flush();
   const LogPlan before = std::exchange(plan_, plan);
@@ -75,10 +90,9 @@ std::string LogSink::Change(const LogPlan& plan) {
 }
 
 std::string LogSink::OpenFile() {
-  const int fd = open(plan_.where.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, kFileMode);
-  if (fd < 0) {
-    return absl::StrCat("access_log: cannot open ", plan_.where, ": ", strerror(errno));
-  }
+  std::string why;
+  const int fd = OpenToAppend(plan_.where, &why);
+  if (fd < 0) return why;
   Flush();
   Replace(fd, true);
   return "";

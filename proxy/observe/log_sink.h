@@ -35,6 +35,8 @@ class LogSink {
   // open stays open; returns what was attempted and why it failed, or nothing.
   std::string Open();
 
+  // Why it could not go where `plan` says, before it is to; empty: it can. Any thread.
+  static std::string Try(const LogPlan& plan);
   // Goes where `plan` says from now on. On failure nothing has changed; returns why.
   std::string Change(const LogPlan& plan);
 

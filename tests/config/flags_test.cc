@@ -227,6 +227,8 @@ TEST(FlagsTest, EachScalarIsStoredInAPlaceOfItsOwn) {
       {"log_format", "json"},
       {"log_skip", "null"},
       {"log_sample", "44"},
+      {"log_events", "open,connect"},
+      {"log_progress", "50s"},
       {"admin_socket", "/run/45.sock"},
       {"http", "127.0.0.1:46"},
       {"http_allow", "47.0.0.0/8"},

@@ -209,5 +209,55 @@ TEST(LogFormatTest, AServerThatGoesIsToldWithTheCauseAndHowLongItWasThere) {
             "row; was down for 3.500s; 1 of 1 servers up");
 }
 
+TEST(LogFormatTest, AConnectionThatGoesOnIsAnObjectOfWhatIsKnown) {
+  const Plan plan = APlan();
+  const LogFormatter formatter(plan, MonotonicTime(2'000'000'000),
+                               absl::FromUnixMicros(1'795'749'626'584'000));
+  StageRecord record;
+  record.id = 7;
+  record.generation = 3;
+  record.client = PackedAddress(Address::Ipv4({192, 0, 2, 1}, 4711));
+  record.started = record.when = MonotonicTime(1'000'000'000);
+  std::string line;
+  formatter.Append(record, 5, line);
+  EXPECT_EQ(line, R"({"ts":"2026-11-27T03:20:25.584000Z","event":"open","conn_id":"7",)"
+                  R"("listener":"web","client_addr":"192.0.2.1","client_port":4711,"thread":5,)"
+                  R"("config_generation":3})");
+  record.what = StageRecord::What::kProgress;
+  record.attempts = 1;
+  record.when = MonotonicTime(1'060'000'000);
+  record.queued_us = 100;
+  record.connected_us = 2'100;
+  record.bytes_up = 79;
+  record.bytes_down = 853;
+  line.clear();
+  formatter.Append(record, 5, line);
+  EXPECT_EQ(line,
+            R"({"ts":"2026-11-27T03:20:25.644000Z","event":"progress","conn_id":"7",)"
+            R"("listener":"web","client_addr":"192.0.2.1","client_port":4711,"upstream":"app",)"
+            R"("server":"a","server_addr":"10.0.0.1:80","attempts":1,"queue_ms":0.100,)"
+            R"("connect_ms":2.000,"duration_ms":60.000,"bytes_in":79,"bytes_out":853,"thread":5,)"
+            R"("config_generation":3})");
+}
+
+TEST(LogFormatTest, EntriesOfTheJournalHaveFieldsOfTheirOwn) {
+  const Plan plan = APlan();
+  const LogFormatter formatter(plan, MonotonicTime(), absl::UnixEpoch());
+  const auto fields = [&](const LogRecord& record) {
+    JournalEntry entry("");
+    const size_t before = entry.bytes().size();
+    formatter.AddJournalFields(record, entry);
+    return entry.bytes().substr(before);
+  };
+  EXPECT_EQ(fields({.what = AClosed()}),
+            "L4_CONN_ID=7\nL4_LISTENER=web\nL4_SERVER=app/a\nL4_CAUSE=server_fin\n");
+  ClosedRecord nobody = AClosed();
+  nobody.attempts = 0;
+  nobody.cause = CloseCause::kNoServer;
+  EXPECT_EQ(fields({.what = nobody}), "L4_CONN_ID=7\nL4_LISTENER=web\nL4_CAUSE=no_server\n");
+  EXPECT_EQ(fields({.what = HealthRecord{}}), "L4_SERVER=app/a\n");
+  EXPECT_EQ(fields({.what = AcceptTroubleRecord{}}), "L4_LISTENER=web\n");
+}
+
 }  // namespace
 }  // namespace parkway

@@ -1,21 +1,19 @@
 #!/usr/bin/env python3
-"""The access log: HAProxy's line beside ours for the same connection, where lines go, which are left
-out, and who was slow."""
+"""The access log: HAProxy's line beside ours for the same connection, and who was slow."""
 
-import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import threading
 import time
 import unittest
 
-from lib import logline, net, places, procfs, programs, story
+from lib import net, procfs, programs, story
 from lib.daemon import Parkway, flag_list
 from lib.peer import FIN, RST, Peer, Server, connect
 from lib.process import Process, until
+from lib.syslog import Collector
 
 # HAProxy's option tcplog.
 TCPLOG = re.compile(
@@ -23,41 +21,6 @@ TCPLOG = re.compile(
     r"(?P<Tw>-?\d+)/(?P<Tc>-?\d+)/(?P<Tt>\d+) (?P<bytes>\d+) (?P<state>..) "
     r"(?P<actconn>\d+)/(?P<feconn>\d+)/(?P<beconn>\d+)/(?P<srvconn>\d+)/(?P<retries>\+?\d+) "
     r"(?P<srv_queue>\d+)/(?P<backend_queue>\d+)(?: |$)")
-RFC3164 = re.compile(r"<(?P<pri>\d+)>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d (?P<who>\w+)\[\d+\]: "
-                     r"(?P<line>.*)", re.S)
-
-
-class Collector:
-    """A socket that takes syslog, and the lines that came."""
-
-    def __init__(self, path=None):
-        self.sock = socket.socket(socket.AF_UNIX if path else socket.AF_INET, socket.SOCK_DGRAM)
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        self.sock.bind(path or ("127.0.0.1", 0))
-        self.address = path or f"127.0.0.1:{self.sock.getsockname()[1]}"
-        self.messages = []
-        self._thread = threading.Thread(target=self._collect, daemon=True)
-        self._thread.start()
-
-    def _collect(self):
-        while True:
-            message = self.sock.recv(8192)
-            if not message:  # from close()
-                return
-            self.messages.append(message.decode())
-
-    def next_line(self, since, seconds=20):
-        """The text of message number `since`, which may be still to come."""
-        until(lambda: len(self.messages) > since, seconds * places.PATIENCE, "a line of the log")
-        match = RFC3164.fullmatch(self.messages[since])
-        assert match, self.messages[since]
-        return match["line"].strip()
-
-    def close(self):
-        with socket.socket(self.sock.family, socket.SOCK_DGRAM) as last:
-            last.sendto(b"", self.sock.getsockname())
-        self._thread.join()
-        self.sock.close()
 
 
 class Haproxy(Process):
@@ -288,165 +251,6 @@ class BesideHaproxy(story.Story):
 
         fields = self.both(tell)
         self.assertEqual((fields["feconn"], fields["beconn"], fields["srvconn"]), ("4", "3", "3"))
-
-
-class Sinks(story.Story):
-
-    def setUp(self):
-        self.server = self.started(Server())
-        self.listen = f"127.0.0.1:{net.free_port()}"
-
-    def parkway(self, **flags):
-        return self.started(Parkway(self.listen, self.server.address, **flags))
-
-    def rounds(self, count, said=5):
-        for _ in range(count):
-            client = connect(self.listen)
-            server = self.server.accept()
-            if said:
-                client.send(said)
-                server.receive(said)
-            client.finish()
-            server.ending()
-            server.close()
-            client.ending()
-            client.close()
-
-    def test_a_file_is_begun_again_after_logrotate_has_renamed_it(self):
-        folder = self.folder()
-        path = f"{folder}/access.log"
-        parkway = self.parkway(access_log=f"file:{path}", threads=4)
-
-        def lines(of):
-            with open(of, encoding="ascii") as file:
-                return [logline.fields(line) for line in file]
-
-        self.rounds(20)
-        until(lambda: len(lines(path)) == 20, 20, "the first lines are written")
-        os.rename(path, f"{path}.1")
-        self.rounds(5)
-        until(lambda: len(lines(f"{path}.1")) == 25, 20, "it goes on in the renamed file")
-        parkway.signal(signal.SIGUSR1)
-        until(lambda: os.path.exists(path), 20, "a new file is begun")
-        self.rounds(20)
-        until(lambda: len(lines(path)) == 20, 20, "and has the lines that follow")
-        self.assertEqual(len(lines(f"{path}.1")), 25)
-        self.assertEqual({line["cause"] for line in lines(path)}, {"client_fin"})
-        self.assertFalse(parkway.closing_lines(), "stderr has none of them")
-        # A folder that is gone: it goes on where it was.
-        os.rename(folder, f"{folder}.gone")
-        self.addCleanup(os.rename, f"{folder}.gone", folder)
-        parkway.signal(signal.SIGUSR1)
-        parkway.wait_line(lambda line: "cannot open" in line and "goes on where it was" in line,
-                          20, "that it cannot be opened")
-        self.rounds(3)
-        until(lambda: len(lines(f"{folder}.gone/access.log")) == 23, 20, "it goes on")
-        parkway.finish()
-
-    def test_a_file_that_cannot_be_opened_keeps_it_from_starting(self):
-        parkway = self.started(Parkway(self.listen, self.server.address, ready=False,
-                                       access_log="file:/nowhere/access.log"))
-        self.assertEqual(parkway.wait(20), 71)
-        self.assertIn("access_log: cannot open /nowhere/access.log: No such file or directory",
-                      parkway.stderr())
-
-    def test_stdout(self):
-        parkway = self.parkway(access_log="stdout")
-        self.rounds(3)
-        parkway.finish()
-        lines = parkway.stdout().splitlines()
-        self.assertEqual([logline.fields(line)["cause"] for line in lines], ["client_fin"] * 3)
-
-    def test_syslog_over_udp_with_a_facility(self):
-        log = self.started(Collector())
-        parkway = self.parkway(access_log=f"syslog:{log.address}", log_facility="local3")
-        self.rounds(3)
-        for number in range(3):
-            self.assertIn("cause=client_fin", log.next_line(number))
-        match = RFC3164.fullmatch(log.messages[0])
-        self.assertEqual((match["pri"], match["who"]), (str(19 * 8 + 6), "parkway"))
-        parkway.finish()
-
-    def test_nobody_takes_the_lines_and_traffic_goes_on(self):
-        folder = self.folder()
-        parkway = self.parkway(access_log=f"unix:{folder}/log.sock", stats_interval="200ms")
-        parkway.wait_line(lambda line: "access_log: cannot send" in line, 20, "what is wrong")
-        self.rounds(10)
-        parkway.settled(lambda n: n["log_dropped"] == 10, "ten lines are counted as lost")
-        log = self.started(Collector(f"{folder}/log.sock"))
-
-        def arrived():
-            self.rounds(1)
-            return log.messages
-
-        until(arrived, 20, "whoever listens later gets the lines that follow")
-        parkway.finish()
-
-    def test_those_that_said_nothing_or_ended_in_order_may_be_left_out(self):
-        parkway = self.parkway(log_skip="null")
-        self.rounds(5, said=0)
-        self.rounds(2)
-        parkway.finish()
-        self.assertEqual(len(parkway.closing_lines()), 2)
-        parkway = self.parkway(log_skip="normal")
-        self.rounds(5)
-        client = connect(self.listen)
-        client.send(1)
-        server = self.server.accept()
-        server.receive(1)
-        client.reset()
-        self.assertEqual(server.ending(), RST)
-        parkway.finish()
-        self.assertEqual([line["cause"] for line in parkway.closing_lines()], ["client_rst"])
-
-    def test_one_of_so_many(self):
-        parkway = self.parkway(log_sample=10)
-        self.rounds(300)
-        parkway.finish()
-        # 30 of them; this many or few once in a hundred thousand runs.
-        self.assertGreater(len(parkway.closing_lines()), 8)
-        self.assertLess(len(parkway.closing_lines()), 60)
-
-    def test_json_says_all_that_is_known(self):
-        address = f"127.0.0.1:{net.free_port()}"
-        log = self.started(Collector())
-        parkway = self.started(Parkway.from_flags(
-            [f"--listen=name=web addr={address} upstream=app accept_proxy=on "
-             "proxy_trusted=127.0.0.0/8", "--upstream=name=app",
-             f"--server=upstream=app name=one addr={self.server.address}",
-             f"--access_log=syslog:{log.address}", "--log_format=json", "--threads=4"], address))
-        client = connect(address)
-        client.sock.send(b"PROXY TCP4 203.0.113.9 198.51.100.7 4711 443\r\n" + b"\x00\x01\x02")
-        server = self.server.accept()
-        source = server.sock.getpeername()
-        self.addCleanup(server.close)
-        server.receive(3)
-        time.sleep(0.2)
-        server.send(100)
-        client.receive(100)
-        server.finish()
-        self.assertEqual(client.ending(), FIN)
-        client.close()
-        line = json.loads(log.next_line(0))
-        expected = {
-            "event": "close", "listener": "web", "client_addr": "203.0.113.9", "client_port": 4711,
-            "local_addr": address, "proxy_addr": client.address, "upstream": "app",
-            "server": "one", "server_addr": self.server.address,
-            "source_addr": f"{source[0]}:{source[1]}", "attempts": 1, "queue_ms": 0,
-            "bytes_in": 3, "bytes_out": 100, "cause": "server_fin", "ha_state": "--",
-            "first_closer": "server", "unsent_bytes": 0, "limited_by": "server_app",
-            "client_retrans": 0, "server_retrans": 0, "actconn": 1, "feconn": 1, "beconn": 0,
-            "srvconn": 0, "retries": 0, "backend_queue": 0, "spliced_bytes": 0}
-        self.assertEqual({key: line.get(key) for key in expected}, expected)
-        self.assertRegex(line["ts"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$")
-        self.assertRegex(line["conn_id"], r"^\d+$")
-        self.assertIn(line["thread"], range(4))
-        self.assertGreaterEqual(line["config_generation"], 1)
-        self.assertGreaterEqual(line["first_byte_ms"], 200)
-        self.assertGreaterEqual(line["duration_ms"], line["first_byte_ms"])
-        self.assertGreater(line["client_rtt_us"], 0)
-        self.assertLess(line["connect_ms"], 200)
-        parkway.finish()
 
 
 class WhoWasSlow(story.Story):

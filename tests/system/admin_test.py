@@ -1,113 +1,17 @@
 #!/usr/bin/env python3
-"""The admin socket and parkwayctl: every command, on a daemon that serves."""
+"""The admin socket and parkwayctl: what is shown, and what is changed, on a daemon that serves."""
 
-import json
 import os
-import random
 import re
 import signal
 import socket
 import subprocess
-import threading
-import time
 
 from lib import net, places, story
-from lib.admin import Admin, everything, parkwayctl
-from lib.crowd import Crowd
+from lib.admin import Admin, parkwayctl
+from lib.admin_story import WORKERS, AdminStory, Server
 from lib.daemon import PATIENCE, Parkway
 from lib.process import run, until
-
-WORKERS = (1, 4)
-
-
-class Server:
-    """Echoes what it is told, on a thread per connection; `flood` makes it talk without end."""
-
-    def __init__(self, port=None):
-        self.sock = socket.socket()
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.sock.bind(("127.0.0.1", port or net.free_port()))
-        self.sock.listen(1024)
-        self.port = self.sock.getsockname()[1]
-        self.address = f"127.0.0.1:{self.port}"
-        self.accepted = 0
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def _serve(self):
-        while True:
-            try:
-                client, _ = self.sock.accept()
-            except OSError:
-                return
-            self.accepted += 1
-            threading.Thread(target=self._talk, args=(client,), daemon=True).start()
-
-    @staticmethod
-    def _talk(client):
-        with client:
-            try:
-                while True:
-                    data = client.recv(4096)
-                    if not data:
-                        return
-                    if data == b"flood":
-                        while True:
-                            client.sendall(bytes(65536))
-                    client.sendall(data)
-            except OSError:
-                return
-
-    def close(self):
-        self.sock.shutdown(socket.SHUT_RDWR)
-        self.sock.close()
-        self._thread.join(5)
-
-
-class AdminStory(story.Story):
-
-    def parkway(self, *flags, threads=1):
-        """A daemon with listener `web` before upstream `app`, and its `admin`."""
-        listen = f"127.0.0.1:{net.free_port()}"
-        path = os.path.join(self.folder(), "admin.sock")
-        parkway = Parkway.from_flags(
-            [f"--threads={threads}", f"--admin_socket={path}", "--drain_timeout=100ms",
-             f"--listen=name=web addr={listen} upstream=app", *flags, *places.extra_flags()],
-            listen)
-        parkway.listen = listen
-        parkway.port = int(listen.rsplit(":", 1)[1])
-        parkway.admin = Admin(path)
-        return self.started(parkway)
-
-    def two(self, *flags, threads=1, keys=""):
-        """The same before servers a and b."""
-        self.a, self.b = self.started(Server()), self.started(Server())
-        return self.parkway("--upstream=name=app balance=round_robin",
-                            f"--server=upstream=app name=a addr={self.a.address} {keys}",
-                            f"--server=upstream=app name=b addr={self.b.address} {keys}",
-                            *flags, threads=threads)
-
-    def client(self, parkway, talk=b"hello", source=None):
-        """A connection that has been answered through the daemon."""
-        sock = self.started(socket.socket())
-        sock.settimeout(PATIENCE)
-        if source:
-            sock.bind((source, 0))
-        sock.connect(("127.0.0.1", parkway.port))
-        sock.sendall(talk)
-        self.assertEqual(sock.recv(len(talk)), talk)
-        return sock
-
-    def still_works(self, sock):
-        sock.sendall(b"still there?")
-        self.assertEqual(sock.recv(100), b"still there?")
-
-    def was_reset(self, sock):
-        with self.assertRaises(ConnectionResetError):
-            sock.recv(1)
-
-    def busy(self, parkway, server):
-        return parkway.admin.server(f"app/{server}")["active"]
 
 
 class Shows(AdminStory):
@@ -345,6 +249,16 @@ class Changes(AdminStory):
             with self.assertRaises(TimeoutError):
                 waits.recv(5)
             self.assertEqual(parkway.admin.json("show conns"), [])
+            # Who resumes all listeners does not mean the one that an operator has paused.
+            for number in (signal.SIGTTOU, signal.SIGTTIN):
+                said = len(parkway.lines)
+                parkway.signal(number)
+                line = parkway.wait_line(lambda line: "listeners " in line, PATIENCE, "the signal",
+                                         since=said)
+            self.assertIn("but for those that an operator has paused: web", line)
+            with self.assertRaises(TimeoutError):
+                waits.recv(5)
+            self.assertEqual(parkway.admin.listener("web")["state"], "paused")
             parkway.admin.do("listener resume web")
             waits.settimeout(PATIENCE)
             self.assertEqual(waits.recv(5), b"hello")
@@ -402,271 +316,6 @@ class Changes(AdminStory):
         parkway.wait_line(lambda line: "server weight app/a 3" in line, PATIENCE, "it")
         self.assertFalse([line for line in parkway.lines if "server weight app/a 2" in line])
         self.assertIn("info, warning or error", parkway.admin.refused("set log_level loud"))
-
-
-class Conns(AdminStory):
-
-    def cause_of(self, parkway, client):
-        return parkway.closing_line("%s:%d" % client.getsockname())["cause"]
-
-    def test_connections_are_listed_by_what_they_are(self):
-        for threads in WORKERS:
-            parkway = self.two(threads=threads)
-            admin = parkway.admin
-            clients = [self.client(parkway) for _ in range(8)]
-            rows = admin.conns()
-            self.assertEqual({row["client"] for row in rows},
-                             {"%s:%d" % client.getsockname() for client in clients})
-            self.assertEqual(len({row["id"] for row in rows}), 8)
-            for row in rows:
-                self.assertEqual((row["listener"], row["upstream"], row["state"]),
-                                 ("web", "app", "open"))
-                self.assertEqual((row["from_client_bytes"], row["from_server_bytes"]), (5, 5))
-                for side in ("client_side", "server_side"):
-                    self.assertGreater(row[side]["window_bytes"], 0)
-            self.assertEqual(len(admin.conns("server=app/a")), 4)
-            self.assertEqual(len(admin.conns("server=app/a", "limit=3")), 3)
-            self.assertEqual(len(admin.conns("upstream=app", "listener=web")), 8)
-            self.assertEqual(admin.conns("bytes>1KiB"), [])
-            self.assertEqual(admin.conns("src=192.0.2.0/24"), [])
-            self.assertEqual(len(admin.conns("src=127.0.0.0/8,192.0.2.1")), 8)
-            self.assertEqual(admin.conns("idle>1h"), [])
-            self.assertEqual(admin.conns("state=queued"), [])
-            clients[0].sendall(bytes(2000))
-            until(lambda: len(admin.conns("bytes>2000B")) == 1, PATIENCE, "counts are live")
-            self.assertIn("is no state", admin.refused("show conns state=sleepy"))
-            self.assertIn("there is no listener", admin.refused("show conns listener=x"))
-            parkway.finish()
-
-    def test_a_connection_that_is_stuck_is_explained(self):
-        for threads in WORKERS:
-            parkway = self.two(threads=threads)
-            stuck = self.started(socket.create_connection(("127.0.0.1", parkway.port)))
-            stuck.sendall(b"flood")
-            rows = until(lambda: [row for row in parkway.admin.conns()
-                                  if row["pending_to_client_bytes"] > 0
-                                  and row["client_side"]["window_bytes"] == 0],
-                         PATIENCE, "it is blocked")
-            text = parkway.admin.do(f"show conn {rows[0]['id']}")
-            self.assertRegex(text, r"server->client blocked \S+: client receive window closed, "
-                                   r"[\d.]+ [KM]iB pending")
-            self.assertRegex(text, r"client->server waits for the client, which last said "
-                                   r"something \S+ ago")
-            self.assertRegex(text, rf"client 127.0.0.1:\d+ to {re.escape(parkway.listen)}")
-            as_json = parkway.admin.json(f"show conn {rows[0]['id']}")
-            self.assertIn("client receive window closed", as_json["server_to_client"])
-            self.assertIn("there is no open connection", parkway.admin.refused("show conn 99"))
-            parkway.admin.do(f"conn kill {rows[0]['id']}")
-
-    def test_connections_are_killed_by_id_source_and_server(self):
-        for threads in WORKERS:
-            parkway = self.two(threads=threads)
-            admin = parkway.admin
-            one, two, three = (self.client(parkway, source=f"127.0.0.{i}") for i in (2, 3, 4))
-            victim = [row for row in admin.conns() if row["client"].startswith("127.0.0.2:")][0]
-            self.assertIn("1 connection killed", admin.do(f"conn kill {victim['id']}"))
-            self.was_reset(one)
-            self.assertEqual(self.cause_of(parkway, one), "admin_kill")
-            self.assertIn("no open connection", admin.refused(f"conn kill {victim['id']}"))
-            self.assertIn("1 connection killed", admin.do("conn kill src=127.0.0.3/32"))
-            self.was_reset(two)
-            self.assertEqual(self.cause_of(parkway, two), "admin_kill")
-            self.still_works(three)
-            more = [self.client(parkway) for _ in range(10)]
-            busy = self.busy(parkway, "a")
-            self.assertIn(f"{busy} connection", admin.do("conn kill server=app/a"))
-            until(lambda: self.busy(parkway, "a") == 0, PATIENCE, "a has nobody")
-            self.assertEqual(len(admin.conns()), 11 - busy)
-            self.assertIn("0 connections killed", admin.do("conn kill src=192.0.2.0/24"))
-            self.assertIn("which ones?", admin.refused("conn kill", 2))
-            self.assertEqual(len(more), 10)
-            parkway.finish()
-
-    def test_thousands_are_listed_under_load_and_nobody_waits(self):
-        listen = f"127.0.0.1:{net.free_port()}"
-        servers = self.started(Crowd("echo", f"127.0.0.1:{net.free_port()}"))
-        path = os.path.join(self.folder(), "admin.sock")
-        parkway = self.started(Parkway.from_flags(
-            ["--threads=2", f"--admin_socket={path}", f"--listen=name=web addr={listen}",
-             f"--upstream=name=app servers={servers.address}"], listen))
-        admin = Admin(path)
-        clients = self.started(Crowd("clients", listen))
-        count = places.count("admin_connections")
-        clients.ask("open", count)
-        until(lambda: admin.json("show info")["connections"] == count, PATIENCE, "all are in")
-        # Somebody talks all the time; how long one answer takes at most, alone and beside lists.
-        talker = self.started(socket.create_connection(
-            (listen.rsplit(":", 1)[0], int(listen.rsplit(":", 1)[1]))))
-        talker.settimeout(PATIENCE)
-
-        def slowest(while_running):
-            worst, rounds = 0.0, 0
-            while while_running():
-                start = time.monotonic()
-                talker.sendall(b"x")
-                self.assertEqual(talker.recv(1), b"x")
-                worst, rounds = max(worst, time.monotonic() - start), rounds + 1
-            return worst, rounds
-
-        lists = [admin.begin("--json", "show", "conns") for _ in range(3)]
-        outputs = []
-        readers = [threading.Thread(target=lambda child=child: outputs.append(
-            child.communicate()[0])) for child in lists]
-        for reader in readers:
-            reader.start()
-        _, rounds = slowest(lambda: any(reader.is_alive() for reader in readers))
-        for reader in readers:
-            reader.join()
-        self.assertGreater(rounds, 0)
-        for output in outputs:
-            rows = json.loads(output)
-            self.assertEqual(len({row["id"] for row in rows}), len(rows), "nobody twice")
-            self.assertGreaterEqual(len(rows), count)
-        # One that does not read its list holds up neither the next one nor the worker.
-        lazy = admin.connect()
-        lazy.sendall(b"--json show conns\n")
-        self.assertGreaterEqual(len(admin.conns()), count)
-        self.assertEqual(slowest(iter([True] * 100 + [False]).__next__)[1], 100)
-        rest = everything(lazy)
-        self.assertGreaterEqual(len(json.loads(rest)), count, "it was only waiting")
-        lazy.close()
-        self.assertEqual(admin.do("conn kill listener=web"), f"{count + 1} connections killed\n")
-        parkway.finish()
-
-
-class Clients(AdminStory):
-    """Those that mean ill, or break."""
-
-    def test_floods_garbage_and_stalls_harm_nobody(self):
-        for threads in WORKERS:
-            parkway = self.two(threads=threads)
-            admin = parkway.admin
-            rng = random.Random(20261127)
-            stalled = [admin.connect() for _ in range(20)]
-            for sock in stalled[:10]:
-                sock.sendall(b"show in")  # and no more
-            for sock in stalled[10:]:
-                sock.sendall(b"prompt\nshow stat\n" * 50)  # and never reads
-            for _ in range(100):
-                with admin.connect() as sock:
-                    try:
-                        sock.sendall(rng.randbytes(rng.randrange(1, 9000)))
-                        if rng.random() < 0.5:
-                            sock.sendall(b"\n")
-                            everything(sock)
-                    except (BrokenPipeError, ConnectionResetError):
-                        pass  # it was told what is wrong, and closed
-            client = self.client(parkway)
-            self.assertEqual(admin.json("show info")["connections"], 1)
-            self.still_works(client)
-            idle = [admin.connect() for _ in range(100)]
-            self.assertEqual(admin.json("show info")["connections"], 1,
-                             "one that idles gives its place to one that asks")
-            for sock in stalled + idle:
-                sock.close()
-            self.still_works(client)
-            parkway.finish()
-
-    def test_a_stop_does_not_wait_for_clients_of_the_admin_socket(self):
-        parkway = self.two()
-        socks = [parkway.admin.connect() for _ in range(5)]
-        socks[0].sendall(b"prompt\n")
-        socks[1].sendall(b"--framed drain --wait --over 1h\n")
-        start = time.monotonic()
-        parkway.finish()
-        self.assertLess(time.monotonic() - start, PATIENCE)
-        self.assertFalse(os.path.exists(parkway.admin.path))
-        for sock in socks:
-            sock.close()
-
-    def test_the_socket_of_one_that_died_is_taken_over_and_of_one_that_lives_is_not(self):
-        parkway = self.two()
-        again = Parkway.from_flags(
-            [f"--admin_socket={parkway.admin.path}",
-             f"--listen=127.0.0.1:{net.free_port()}", f"--upstream={self.a.address}"], None)
-        self.assertEqual(again.wait(PATIENCE), 71)
-        self.assertIn("another process listens there", again.stderr())
-        self.assertTrue(parkway.admin.json("show info"))
-        parkway.child.kill()
-        parkway.wait(PATIENCE)
-        self.assertTrue(os.path.exists(parkway.admin.path))
-        listen = f"127.0.0.1:{net.free_port()}"
-        heir = self.started(Parkway.from_flags(
-            [f"--admin_socket={parkway.admin.path}", f"--listen={listen}",
-             f"--upstream={self.a.address}"], listen))
-        self.assertEqual(parkway.admin.json("show info")["pid"], heir.pid)
-        self.assertEqual(os.stat(parkway.admin.path).st_mode & 0o777, 0o660)
-        heir.finish()
-
-
-class Top(AdminStory):
-    """The live view, on a terminal (tmux's) and elsewhere."""
-
-    def tmux(self, *arguments):
-        return run(["tmux", "-L", self.socket, *arguments])[1]
-
-    def screen(self):
-        return self.tmux("capture-pane", "-p", "-t", "top")
-
-    def test_it_shows_what_happens_follows_the_window_and_leaves_on_q(self):
-        parkway = self.two()
-        clients = [self.client(parkway) for _ in range(5)]
-        self.socket = f"parkway-{os.getpid()}-{parkway.pid}"
-        self.tmux("-f", "/dev/null", "new-session", "-d", "-s", "top", "-x", "100", "-y", "30",
-                  f"PS1='done ' sh -c '{parkwayctl()} --socket={parkway.admin.path} top "
-                  "--interval=100ms; echo ended with $?; cat'")
-        self.addCleanup(run, ["tmux", "-L", self.socket, "kill-server"], check=False)
-        until(lambda: re.search(r"connections 5/\d+ +new \d", self.screen()), PATIENCE,
-              "the numbers")
-        screen = self.screen()
-        self.assertRegex(screen, r"(?m)^web +accepting +5 ")
-        self.assertRegex(screen, r"(?m)^app/a +up +[23] ")
-        self.assertRegex(screen, r"(?m)^SLOWEST +CLIENT ")
-        self.assertRegex(screen, rf"127\.0\.0\.1:{clients[0].getsockname()[1]}\b")
-        clients.pop().close()
-        until(lambda: "connections 4/" in self.screen(), PATIENCE, "it follows")
-        parkway.admin.do("server drain app/b")
-        until(lambda: re.search(r"(?m)^app/b +drain ", self.screen()), PATIENCE, "the state")
-        self.tmux("resize-window", "-t", "top", "-x", "50", "-y", "12")
-
-        def fits():
-            lines = self.screen().rstrip("\n").split("\n")
-            return (len(lines) <= 12 and max(map(len, lines)) <= 50 and
-                    lines[0].startswith("parkway ") and "connections 4/" in lines[1])
-
-        until(fits, PATIENCE, f"the smaller window\n{self.screen()}")
-        self.tmux("send-keys", "-t", "top", "x")
-        self.assertNotIn("ended with", self.screen(), "only q ends it")
-        self.tmux("send-keys", "-t", "top", "q")
-        until(lambda: "ended with 0" in self.screen(), PATIENCE, "q ends it")
-        self.assertNotIn("connections", self.screen(), "the screen is as it was before")
-
-    def test_a_daemon_that_goes_is_said_and_found_again(self):
-        parkway = self.two()
-        self.socket = f"parkway-{os.getpid()}-{parkway.pid}"
-        self.tmux("-f", "/dev/null", "new-session", "-d", "-s", "top", "-x", "120", "-y", "30",
-                  f"{parkwayctl()} --socket={parkway.admin.path} top --interval=100ms")
-        self.addCleanup(run, ["tmux", "-L", self.socket, "kill-server"], check=False)
-        until(lambda: f"pid {parkway.pid}" in self.screen(), PATIENCE, "the numbers")
-        parkway.finish()
-        until(lambda: "no new numbers: cannot connect" in self.screen(), PATIENCE, "it is gone")
-        heir = self.started(Parkway.from_flags(
-            [f"--admin_socket={parkway.admin.path}", f"--listen={parkway.listen}",
-             f"--upstream={self.a.address}"], parkway.listen))
-        until(lambda: f"pid {heir.pid}" in self.screen() and "no new" not in self.screen(),
-              PATIENCE, "the next one")
-
-    def test_elsewhere_it_writes_lines(self):
-        parkway = self.two()
-        self.client(parkway)
-        text = run([parkwayctl(), f"--socket={parkway.admin.path}", "top", "--interval=50ms",
-                    "--count=2"])[1]
-        self.assertEqual(len(re.findall(r"(?m)^connections 1/", text)), 2)
-        self.assertNotIn("\x1b", text)
-        self.assertRegex(text, r"(?m)^app/a +up ")
-        code, _, err = parkway.admin.run("top --interval=5")
-        self.assertEqual(code, 2)
-        self.assertIn("--interval", err)
 
 
 if __name__ == "__main__":

@@ -228,6 +228,19 @@ class Ending(Service):
         systemd.wait("ActiveState", "inactive")
         self.assertEqual("success", show("Result"))
 
+    def test_the_status_says_how_far_a_paced_drain_is(self):
+        port = self.start_simple()
+        clients = [self.started(Client(("127.0.0.1", port))) for _ in range(4)]
+        run(["parkwayctl", "drain", "--percent", "50", "--over", "1h"])
+        # Half of those of each worker, rounded up.
+        until(lambda: re.fullmatch("4 connections, 1 of 1 server up, generation 1; draining 50 % of "
+                                   r"all: ([2-4]) of \1 left", systemd.status()), PATIENCE,
+              "the status says how far it is")
+        for client in clients:
+            self.assertTrue(client.went_well())
+            client.close()
+        until(lambda: systemd.status().startswith("0 connections"), PATIENCE, "they have gone")
+
     def is_refused(self, port):
         try:
             socket.create_connection(("127.0.0.1", port), PATIENCE).close()
@@ -324,6 +337,18 @@ class Journal(Service):
         down = next(text for text in by_text if f"127.0.0.1:{dead} is DOWN" in text)
         self.assertRegex(down, "^upstream app server ")
         self.assertEqual("4", by_text[down]["PRIORITY"])
+        self.assertEqual(f"app/127.0.0.1:{dead}", by_text[down]["L4_SERVER"])
+        # A connection's end, by fields that `journalctl L4_CAUSE=...` finds.
+        sock, _ = ask(("127.0.0.1", port))
+        sock.close()
+        ended = until(lambda: [entry for entry in systemd.entries(since=self.cursor)
+                               if "L4_CONN_ID" in entry], PATIENCE, "its line is in the journal")[0]
+        self.assertIn("cause=", ended["MESSAGE"])
+        self.assertEqual("web", ended["L4_LISTENER"])
+        self.assertIn(f"cause={ended['L4_CAUSE']}", ended["MESSAGE"])
+        self.assertRegex(ended["L4_SERVER"], r"^app/127\.0\.0\.1:\d+$")
+        self.assertEqual(("parkway", "parkway.service", "6"),
+                         (ended["SYSLOG_IDENTIFIER"], ended["_SYSTEMD_UNIT"], ended["PRIORITY"]))
 
 
 class Logs(Service):
