@@ -9,6 +9,7 @@ import socket
 import time
 
 from lib import net, places, story
+from lib.admin import Admin
 from lib.daemon import PATIENCE, Parkway
 from lib.greeter import Connection, Greeter
 from lib.nameserver import Dnsmasq
@@ -68,9 +69,20 @@ class Answers(Names):
                 self.setUp()
                 self.servers(2, 3, 4)
                 dns = self.dns({"app.test": ["127.0.0.2", "127.0.0.3"]})
+                admin = Admin(os.path.join(self.work, "admin"))
                 parkway = self.parkway(dns, [f"--upstream=app.test:{self.port}",
+                                             f"--admin_socket={admin.path}",
                                              "--balance=round_robin"], threads)
                 self.assertEqual({"127.0.0.2": 20, "127.0.0.3": 20}, self.spread(parkway, 40))
+                upstream, = admin.json("show servers")
+                name, = upstream["names"]
+                self.assertEqual((f"app.test:{self.port}", 2, 2, 40),
+                                 (name["name"], name["servers"], name["servers_up"], name["total"]))
+                self.assertEqual([20, 20], [one["total"] for one in upstream["servers"]])
+                known, = admin.json("show dns")
+                self.assertEqual("app.test", known["name"])
+                self.assertLess(known["age_s"], PATIENCE)
+                self.assertRegex(admin.do("show dns"), r"app\.test +[0-9.]+m?s ")
                 dns.set({"app.test": ["127.0.0.3", "127.0.0.4"]})
                 self.becomes(parkway, [3, 4])
                 self.assertEqual(0, parkway.stop())
@@ -264,13 +276,19 @@ class Files(Names):
                 self.setUp()
                 self.servers(2, 3, 4)
                 path = self.write(self.lines(2))
-                parkway = self.parkway(None, [f"--upstream=name=app servers_file={path}"], threads)
+                admin = Admin(os.path.join(self.work, "admin"))
+                parkway = self.parkway(None, [f"--upstream=name=app servers_file={path}",
+                                              f"--admin_socket={admin.path}"], threads)
                 self.assertEqual({"127.0.0.2": 10}, self.spread(parkway, 10))
                 self.write(self.lines(3, 4))
                 self.becomes(parkway, [3, 4])
                 self.write(self.lines(2) + "--server=name=s9 addr=nonsense:port\n")
                 parkway.wait_line(lambda line: f"{path}:2:" in line and "are kept" in line,
                                   PATIENCE, "what is wrong with it")
+                file = admin.json("show servers")[0]["servers_file"]
+                self.assertEqual((path, 2), (file["path"], file["servers"]))
+                self.assertIn(f"{path}:2:", file["error"])
+                self.assertIn(path, admin.do("show dns"))
                 self.becomes(parkway, [3, 4])
                 self.write(self.lines(4))
                 self.becomes(parkway, [4])
