@@ -178,6 +178,10 @@ std::string ExplainLimits(const Snapshot& snapshot, const SystemFacts& facts) {
     Append(&text, "; the cgroup allows ", facts.memory_bytes >> 20, "MiB");
   }
   text += '\n';
+  if (snapshot.memory_limit != 0) {
+    Append(&text, "memory limit: ", snapshot.memory_limit >> 20, "MiB",
+           is_auto(snapshot.scalars.memory_limit), "; at 90% nobody is accepted\n");
+  }
   if (facts.tcp_most_bytes != 0) {
     Append(&text, "memory of TCP: ", facts.tcp_most_bytes >> 20,
            "MiB for all sockets of the machine, sparingly from ", facts.tcp_pressure_bytes >> 20,

@@ -6,6 +6,8 @@ namespace {
 
 constexpr std::string_view kAcceptProxyWords[] = {"off", "on", "optional"};
 constexpr std::string_view kPolicyWords[] = {"queue", "reject"};
+constexpr std::string_view kRejectWords[] = {"rst", "fin", "drop"};
+constexpr std::string_view kConnectOnWords[] = {"accept", "data"};
 
 // In the order of --help.
 constexpr Flag kRows[] = {
@@ -64,6 +66,24 @@ constexpr Flag kRows[] = {
      .reloadable = true,
      .help = "allow, deny and the limits of a source only write a line where they would turn a "
              "client away"},
+    {.name = "reject",
+     .field = Word<&Scalars::reject>(kRejectWords),
+     .default_text = "rst",
+     .value = "rst|fin|drop",
+     .group = Group::kAdmission,
+     .places = kOnListen,
+     .reloadable = true,
+     .help = "what a client sees that is denied or beyond a limit: a reset, an end in order, or "
+             "nothing at all; drop needs CAP_NET_ADMIN"},
+    {.name = "connect_on",
+     .field = Word<&Scalars::connect_on>(kConnectOnWords),
+     .default_text = "accept",
+     .value = "accept|data",
+     .group = Group::kAdmission,
+     .places = kOnListen,
+     .reloadable = true,
+     .help = "when a server is chosen and connected: at once, or when the client has said "
+             "something, within preread_timeout; not for servers that speak first"},
     {.name = "policy",
      .field = Word<&Scalars::policy>(kPolicyWords),
      .default_text = "queue",

@@ -41,6 +41,24 @@ constexpr Flag kRows[] = {
      .help = "a connection is accepted when its first bytes are there, and at the "
              "latest after so long, in whole seconds (TCP_DEFER_ACCEPT); not for "
              "servers that speak first"},
+    {.name = "reuseport",
+     .field = BoolField{&Scalars::reuseport},
+     .default_text = "on",
+     .value = "on|off",
+     .group = Group::kListening,
+     .places = kOnListen,
+     .reloadable = true,
+     .help =
+         "each worker has a listening socket of its own (SO_REUSEPORT); off: one worker accepts "
+         "and gives to the others; a reload changes it for addresses that are new"},
+    {.name = "max_accepts_per_wakeup",
+     .field = CountField{&Scalars::max_accepts_per_wakeup, 1, 1024},
+     .default_text = "16",
+     .value = "N",
+     .group = Group::kListening,
+     .reloadable = true,
+     .help = "connections that a worker takes from a listener before it looks what else there is "
+             "to do"},
     {.name = "freebind",
      .field = BoolField{&Scalars::freebind},
      .default_text = "off",

@@ -92,6 +92,7 @@ void ComputeLimits(const Declarations& said, const SystemFacts& facts, Snapshot*
   const Scalars& scalars = said.scalars;
   const uint64_t nofile = said.nofile.value_or(facts.nofile_hard);
   snapshot.nofile = nofile;
+  snapshot.memory_limit = scalars.memory_limit.value_or(facts.memory_bytes);
   snapshot.threads = scalars.threads.value_or(std::clamp<uint32_t>(facts.cpus, 1, kMostThreads));
   size_t addresses = 0;
   for (const Listener& listener : snapshot.listeners) addresses += listener.addresses.size();

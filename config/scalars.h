@@ -21,6 +21,8 @@ enum class Splice : uint8_t { kAuto, kOn, kOff };
 enum class AcceptProxy : uint8_t { kOff, kOn, kOptional };
 enum class SendProxy : uint8_t { kOff, kV1, kV2 };
 enum class Policy : uint8_t { kQueue, kReject };
+enum class Reject : uint8_t { kRst, kFin, kDrop };
+enum class ConnectOn : uint8_t { kAccept, kData };
 enum class AcceptBalance : uint8_t { kAuto, kOff };
 enum class Balance : uint8_t {
   kP2c,
@@ -69,6 +71,7 @@ struct Scalars {
   absl::Duration half_close_timeout;
   absl::Duration client_idle_timeout;
   absl::Duration server_idle_timeout;
+  absl::Duration write_stall_timeout;
   absl::Duration max_lifetime;
   uint32_t max_lifetime_jitter = 0;  // percent
   // Bytes per second; zero is off.
@@ -121,6 +124,8 @@ struct Scalars {
   absl::Duration defer_accept;
   bool freebind = false;
   bool transparent = false;
+  bool reuseport = false;
+  uint32_t max_accepts_per_wakeup = 0;
   // Who is let in, and how. Of the texts, which are canonical (admission.h), empty is off.
   AcceptProxy accept_proxy = AcceptProxy::kOff;
   std::string proxy_trusted;
@@ -129,6 +134,8 @@ struct Scalars {
   std::string deny;
   bool dry_run = false;
   Policy policy = Policy::kQueue;
+  Reject reject = Reject::kRst;
+  ConnectOn connect_on = ConnectOn::kAccept;
   std::string accept_rate;
   std::string accept_rate_per_source;
   uint32_t max_connections_per_source = 0;

@@ -119,6 +119,7 @@ struct Snapshot {
   uint64_t nofile = 0;  // the limit of open files that the rest is computed from
   uint32_t threads = 1;
   uint32_t max_connections = 1;       // of the process; each needs two descriptors
+  uint64_t memory_limit = 0;          // bytes; 0: none
   uint32_t pipes_per_worker = 0;      // for splice; 0: too few descriptors, or splice is off
   uint64_t reserved_descriptors = 0;  // for everything that is no connection
 };

@@ -1,5 +1,7 @@
 #include "poller/socket.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -112,6 +114,13 @@ void ResetOnClose(int fd) {
   const linger now = {.l_onoff = 1, .l_linger = 0};
   // It can fail only on what is no socket.
   static_cast<void>(kernel::SetSockOpt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)));
+}
+
+bool VanishOnClose(int fd) {
+  const int on = 1;
+  if (kernel::SetSockOpt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)) == 0) return true;
+  ResetOnClose(fd);
+  return false;
 }
 
 Socket Socket::Adopt(Scheduler& scheduler, int fd) {

@@ -69,6 +69,9 @@ IoResult TrySpliceOut(int pipe, PollDesc& desc, size_t size);
 int TakeSocketError(const PollDesc& desc);
 // Makes the coming close of `fd` send RST and drop what is queued. Has no effect on unix sockets.
 void ResetOnClose(int fd);
+// Makes it send nothing: the other side is not told (TCP_REPAIR). Without CAP_NET_ADMIN: a reset.
+// False then.
+bool VanishOnClose(int fd);
 
 // --- As if it blocked: for tasks that keep their stack ---
 

@@ -117,10 +117,11 @@ std::shared_ptr<const FrontPlan> FrontOf(const config::Snapshot& snapshot, size_
   front->only_allowed = !settings.allow.empty();
   front->dry_run = settings.dry_run;
   front->routes = RoutesOf(snapshot, listener, upstream_slots);
+  front->connect_on_data = settings.connect_on == config::ConnectOn::kData;
   front->preread_timeout = settings.preread_timeout;
   front->preread_bytes = settings.preread_bytes;
   const bool asks = front->accept_proxy != AcceptProxy::kOff || !settings.allow.empty() ||
-                    !settings.deny.empty() || !front->routes.empty();
+                    !settings.deny.empty() || !front->routes.empty() || front->connect_on_data;
   return asks ? front : nullptr;
 }
 

@@ -260,6 +260,18 @@ ServerPlan ServerOf(const config::Server& server, const config::SystemFacts& fac
   return plan;
 }
 
+Reject RejectOf(config::Reject reject) {
+  switch (reject) {
+    case config::Reject::kRst:
+      break;
+    case config::Reject::kFin:
+      return Reject::kFin;
+    case config::Reject::kDrop:
+      return Reject::kDrop;
+  }
+  return Reject::kRst;
+}
+
 SessionTimes TimesOf(const config::Scalars& settings) {
   SessionTimes times;
   times.idle_ns = absl::ToInt64Nanoseconds(settings.idle_timeout);
@@ -267,6 +279,7 @@ SessionTimes TimesOf(const config::Scalars& settings) {
   times.delayed_close_ns = absl::ToInt64Nanoseconds(settings.delayed_close);
   times.client_idle_ns = absl::ToInt64Nanoseconds(settings.client_idle_timeout);
   times.server_idle_ns = absl::ToInt64Nanoseconds(settings.server_idle_timeout);
+  times.write_stall_ns = absl::ToInt64Nanoseconds(settings.write_stall_timeout);
   times.lifetime_ns = absl::ToInt64Nanoseconds(settings.max_lifetime);
   times.lifetime_jitter_percent = settings.max_lifetime_jitter;
   times.rate_up = settings.rate_up;
@@ -353,6 +366,8 @@ std::vector<ListenerPlan> ListenerPlansOf(const config::Snapshot& snapshot, size
     added.front = front;
     added.numbers = NumbersOf(from);
     added.sockets = SocketsOf(settings);
+    added.reject = RejectOf(settings.reject);
+    added.reuseport = settings.reuseport;
     added.freebind = settings.freebind;
     added.transparent = settings.transparent;
     // The kernel knows whole seconds.
@@ -384,6 +399,7 @@ Plan PlanOf(const config::Snapshot& snapshot, const config::SystemFacts& facts,
 
 void SetProcessPart(const config::Snapshot& snapshot, Plan& plan) {
   plan.max_connections = snapshot.max_connections;
+  plan.max_accepts = snapshot.scalars.max_accepts_per_wakeup;
   plan.accept_balance = snapshot.scalars.accept_balance == config::AcceptBalance::kAuto;
   plan.log = LogPlanOf(snapshot.scalars);
 }

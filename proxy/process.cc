@@ -27,6 +27,7 @@
 #include "proxy/idle_exit.h"
 #include "proxy/listening.h"
 #include "proxy/members.h"
+#include "proxy/memory_guard.h"
 #include "proxy/obey_signal.h"
 #include "proxy/observe/access_log.h"
 #include "proxy/observe/collect.h"
@@ -106,6 +107,7 @@ class Process final : private ServerWatcher, private Members::Host {
         drains_(scheduler_, crew_.workers()),
         reaper_(ReaperHost()),
         reaper_wake_("slots", [this] { reaper_.Look(); }),
+        memory_(scheduler_, crew_, [this](const std::string& line) { Say(line); }),
         ending_(scheduler_, crew_, drains_,
                 {.drain_timeout = [this] { return planner_->snapshot()->scalars.drain_timeout; },
                  .say = [this](const std::string& line) { Say(line); },
@@ -236,6 +238,7 @@ class Process final : private ServerWatcher, private Members::Host {
   DrainDesk drains_;
   SlotReaper reaper_;
   Repeated reaper_wake_;
+  MemoryGuard memory_;
   Ending ending_;
   Reloader reloader_;
   std::unique_ptr<Collector> collector_;
@@ -332,6 +335,7 @@ std::string Process::StartServing() {
   }
   SayStarted();
   numbers_.Every(planner_->snapshot()->scalars.stats_interval);
+  memory_.Keep(planner_->snapshot()->memory_limit);
   idle_.After(options_.exit_idle_time);
   report_.Start(scheduler_);
   if (reload_early_) control_.reload({}, [](const Outcome&) {});
@@ -427,6 +431,7 @@ void Process::StopOwnTasks() {
   numbers_.End();
   idle_.End();
   reaper_wake_.End(scheduler_);
+  memory_.End();
   members_.Stop();
   report_.End(scheduler_);
   reloader_.End();
@@ -434,8 +439,8 @@ void Process::StopOwnTasks() {
   if (observatory_ != nullptr) observatory_->End();
   if (collector_ != nullptr) collector_->Hurry();
   while (!signals_.ended() || !numbers_.ended() || !idle_.ended() || !reaper_wake_.ended() ||
-         !members_.idle() || !report_.ended() || !reloader_.ended() || !desk_.done() ||
-         (observatory_ != nullptr && !observatory_->ended()) ||
+         !memory_.ended() || !members_.idle() || !report_.ended() || !reloader_.ended() ||
+         !desk_.done() || (observatory_ != nullptr && !observatory_->ended()) ||
          (collector_ != nullptr && collector_->busy())) {
     scheduler_.Turn();
   }
@@ -486,6 +491,7 @@ void Process::OnReload(const Control::Reload& how, const Outcome& outcome) {
     if (how.reset_runtime) holds_.Forget();
     holds_.Apply();
     numbers_.Every(planner_->snapshot()->scalars.stats_interval);
+    memory_.Keep(planner_->snapshot()->memory_limit);
     observatory_->Allow(HttpAllowOf(*planner_->snapshot()));
   }
   log_->Say(absl::StrCat(outcome.ok ? "reload: " : "ERROR: reload: ", reloader_.state().last_line));
@@ -518,6 +524,7 @@ SelfParts Process::Parts() {
           .log = *log_,
           .holds = holds_,
           .drains = drains_,
+          .memory = memory_.watch(),
           .ending = ending_,
           .reloader = reloader_,
           .members = members_};

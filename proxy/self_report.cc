@@ -39,6 +39,10 @@ void AddOwn(const SelfParts& parts, Readings& readings) {
   const ReloadState& state = parts.reloader.state();
   process.generation = state.generation;
   process.connection_limit = parts.crew.shared().limit.limit();
+  process.memory_limit_bytes = parts.memory.limit_bytes();
+  process.memory_counted_bytes = parts.memory.used_bytes();
+  process.memory_short = parts.memory.holds();
+  process.memory_pauses = parts.memory.pauses();
   process.reload.last_ok = state.last_ok;
   if (!state.last_ok) process.reload.last_error = state.last_text;
   process.reload.last_success = state.loaded_at;

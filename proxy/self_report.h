@@ -14,6 +14,7 @@
 #include "proxy/ending.h"
 #include "proxy/holds.h"
 #include "proxy/members.h"
+#include "proxy/memory_watch.h"
 #include "proxy/observe/access_log.h"
 #include "proxy/observe/readings.h"
 #include "proxy/reload.h"
@@ -29,6 +30,7 @@ struct SelfParts {
   const AccessLog& log;
   const Holds& holds;
   DrainDesk& drains;
+  const MemoryWatch& memory;
   const Ending& ending;
   const Reloader& reloader;
   const Members& members;

@@ -85,6 +85,7 @@ int Worker::AddListener(size_t listener, int fd, bool inherited) {
   const ListenerPlan& plan = views_.now().listener(listener);
   acceptors_.push_back(std::make_unique<Acceptor>(listener, fd, plan.address.is_unix(), inherited,
                                                   shared_.limit, plan.limits.get(), stats_, *this));
+  acceptors_.back()->set_most(views_.now().plan->max_accepts);
   const int error = acceptors_.back()->Start(scheduler_);
   if (error != 0) {
     acceptors_.pop_back();
@@ -159,7 +160,10 @@ void Worker::OnRefused(size_t listener, int fd, const Address& peer) {
 
 // A connection for which no session was made.
 void Worker::Refuse(size_t listener, int fd, const Address& peer, CloseCause cause) {
-  ResetOnClose(fd);
+  const Reject how =
+      cause == CloseCause::kLimitListener ? views_.now().listener(listener).reject : Reject::kRst;
+  if (how == Reject::kRst) ResetOnClose(fd);
+  if (how == Reject::kDrop) VanishOnClose(fd);
   kernel::Close(fd);
   stats_.closed[static_cast<size_t>(cause)].Add(1);
   stats_.listeners.At(listener).closed.Add(ClosedStats::kNoUpstream, cause);
@@ -333,6 +337,7 @@ void Worker::OnNewView(const Generation& before) {
   TakeWishes();
   SetLimits(before);
   shared_.limit.Set(now.plan->max_connections);
+  for (const auto& acceptor : acceptors_) acceptor->set_most(now.plan->max_accepts);
   health_.Begin();
   progress_.Follow(log_plan().progress);
   connector_.OnNewView();

@@ -421,7 +421,11 @@ std::string LimitsText(const Readings& readings) {
       {"connections", Cat(process.connections), Cat(process.max_connections), "max_connections"});
   if (process.connection_limit < process.max_connections) {
     columns.Add({"connections now", Cat(process.connections), Cat(process.connection_limit),
-                 "descriptors are short"});
+                 process.memory_short ? "memory is short" : "descriptors are short"});
+  }
+  if (process.memory_limit_bytes > 0) {
+    columns.Add({"memory", ShortBytes(process.memory_counted_bytes),
+                 ShortBytes(process.memory_limit_bytes), "memory_limit"});
   }
   columns.Add({"descriptors", Cat(process.fds_open), Cat(process.fds_max), "RLIMIT_NOFILE"});
   for (const ListenerReading& listener : readings.listeners) {
@@ -449,6 +453,12 @@ Json LimitsJson(const Readings& readings) {
                    {"most", process.max_connections},
                    {"most_now", process.connection_limit}}},
                  {"descriptors", {{"used", process.fds_open}, {"most", process.fds_max}}}};
+  if (process.memory_limit_bytes > 0) {
+    limits["memory"] = {{"used", process.memory_counted_bytes},
+                        {"most", process.memory_limit_bytes},
+                        {"short", process.memory_short},
+                        {"pauses", process.memory_pauses}};
+  }
   Json listeners = Json::object(), servers = Json::object(), queues = Json::object();
   for (const ListenerReading& listener : readings.listeners) {
     if (listener.max_connections == 0 || listener.gone) continue;

@@ -22,7 +22,8 @@ enum class CloseCause : uint8_t {
   kClientNetError,      // the client's socket failed otherwise: unreachable, keepalive
   kServerNetError,      // the same for the server's socket
   kIdle,                // nothing moved for idle_timeout
-  kClientTimeout,       // nothing was read from or written to the client for client_idle_timeout
+  kClientTimeout,       // nothing was read from or written to the client for client_idle_timeout,
+                        // or it took nothing of what waits for it for write_stall_timeout
   kServerTimeout,       // the same for the server and server_idle_timeout
   kLifetime,            // it was open for max_lifetime
   kHalfCloseTimeout,    // one side had ended, and nothing moved for half_close_timeout
@@ -43,10 +44,18 @@ enum class CloseCause : uint8_t {
   kProxyHeaderBad,      // the client's PROXY header is none, or not whole
   kPrereadTimeout,      // the client did not say in time what it was to say first
   kNoRoute,             // what it said matches no route, and the listener has no upstream
+  kLimitMemory,         // memory_limit was nearly reached, and it had been idle longest
   kDrain,               // the drain timeout passed at a stop
   kAdminKill,           // somebody with the right to said so
   kInternal,            // none of the above: a mistake of ours
   kCount,
+};
+
+// What a client sees that is turned away.
+enum class Reject : uint8_t {
+  kRst,   // a reset
+  kFin,   // an end in order
+  kDrop,  // nothing: it waits in vain
 };
 
 // Why connects to a server fail.
@@ -123,6 +132,8 @@ constexpr const char* CloseCauseName(CloseCause cause) {
       return "preread_timeout";
     case CloseCause::kNoRoute:
       return "no_route";
+    case CloseCause::kLimitMemory:
+      return "limit_memory";
     case CloseCause::kDrain:
       return "drain";
     case CloseCause::kAdminKill:

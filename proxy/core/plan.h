@@ -29,6 +29,7 @@
 #include "absl/time/time.h"
 #include "poller/address.h"
 #include "poller/socket_options.h"
+#include "proxy/core/close_cause.h"
 #include "proxy/core/health_plan.h"
 #include "proxy/core/log_plan.h"
 #include "proxy/core/proxy_out.h"
@@ -162,6 +163,8 @@ struct ListenerPlan {
   SessionTimes times = {};
   SocketOptions sockets = {};
   SpliceUse splice = SpliceUse::kBulk;
+  Reject reject = Reject::kRst;
+  bool reuseport = true;  // else one socket, of one worker, that hands over
   bool v6only = false;
   bool freebind = false;
   bool transparent = false;
@@ -194,6 +197,7 @@ struct Plan {
   uint64_t generation = 1;
   uint32_t max_connections = 1024;  // of the process
   LogPlan log = {};
+  uint32_t max_accepts = 16;   // of one listener, before a worker looks what else there is to do
   bool accept_balance = true;  // to the least loaded worker; false: each keeps what it accepts
 
   // In the next slot.

@@ -16,6 +16,7 @@ struct SessionTimes {
   // As idle_ns, but of one side: no byte was read from its socket or written to it. 0: off.
   int64_t client_idle_ns = 0;
   int64_t server_idle_ns = 0;
+  int64_t write_stall_ns = 0;  // one side takes nothing of what waits for it; 0: off
   // From when it was accepted; 0: no end. Each ends up to so many percent of it earlier, that those
   // who came together do not come back together.
   int64_t lifetime_ns = 0;
@@ -26,7 +27,7 @@ struct SessionTimes {
 
   // Whether a session needs more than its own block for them.
   bool need_extras() const {
-    return (client_idle_ns | server_idle_ns) != 0 || (rate_up | rate_down) != 0;
+    return (client_idle_ns | server_idle_ns | write_stall_ns) != 0 || (rate_up | rate_down) != 0;
   }
 
   bool operator==(const SessionTimes&) const = default;

@@ -136,7 +136,7 @@ Next Acceptor::Accept(Scheduler& scheduler) {
     return Pause(scheduler, kResourcePauseNs);
   }
   // A full batch: more may wait, and epoll says so at once if they do.
-  batch_ = std::min(batch_ * 2, kMostPerBatch);
+  batch_ = std::min(batch_ * 2, most_);
   return Next::AwaitReadable(*desc_);
 }
 

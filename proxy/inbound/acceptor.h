@@ -65,6 +65,8 @@ class Acceptor final : public Task {
   ListenerLimits* limits() const { return own_; }
   // From now on it accepts for this one. `own`: as above; the one before lives a while yet.
   void Retarget(Scheduler& scheduler, size_t listener, ListenerLimits* own);
+  // So many for one wake-up, from now on.
+  void set_most(uint32_t most) { most_ = static_cast<int>(most); }
   // A slot has become free.
   void SlotFreed(Scheduler& scheduler);
 
@@ -74,7 +76,6 @@ class Acceptor final : public Task {
  private:
   enum class Closing : uint8_t { kNo, kAsked, kGrace };
 
-  static constexpr int kMostPerBatch = 16;
   // Out of descriptors or memory: somebody must close something first.
   static constexpr int64_t kResourcePauseNs = 100'000'000;
   // At the limit: who frees a slot wakes us; this is for the case that nobody does.
@@ -110,6 +111,7 @@ class Acceptor final : public Task {
   PollDesc* desc_ = nullptr;
   SleepTimer timer_;
   MonotonicTime last_trouble_;
+  int most_ = 16;
   int batch_ = 1;         // at most so many for one wake-up
   int left_ = 0;          // of the present batch
   bool counted_ = false;  // at own_, the one that is to be accepted next

@@ -25,6 +25,7 @@ struct FrontPlan {
   bool dry_run = false;       // told, and let in
 
   Routes routes;
+  bool connect_on_data = false;  // it waits for the client to say something
   absl::Duration preread_timeout = absl::Seconds(3);
   size_t preread_bytes = size_t{16} * 1024;
 

@@ -4,7 +4,8 @@
 // pauses its listener (the backlog queues) and says so; who gives one back then wakes a waiter.
 //
 // The limit falls by itself when the descriptors turn out to be fewer than they were at the start
-// (an operator lowered RLIMIT_NOFILE), and rises again: see FitToDescriptors.
+// (an operator lowered RLIMIT_NOFILE), and rises again: see FitToDescriptors. While memory is short
+// it is zero: see Hold.
 //
 // Any thread.
 //
@@ -47,6 +48,7 @@ class ConnectionLimit {
 
   // The process ran out of descriptors though its limit is `soft`: fewer connections then.
   void FitToDescriptors(uint64_t soft) {
+    if (held_.load(std::memory_order_relaxed)) return;
     const uint64_t reserve = other_descriptors_.load(std::memory_order_relaxed);
     // So few that the reserve of the start takes more than half: most of that is for what is not
     // open now.
@@ -59,8 +61,16 @@ class ConnectionLimit {
   // Another limit, for connections that come from now on.
   void Set(uint32_t most) {
     if (most_.exchange(most, std::memory_order_relaxed) == most) return;
-    limit_.store(most, std::memory_order_seq_cst);
+    if (!held_.load(std::memory_order_relaxed)) limit_.store(most, std::memory_order_seq_cst);
   }
+
+  // Nobody is let in while it is held. The control thread; again and again, for a worker that has
+  // just looked at descriptors may have set another limit.
+  void Hold(bool hold) {
+    const bool was = held_.exchange(hold, std::memory_order_relaxed);
+    if (hold || was) limit_.store(hold ? 0 : most_.load(), std::memory_order_seq_cst);
+  }
+  bool held() const { return held_.load(std::memory_order_relaxed); }
 
   // What the process holds besides its connections.
   void set_other_descriptors(uint32_t count) {
@@ -76,6 +86,7 @@ class ConnectionLimit {
   std::atomic<uint32_t> limit_;
   std::atomic<uint32_t> used_{0};
   std::atomic<int32_t> waiting_{0};
+  std::atomic<bool> held_{false};
   std::atomic<uint32_t> other_descriptors_{32};
 };
 

@@ -17,7 +17,7 @@ bool Reception::Receive(Session& session, const ListenerPlan& listener, Heard& h
   const bool dry_limits = limits != nullptr && limits->dry_run.load(std::memory_order_relaxed);
   if (limits != nullptr && limits->sources.limits_rate() &&
       !limits->sources.TryBegin(session.client_address(), scheduler_.now()) &&
-      !Refuse(session, CloseCause::kLimitSource, dry_limits)) {
+      !Refuse(session, CloseCause::kLimitSource, listener.reject, dry_limits)) {
     return false;
   }
   const FrontPlan* front = listener.front.get();
@@ -25,29 +25,49 @@ bool Reception::Receive(Session& session, const ListenerPlan& listener, Heard& h
     if (front->accept_proxy != AcceptProxy::kOff && !ReadProxyHeader(session, *front, heard)) {
       return false;
     }
-    if (!PeerIsLetIn(session, *front)) return false;
+    if (!PeerIsLetIn(session, *front, listener.reject)) return false;
   }
   if (limits != nullptr && limits->sources.limits_connections()) {
     if (limits->sources.TryAcquire(session.client_address())) {
       session.counted_source = true;
-    } else if (!Refuse(session, CloseCause::kLimitSource, dry_limits)) {
+    } else if (!Refuse(session, CloseCause::kLimitSource, listener.reject, dry_limits)) {
       return false;
     }
   }
-  if (front != nullptr && !front->routes.empty()) return ChooseRoute(session, listener, heard);
-  return true;
+  if (front == nullptr) return true;
+  if (!front->routes.empty()) return ChooseRoute(session, listener, heard);
+  return !front->connect_on_data || HasSpoken(session, *front);
 }
 
-bool Reception::Refuse(Session& session, CloseCause cause, bool dry_run) {
+// Whoever ends without a word wants no server.
+bool Reception::HasSpoken(Session& session, const FrontPlan& front) {
+  if (session.up().held() > 0) return true;
+  switch (ReadMore(session, front.preread_bytes, scheduler_.now() + front.preread_timeout)) {
+    case More::kBytes:
+    case More::kFull:
+      return true;
+    case More::kEnd:
+      session.FailConnect(CloseCause::kClientFin);
+      return false;
+    case More::kTimeout:
+      session.FailConnect(CloseCause::kPrereadTimeout);
+      return false;
+    case More::kFailed:
+      break;
+  }
+  return false;
+}
+
+bool Reception::Refuse(Session& session, CloseCause cause, Reject how, bool dry_run) {
   if (dry_run) {
     witness_.WouldRefuse(session, cause);
     return true;
   }
-  session.FailConnect(cause);
+  session.Refuse(cause, how);
   return false;
 }
 
-bool Reception::PeerIsLetIn(Session& session, const FrontPlan& front) {
+bool Reception::PeerIsLetIn(Session& session, const FrontPlan& front, Reject reject) {
   if (front.access.empty()) return true;
   const Address client = session.client_address().ToAddress();
   // A unix peer has no address; who may reach the socket is a matter of its mode.
@@ -55,7 +75,7 @@ bool Reception::PeerIsLetIn(Session& session, const FrontPlan& front) {
   const AccessList::Verdict verdict = front.access.Find(client);
   if (verdict == AccessList::kAllow) return true;
   if (verdict == AccessList::kNone && !front.only_allowed) return true;
-  return Refuse(session, CloseCause::kDenied, front.dry_run);
+  return Refuse(session, CloseCause::kDenied, reject, front.dry_run);
 }
 
 bool Reception::ReadProxyHeader(Session& session, const FrontPlan& front, Heard& heard) {

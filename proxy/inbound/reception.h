@@ -69,12 +69,13 @@ class Reception {
   };
 
   bool ReadProxyHeader(Session& session, const FrontPlan& front, Heard& heard);
-  bool PeerIsLetIn(Session& session, const FrontPlan& front);
+  bool PeerIsLetIn(Session& session, const FrontPlan& front, Reject reject);
+  bool HasSpoken(Session& session, const FrontPlan& front);
   bool ChooseRoute(Session& session, const ListenerPlan& listener, Heard& heard);
   More ReadMore(Session& session, size_t most, MonotonicTime deadline);
   More WaitForMore(Session& session, MonotonicTime deadline);
   // False, unless it is a dry run.
-  bool Refuse(Session& session, CloseCause cause, bool dry_run);
+  bool Refuse(Session& session, CloseCause cause, Reject how, bool dry_run);
 
   Scheduler& scheduler_;
   RelayTools& tools_;

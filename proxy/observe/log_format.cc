@@ -119,6 +119,7 @@ char FirstLetter(const ClosedRecord& record) {
       return 'U';
     case CloseCause::kLocalPortExhausted:
     case CloseCause::kLocalResources:
+    case CloseCause::kLimitMemory:
       return 'R';
     case CloseCause::kDenied:
     case CloseCause::kLimitListener:

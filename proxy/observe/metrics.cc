@@ -217,6 +217,12 @@ void Writer::Process() {
   Counter1("log_dropped_total", "Log lines that found no room.", p.log_dropped);
   Counter1("splice_bytes_total", "Bytes moved through pipes, without being copied.",
            p.splice_bytes);
+  Gauge1("memory_limit_bytes", "Memory that the process may use; 0: as much as there is.",
+         static_cast<double>(p.memory_limit_bytes));
+  Gauge1("memory_counted_bytes", "Memory that counts against this limit.",
+         static_cast<double>(p.memory_counted_bytes));
+  Counter1("memory_pauses_total", "Times that nobody was accepted any more for lack of memory.",
+           p.memory_pauses);
   Gauge1("server_slots",
          "Places for servers: those there are, and those that are to be used again.",
          static_cast<double>(p.server_slots));

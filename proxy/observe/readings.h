@@ -116,6 +116,10 @@ struct ProcessReading {
   uint64_t fds_max = 0;
   uint64_t memory_resident_bytes = 0;
   uint64_t memory_buffers_bytes = 0;
+  uint64_t memory_limit_bytes = 0;    // 0: there is none, and the next is not known
+  uint64_t memory_counted_bytes = 0;  // that counts against it
+  bool memory_short = false;          // nobody is accepted for it
+  uint64_t memory_pauses = 0;         // times that this began
   absl::Duration cpu_user;
   absl::Duration cpu_system;
 };

@@ -211,6 +211,7 @@ Next Session::AfterStep(Flow& flow, const Relay::Step& step, Wake wake) {
         return Leave(flow);
       }
       if (flow.relay.could_unpipe() && phase_ == Phase::kRelaying) ArmTimer();
+      if (extras_ != nullptr && phase_ == Phase::kRelaying) NoteStuck(flow);
       return Next::AwaitWritable(sink);
     case Relay::Outcome::kGather:
       if (phase_ == Phase::kResetting) break;
@@ -364,6 +365,7 @@ void Session::Close() {
     s.Evict(*desc);
     s.Close(*desc);
     if (desc == client_ ? reset_client_ : reset_server_) ResetOnClose(fd);
+    if (vanish_client_ && desc == client_) VanishOnClose(fd);
     fds[count++] = fd;
   }
   CloseBoth(fds, count);
@@ -376,6 +378,12 @@ void Session::Close() {
 void Session::FailConnect(CloseCause cause) {
   SetCause(cause);
   reset_client_ = true;
+}
+
+void Session::Refuse(CloseCause cause, Reject how) {
+  SetCause(cause);
+  reset_client_ = how == Reject::kRst;
+  vanish_client_ = how == Reject::kDrop;
 }
 
 void Session::FailClient(int error) {

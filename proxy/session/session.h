@@ -105,6 +105,8 @@ class Session {
   bool remembers() const { return host().wishes.addresses; }
   // Every attempt has failed: the client will get a reset.
   void FailConnect(CloseCause cause);
+  // The client is turned away.
+  void Refuse(CloseCause cause, Reject how);
   // The client's socket has failed with `error` while connecting.
   void FailClient(int error);
 
@@ -182,6 +184,8 @@ class Session {
   void Connected(Scheduler& scheduler);
   // The part of a step that only sessions with extras have.
   void NoteStep(Flow& flow, const Relay::Step& step, size_t held_before);
+  // The receiver of this direction takes no more for now.
+  void NoteStuck(Flow& flow);
   Next SleepForTokens(Flow& flow);
   Next OnEnd(Flow& flow);
   // One side's socket has failed with `error`; 0: ask the socket.
@@ -246,7 +250,8 @@ class Session {
   Side failed_ : 1 = Side::kClient;  // kResetting, kLingering: the side that failed
   bool reset_client_ : 1 = false;    // close with RST
   bool reset_server_ : 1 = false;
-  bool server_tuned_ : 1 = false;  // keepalive was set
+  bool vanish_client_ : 1 = false;  // close without a word
+  bool server_tuned_ : 1 = false;   // keepalive was set
   CloseCause cause_ = CloseCause::kNone;
   // For how long it was the server's turn to say something, in units of 2^kServerWaitShift ns.
   uint32_t server_wait_ = 0;

@@ -27,6 +27,8 @@ struct SessionExtras {
   struct Way {
     Pacer pacer;
     SleepTimer sleep;  // while it is out of tokens
+    // Since when the receiver takes nothing of what waits for it; zero: it does, or nothing waits.
+    MonotonicTime stuck_since;
   };
 
   Way up;

@@ -30,8 +30,16 @@ void Session::NoteStep(Flow& flow, const Relay::Step& step, size_t held_before) 
   const bool read = step.moved + flow.relay.held() > held_before;
   if (read) (flow.up ? extras_->client_active : extras_->server_active) = now;
   if (step.moved == 0) return;
+  way(flow).stuck_since = MonotonicTime();
   (flow.up ? extras_->server_active : extras_->client_active) = now;
   if (way(flow).pacer.limited()) way(flow).pacer.Take(step.moved);
+}
+
+void Session::NoteStuck(Flow& flow) {
+  MonotonicTime& since = way(flow).stuck_since;
+  if (since != MonotonicTime()) return;
+  since = scheduler().now();
+  ArmTimer();
 }
 
 Next Session::SleepForTokens(Flow& flow) {
@@ -74,6 +82,13 @@ Session::Due Session::NextDue() const {
       consider(extras_->server_active, of.server_idle_ns, CloseCause::kServerTimeout);
     }
     consider(last_activity_, of.idle_ns, CloseCause::kIdle);
+  }
+  if (extras_ != nullptr && of.write_stall_ns > 0) {
+    const auto stuck = [&](MonotonicTime since, CloseCause cause) {
+      if (since != MonotonicTime()) consider(since, of.write_stall_ns, cause);
+    };
+    stuck(extras_->up.stuck_since, CloseCause::kServerTimeout);
+    stuck(extras_->down.stuck_since, CloseCause::kClientTimeout);
   }
   if (of.lifetime_ns > 0) consider(started_, LifetimeNs(), CloseCause::kLifetime);
   return due;

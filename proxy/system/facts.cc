@@ -66,26 +66,40 @@ uint32_t PercentOf(int64_t quota, int64_t period) {
   return static_cast<uint32_t>((quota * 100 + period - 1) / period);
 }
 
+// What `file` says in our cgroup and those above it (v2: one line "0::/path"), the lowest first.
+std::vector<std::string> SaidByCgroups(const std::string& file) {
+  std::vector<std::string> said;
+  const std::string groups = ReadFile("/proc/self/cgroup");
+  const size_t at = groups.find("0::/");
+  if (at == std::string::npos) return said;
+  std::string path = groups.substr(at + 3);
+  path.resize(std::min(path.find('\n'), path.size()));
+  for (;;) {
+    said.push_back(ReadFile("/sys/fs/cgroup" + path + "/" + file));
+    const size_t slash = path.rfind('/');
+    if (slash == std::string::npos) return said;
+    path.resize(slash);
+  }
+}
+
+// The least of them; 0: none.
+uint64_t MemoryOfCgroup() {
+  uint64_t least = 0;
+  for (const std::string& text : SaidByCgroups("memory.max")) {
+    uint64_t bytes = 0;  // or "max"
+    if (absl::SimpleAtoi(text, &bytes) && (least == 0 || bytes < least)) least = bytes;
+  }
+  return least;
+}
+
 // The least quota of our cgroup and those above it, in percent of one CPU; 0: none.
 uint32_t PercentOfCgroup() {
   uint32_t least = 0;
   const auto take = [&least](uint32_t percent) {
     if (percent > 0 && (least == 0 || percent < least)) least = percent;
   };
-  // cgroup v2: one line "0::/path".
-  const std::string groups = ReadFile("/proc/self/cgroup");
-  const size_t at = groups.find("0::");
-  if (at != std::string::npos) {
-    std::string path = groups.substr(at + 3);
-    path.resize(std::min(path.find('\n'), path.size()));
-    for (;;) {
-      take(PercentOfQuota(ReadFile("/sys/fs/cgroup" + path + "/cpu.max")));
-      const size_t slash = path.rfind('/');
-      if (slash == std::string::npos) break;
-      path.resize(slash);
-    }
-  }
-  // cgroup v1, as containers mount it.
+  for (const std::string& text : SaidByCgroups("cpu.max")) take(PercentOfQuota(text));
+  // cgroup v1.
   int64_t quota = 0, period = 0;
   if (absl::SimpleAtoi(ReadFile("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), &quota) &&
       absl::SimpleAtoi(ReadFile("/sys/fs/cgroup/cpu/cpu.cfs_period_us"), &period) && quota > 0 &&
@@ -183,6 +197,14 @@ config::Address ConfigAddressOf(const Address& from) {
 
 }  // namespace
 
+uint64_t OwnMemoryBytes() {
+  std::istringstream pages(ReadFile("/proc/self/statm"));
+  uint64_t size = 0, resident = 0, shared = 0;
+  const long page_bytes = sysconf(_SC_PAGESIZE);
+  if (!(pages >> size >> resident >> shared) || resident < shared || page_bytes <= 0) return 0;
+  return (resident - shared) * static_cast<uint64_t>(page_bytes);
+}
+
 uint32_t PercentOfQuota(std::string_view cpu_max) {
   const std::vector<std::string> words = absl::StrSplit(
       absl::string_view(cpu_max.data(), cpu_max.size()), absl::ByAnyChar(" \n"), absl::SkipEmpty());
@@ -237,7 +259,7 @@ config::SystemFacts FindSystemFacts(const std::vector<InheritedSocket>& inherite
   facts.first_local_port = ports.first;
   facts.last_local_port = ports.last;
   facts.most_tracked_connections = NumberIn<uint64_t>("/proc/sys/net/netfilter/nf_conntrack_max");
-  facts.memory_bytes = NumberIn<uint64_t>("/sys/fs/cgroup/memory.max");
+  facts.memory_bytes = MemoryOfCgroup();
   facts.cpu_percent = PercentOfCgroup();
   facts.strict_interfaces = StrictInterfaces();
   FindTcpLimits(&facts);

@@ -23,6 +23,9 @@ struct PortRange {
   bool contains(uint16_t port) const { return port >= first && port <= last; }
 };
 
+// Memory of this process that is no file's. 0: not known.
+uint64_t OwnMemoryBytes();
+
 // CPUs in the affinity mask, or what the cgroup's quota is worth if that is less; at least 1.
 uint32_t UsableCpus();
 // A quota as cgroup v2 writes it ("150000 100000", "max 100000"): percent of one CPU, rounded up;

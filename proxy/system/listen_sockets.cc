@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "poller/kernel.h"
 #include "poller/listener.h"
+#include "poller/socket.h"
 #include "poller/socket_options.h"
 #include "proxy/system/owner.h"
 
@@ -45,6 +46,14 @@ std::string GiveTo(const ListenerPlan& plan, const std::string& path) {
   if (error == 0) return "";
   return absl::StrCat("listener ", plan.name, ": cannot set the owner and mode of ", path, ": ",
                       strerror(error), error == EPERM ? "; that needs CAP_CHOWN" : "");
+}
+
+bool MayVanish() {
+  const int fd = kernel::Socket(AF_INET, SOCK_STREAM);
+  if (fd < 0) return true;  // the next one that is made will tell
+  const bool may = VanishOnClose(fd);
+  kernel::Close(fd);
+  return may;
 }
 
 ListenOptions OptionsOf(const ListenerPlan& plan) {
@@ -104,8 +113,12 @@ ListenSockets OpenListenSockets(const ListenerPlan& plan, size_t workers,
     if (socket.address.Unmapped() == plan.address.Unmapped()) return Join(plan, socket);
   }
   // A unix socket cannot be shared: one worker accepts, and hands over.
-  const size_t count = plan.address.is_unix() ? 1 : workers;
+  const size_t count = plan.address.is_unix() || !plan.reuseport ? 1 : workers;
   ListenSockets sockets;
+  if (plan.reject == Reject::kDrop && !MayVanish()) {
+    sockets.error = absl::StrCat("listener ", plan.name, ": reject=drop needs CAP_NET_ADMIN");
+    return sockets;
+  }
   Address address = plan.address;
   while (sockets.error.empty() && sockets.fds.size() < count) {
     sockets.error = OpenOne(plan, count > 1, address, sockets.fds);

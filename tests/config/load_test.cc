@@ -636,6 +636,7 @@ TEST(LoadTest, ExplainSaysWhatFollows) {
             "addresses and 32 pipes for each worker\n"
             "memory: 20MiB for as many idle connections, at 512 bytes each, and what the kernel "
             "takes for their sockets; the cgroup allows 1024MiB\n"
+            "memory limit: 1024MiB (auto); at 90% nobody is accepted\n"
             "memory of TCP: 96MiB for all sockets of the machine, sparingly from 64MiB "
             "(net.ipv4.tcp_mem)\n"
             "local ports: 32768-60999 (net.ipv4.ip_local_port_range), 28232 connections to each "

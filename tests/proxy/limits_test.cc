@@ -37,6 +37,25 @@ TEST(ConnectionLimitTest, AConnectionThatCannotBeTurnedAwayCountsAllTheSame) {
   EXPECT_FALSE(limit.TryAcquire());
 }
 
+TEST(ConnectionLimitTest, WhileItIsHeldNobodyIsLetInWhateverElseChanges) {
+  ConnectionLimit limit(100);
+  ASSERT_TRUE(limit.TryAcquire());
+  limit.Hold(true);
+  EXPECT_FALSE(limit.TryAcquire());
+  limit.FitToDescriptors(1000);
+  EXPECT_FALSE(limit.TryAcquire());
+  limit.Set(50);
+  EXPECT_FALSE(limit.TryAcquire());
+  limit.Hold(false);
+  EXPECT_EQ(limit.limit(), 50u);
+  EXPECT_TRUE(limit.TryAcquire());
+  // What was not held is not changed.
+  limit.FitToDescriptors(64);
+  const uint32_t fitted = limit.limit();
+  limit.Hold(false);
+  EXPECT_EQ(limit.limit(), fitted);
+}
+
 TEST(ConnectionLimitTest, FallsWithTheDescriptorsAndRisesAgainButNeverAboveItsStart) {
   ConnectionLimit limit(1000);
   limit.set_other_descriptors(20);

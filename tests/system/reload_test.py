@@ -300,6 +300,7 @@ class Reload(story.Story):
                 refused += "ERROR: reload: refused" in line
             else:
                 applied += "] reload: " in line
+                self.assertIn("] reload: ", line, f"reload {number}")
             if number == RELOADS // 4:
                 first = (procfs.private_bytes(parkway.pid), procfs.threads(parkway.pid),
                          procfs.descriptors(parkway.pid))

@@ -7,7 +7,7 @@ _FIELD = re.compile(r'([A-Za-z_][A-Za-z0-9_.]*)=("(?:[^"\\]|\\.)*"|\S*)')
 CAUSES = frozenset("""
     client_fin server_fin client_rst server_rst client_timeout server_timeout idle
     half_close_timeout lifetime connect_refused connect_timeout connect_unreachable
-    local_port_exhausted no_server queue_full queue_timeout denied limit_source limit_listener
+    local_port_exhausted no_server no_route limit_memory queue_full queue_timeout denied limit_source limit_listener
     limit_global drain server_down server_removed primary_back admin_kill proxy_header_bad preread_timeout
     memory internal client_net_error server_net_error local_resources
 """.split())
