@@ -179,11 +179,16 @@ class Reader {
     } else if (words[0] == "resolve_retries" && words.size() == 2) {
       resolvers.attempts = words[1];
     } else if (words[0] == "timeout" && time.has_value()) {
-      // Of resolve, how often a name is asked again: that is its time to live here.
-      if (words[1] == "retry") resolvers.timeout = PrintDuration(*time);
+      if (words[1] == "retry") {
+        resolvers.timeout = PrintDuration(*time);
+      } else {
+        Note(line);  // how often a name is asked again: that is its time to live here
+      }
     } else if (words[0] == "hold" && time.has_value()) {
-      // Of the others: the last good answer holds whatever comes then.
+      // Whatever comes after a good answer, that holds; but an address that is missing goes, here
+      // when it is missing twice.
       if (words[1] == "valid") resolvers.valid = PrintDuration(*time);
+      if (words[1] == "obsolete") Note(line);
     } else if (!IsOneOf(words[0], {"parse-resolv-conf", "accepted_payload_size"})) {
       Note(line);
     }

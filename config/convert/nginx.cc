@@ -44,8 +44,16 @@ class Writer {
       } else if (name == "user" && !value.empty()) {
         model_->AddScalar("user", d.words.size() > 2 ? Cat(value, ":", d.words[2]) : value,
                           d.origin);
-      } else if (!IsOneOf(name, {"events", "pid", "daemon", "error_log", "master_process",
-                                 "load_module", "worker_rlimit_nofile", "pcre_jit"})) {
+      } else if (name == "pid" && !value.empty()) {
+        model_->AddScalar("pidfile", value, d.origin);
+      } else if (name == "events" && d.is_block) {
+        // How a worker waits for events is the engine's.
+        for (const NginxDirective& event : d.inside) {
+          if (event.words[0] == "worker_connections") Note(event);
+        }
+      } else if (name == "error_log" && value == "stderr") {
+        // Where ours is.
+      } else if (!IsOneOf(name, {"daemon", "master_process", "load_module", "pcre_jit"})) {
         Note(d);
       }
     }
@@ -88,7 +96,7 @@ class Writer {
       return IsOneOf(name, {"proxy_buffer_size", "tcp_nodelay", "variables_hash_max_size",
                             "variables_hash_bucket_size", "map_hash_max_size", "log_format",
                             "map_hash_bucket_size", "proxy_half_close", "open_log_file_cache",
-                            "limit_conn_log_level", "error_log", "proxy_socket_keepalive"});
+                            "limit_conn_log_level", "proxy_socket_keepalive"});
     }
     return true;
   }

@@ -13,6 +13,7 @@ What ends badly and names no failure is a failure itself, and so is what ends we
 
 import argparse
 import collections
+import hashlib
 import json
 import os
 import re
@@ -21,6 +22,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.parse
 import xml.etree.ElementTree
@@ -244,8 +246,7 @@ class Runner:
         """(exit code, test outcome, labels that do not build)."""
         open(self.events, "w", encoding="utf-8").close()
         code, _ = self.run([
-            *bazel_command(), command, f"--config={config}", "--jobs=2", "--keep_going",
-            "--curses=no", "--color=no", "--show_progress_rate_limit=5",
+            *bazel_command(config), command, *bazel_options(config),
             f"--build_event_json_file={self.events}", *arguments])
         with open(self.events, encoding="utf-8", errors="replace") as lines:
             return (code, *from_events(lines))
@@ -263,12 +264,75 @@ def stop(child):
             pass
 
 
-def bazel_command():
-    return os.environ.get("PARKWAY_BAZEL", "bazel").split()
+# What is built while others wait has a server and a place of its own, so that tests which build
+# something themselves do not wait for it.
+BESIDE = ("clang", "asan", "tsan")
+
+
+def bazel_command(config="opt"):
+    command = os.environ.get("PARKWAY_BAZEL", "bazel").split()
+    return [*command, f"--output_base={place_beside()}"] if config in BESIDE else command
+
+
+def place_beside():
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    tree = hashlib.sha256(ROOT.encode()).hexdigest()[:16]
+    return os.path.join(cache, "bazel", f"parkway-{tree}")
+
+
+class Beside:
+    """While it is entered, the builds of later parts go on at the lowest priority: a system test
+    mostly waits. What is not done at its end is done by its own part."""
+
+    def __init__(self, builds, log):
+        self.log = log
+        self.argvs = [[*bazel_command(config), "build", *bazel_options(config), "--", *targets]
+                      for config, targets in builds]
+        self.thread = threading.Thread(target=self._run)
+        self.child, self.ended = None, False
+
+    def __enter__(self):
+        if self.argvs:
+            self._end_server()  # one that is left over has the usual priority
+            self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended = True
+        if not self.argvs:
+            return
+        while self.thread.is_alive():
+            child = self.child
+            if child is not None:
+                stop(child)
+            self.thread.join(0.1)
+        self._end_server()  # it has the priority that it was started with
+
+    def _end_server(self):
+        subprocess.run([*self.argvs[0][:self.argvs[0].index("build")], "shutdown"], cwd=ROOT,
+                       check=False, capture_output=True)
+
+    def _run(self):
+        for argv in self.argvs:
+            if self.ended:
+                return
+            with open(self.log, "ab") as log:
+                self.child = subprocess.Popen(["nice", "-n", "19", *argv], cwd=ROOT,
+                                              stdin=subprocess.DEVNULL, stdout=log,
+                                              stderr=subprocess.STDOUT, start_new_session=True)
+                # What fails here is told by its own part.
+                self.child.wait()
+
+
+def bazel_options(config):
+    # The links in this folder are those of the builds that a user makes.
+    links = ["--symlink_prefix=/"] if config in BESIDE else []
+    return [f"--config={config}", *links, "--jobs=2", "--keep_going", "--curses=no", "--color=no",
+            "--show_progress_rate_limit=5"]
 
 
 def bazel_bin(config):
-    return subprocess.run([*bazel_command(), "info", f"--config={config}", "bazel-bin"], cwd=ROOT,
+    return subprocess.run([*bazel_command(config), "info", f"--config={config}", "bazel-bin"], cwd=ROOT,
                           check=True, capture_output=True, text=True).stdout.strip()
 
 
@@ -339,9 +403,10 @@ def test(config, *targets):
 DAEMON = ("//proxy:parkway", "//proxy/admin:parkwayctl", "//tests/bench:loadgen")
 
 
-def script(path, *arguments, flavour=None, one=False):
+def script(path, *arguments, flavour=None, one=False, beside=()):
     """A part that is a program of ours; with `flavour`, one that needs that build of the daemon;
-    with `one`, one that is a single test case."""
+    with `one`, one that is a single test case; `beside`: (config, targets) that are built as far as
+    time allows while it runs."""
     def part(runner):
         if not os.access(os.path.join(ROOT, path), os.X_OK):
             return Outcome(failed=[f"{path} (is not there)"])
@@ -355,7 +420,8 @@ def script(path, *arguments, flavour=None, one=False):
                            "PARKWAY_LOADGEN": os.path.join(folder, "tests", "bench", "loadgen"),
                            "PARKWAY_FLAVOUR": flavour, **SANITIZER_OPTIONS.get(flavour, {})}
             under = plain_addresses() if flavour in SANITIZER_OPTIONS else []
-        code, output = runner.run([*under, os.path.join(ROOT, path), *arguments], environment)
+        with Beside(beside, runner.log + ".beside"):
+            code, output = runner.run([*under, os.path.join(ROOT, path), *arguments], environment)
         outcome = Outcome(1 - bool(code)) if one else from_lines(output) or Outcome()
         return outcome.judged(code, path)
     return part
@@ -368,6 +434,9 @@ EVERYTHING = [f"//{room}/..." for room in ("config", "deploy", "poller", "proxy"
 SANITIZED = ["//tests/..."] + [f"-//tests/{room}/..." for room in ("bench", "deploy")
                                if os.path.exists(os.path.join(ROOT, "tests", room))]
 
+LATER = [("clang", EVERYTHING), ("asan", [*SANITIZED, "//proxy:parkway"]),
+         ("tsan", [*SANITIZED, "//proxy:parkway"])]
+
 # name: (what it does, how), the cheap ones first.
 PARTS = {
     "format": ("clang-format over all headers and sources", check_format),
@@ -378,12 +447,12 @@ PARTS = {
     "opt": ("the daemon as it is shipped, and what drives it",
             build("opt", *DAEMON, "//tests/bench/...")),
     "system": ("real programs and sockets, the optimised daemon",
-               script("tests/system/run", flavour="opt")),
+               script("tests/system/run", flavour="opt", beside=LATER)),
     "clang": ("everything with clang: thread safety, layers", build("clang", *EVERYTHING)),
     "asan": ("unit tests and simulation with ASan and UBSan",
              test("asan", *SANITIZED, "//proxy:parkway")),
     "system-asan": ("the data path's system tests with ASan and UBSan",
-                    script("tests/system/run", flavour="asan")),
+                    script("tests/system/run", flavour="asan", beside=LATER[-1:])),
     "tsan": ("unit tests and simulation with TSan", test("tsan", *SANITIZED, "//proxy:parkway")),
     "system-tsan": ("the data path's system tests with TSan",
                     script("tests/system/run", flavour="tsan")),

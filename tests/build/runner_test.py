@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 HERE = os.path.dirname(os.path.realpath(__file__))
@@ -243,6 +244,35 @@ class Bazel(unittest.TestCase):
         self.assertIn("FAILED unit: bazel test --config=checked (ran nothing)", lines)
         code, lines = self.run_with(37)
         self.assertEqual((1, "0 passed, 2 failed"), (code, lines[-1]))
+
+
+class Beside(unittest.TestCase):
+    """With a program in Bazel's place that says how it was called, and builds for ever."""
+
+    def test_later_builds_go_on_at_the_lowest_priority_and_end_with_the_part(self):
+        with tempfile.TemporaryDirectory() as folder:
+            bazel, said = os.path.join(folder, "bazel"), os.path.join(folder, "said")
+            with open(bazel, "w", encoding="utf-8") as file:
+                file.write(f'#!/bin/sh\necho "$(nice) $*" >>{said}\n'
+                           'case $* in *" build "*) exec sleep 1000 ;; esac\n')
+            os.chmod(bazel, 0o755)
+            os.environ["PARKWAY_BAZEL"] = bazel
+            try:
+                with runner.Beside([("asan", ["//a"]), ("tsan", ["//b"])], os.devnull) as beside:
+                    end = time.monotonic() + 20
+                    while beside.child is None and time.monotonic() < end:
+                        time.sleep(0.01)
+                    while " build " not in runner.read_text(said) and time.monotonic() < end:
+                        time.sleep(0.01)
+            finally:
+                del os.environ["PARKWAY_BAZEL"]
+            self.assertIsNotNone(beside.child.returncode)
+            lines = runner.read_text(said).splitlines()
+        place = f"--output_base={runner.place_beside()}"
+        self.assertEqual([f"{place} shutdown", f"{place} shutdown"],
+                         [line.split(" ", 1)[1] for line in (lines[0], lines[-1])])
+        self.assertEqual(3, len(lines), lines)
+        self.assertRegex(lines[1], f"^19 {place} build --config=asan .* -- //a$")
 
 
 class CommandLine(unittest.TestCase):

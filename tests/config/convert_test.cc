@@ -98,8 +98,7 @@ TEST(HaproxyTest, OptionsOfSocketsNamesAndLogsAreCarriedOver) {
       "defaults\n option tcplog\n option dontlognull\n clitcpka-idle 90s\n clitcpka-cnt 4\n"
       " timeout client 1m\n timeout server 2m\n"
       "resolvers r\n nameserver a 10.0.0.53:53\n nameserver b udp@10.0.0.54:5353\n"
-      " resolve_retries 5\n timeout retry 700ms\n timeout resolve 1s\n hold valid 10s\n hold nx "
-      "30s\n"
+      " resolve_retries 5\n timeout retry 700ms\n hold valid 10s\n hold nx 30s\n"
       "frontend f\n bind mptcp@10.0.0.1:80 tfo defer-accept interface eth0 tcp-ut 5s\n"
       " rate-limit sessions 50\n default_backend b\n"
       "backend b\n source 10.0.0.5 \n"
@@ -172,6 +171,30 @@ TEST(NginxTest, OptionsOfSocketsNamesRatesAndLogsAreCarriedOver) {
         "dns_min_ttl=30s dns_max_ttl=30s dns_family=v4 dns_servers=10.0.0.53,[::1]:5353",
         " addr=app.example.net:90\n", " addr=srv:_pg._tcp.db.example.net\n"}) {
     EXPECT_TRUE(Has(result, line)) << line << "\n" << result.text;
+  }
+}
+
+TEST(HaproxyTest, WhenANameIsAskedAgainIsSaidByItsAnswer) {
+  const Result result =
+      Converted("haproxy",
+                "resolvers r\n nameserver a 10.0.0.53:53\n timeout resolve 1s\n hold obsolete 30s\n"
+                "frontend f\n bind 10.0.0.1:80\n timeout client 1m\n default_backend b\n"
+                "backend b\n server s1 app.example.net:90 resolvers r\n");
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_TRUE(Has(result, "in:3: timeout resolve 1s\n")) << result.text;
+  EXPECT_TRUE(Has(result, "in:4: hold obsolete 30s\n")) << result.text;
+}
+
+TEST(NginxTest, WhatIsOfTheProcessIsCarriedOverOrNoted) {
+  const Result result = Converted(
+      "nginx",
+      "pid /run/n.pid;\nerror_log /var/log/e.log;\nevents { worker_connections 1024; }\n"
+      "worker_rlimit_nofile 8192;\nstream { server { listen 80; proxy_pass 127.0.0.1:1; } }\n");
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_TRUE(Has(result, "--pidfile=/run/n.pid\n")) << result.text;
+  for (const char* note : {"in:2: error_log /var/log/e.log\n", "in:3: worker_connections 1024\n",
+                           "in:4: worker_rlimit_nofile 8192\n"}) {
+    EXPECT_TRUE(Has(result, note)) << note << "\n" << result.text;
   }
 }
 

@@ -251,8 +251,9 @@ class Convert(story.Story):
         return found and found[1]
 
     def test_a_whole_nginx_that_routes_tls_to_origins_with_names(self):
-        ports, start = self.started_from("streams.nginx.cfg", "18443", 0,
-                                         ["--user=off", "--access_log=stderr", "--log_format=kv"])
+        ports, start = self.started_from("streams.nginx.cfg", "18443", 1,
+                                         ["--user=off", "--pidfile=off", "--access_log=stderr",
+                                          "--log_format=kv"])
         self.origins([("web", ports["19446"]), ("mail", ports["19444"]),
                       ("apps", ports["19445"])])
         parkway = start()
@@ -269,8 +270,9 @@ class Convert(story.Story):
         parkway.finish()
 
     def test_imap_of_dovecot_that_is_told_who_the_client_is(self):
-        ports, start = self.started_from("dovecot.haproxy.cfg", "10143", 0,
-                                         ["--user=off", "--access_log=stderr", "--log_format=kv"])
+        ports, start = self.started_from("dovecot.haproxy.cfg", "10143", 1,
+                                         ["--user=off", "--pidfile=off", "--access_log=stderr",
+                                          "--log_format=kv"])
         dovecot = self.started(Dovecot(self.folder(), int(ports["11143"])))
         self.started(Greeter(int(ports["11025"]), 1))
         parkway = start()
@@ -314,7 +316,8 @@ class Convert(story.Story):
             return b""
 
     def test_a_router_of_tls_by_name_from_nginx(self):
-        ports, start = self.started_from("router.nginx.cfg", "18443")
+        ports, start = self.started_from("router.nginx.cfg", "18443",
+                                         more=["--pidfile=off"])
         folder = self.folder()
         for origin, port in (("app", ports["19443"]), ("wild", ports["19444"])):
             files = ["-keyout", f"{folder}/{origin}.key", "-out", f"{folder}/{origin}.crt"]
