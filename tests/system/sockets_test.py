@@ -403,7 +403,7 @@ class Options:
         self.start([f"--listen=127.0.0.1:{port}",
                     f"--upstream={echo.address} mark=0x21 source=127.0.0.9 health=tcp "
                     "health_interval=100ms health_initial=down fall=1"], port)
-        until(lambda: echo.peers, PATIENCE, "a check comes")
+        self.parkway.wait_line(lambda line: "is UP: L4OK" in line, PATIENCE, "checks succeed")
         self.assertEqual(echo.peers[0], "127.0.0.9")
         self.client(port)
 
