@@ -184,7 +184,7 @@ class Session {
   void Connected(Scheduler& scheduler);
   // The part of a step that only sessions with extras have.
   void NoteStep(Flow& flow, const Relay::Step& step, size_t held_before);
-  // The receiver of this direction takes no more for now.
+  // The receiver of this direction takes no more until it has room.
   void NoteStuck(Flow& flow);
   Next SleepForTokens(Flow& flow);
   Next OnEnd(Flow& flow);
