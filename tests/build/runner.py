@@ -30,6 +30,7 @@ import xml.etree.ElementTree
 ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", ".."))
 PATIENCE = 15 * 60  # seconds that one command may take
 _TAIL = 60  # lines of a failed part's output that are shown
+_REASON = 8  # lines of what one failed test case said that are shown again at the end
 
 # The daemon under a sanitizer gets what .bazelrc gives to unit tests.
 SANITIZER_OPTIONS = {
@@ -164,6 +165,14 @@ def from_events(lines):
     # A test that does not build fails as a test; the rest of a broken build has no test cases.
     outcome.failed += [f"{label} (did not run)" for label in sorted(tests - ran)]
     return outcome, [label for label in unbuilt if label not in tests | ran]
+
+
+def reason(text, failure):
+    """What unittest said of `failure` in `text`: the end of its traceback, as lines."""
+    name = failure.rsplit(" ", 1)[-1]
+    block = re.search(rf"^(?:FAIL|ERROR): {re.escape(name)}\n-+\n(.*?)(?=\n\n[=-]{{20}}|\Z)", text,
+                      re.MULTILINE | re.DOTALL)
+    return block.group(1).split("\n")[-_REASON:] if block else []
 
 
 # ---- Running ------------------------------------------------------------------------------------
@@ -501,8 +510,11 @@ def run(parts, stream):
         progress.line(f"{name:12} {outcome.passed:6} passed {len(outcome.failed):5} failed "
                       f"{outcome.skipped:5} skipped {took:>7}")
     for name, outcome, _ in rows:
+        said = read_text(os.path.join(folder, name + ".log")) if outcome.failed else ""
         for failure in outcome.failed:
             progress.line(f"FAILED {name}: {failure}")
+            for line in reason(said, failure):
+                progress.line(f"    {line[:300]}")
     bad = bool(total.failed) or not total.passed
     if bad:
         progress.line(f"all output: {folder}")

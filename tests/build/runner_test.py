@@ -70,6 +70,23 @@ class Lines(unittest.TestCase):
         self.assertIsNone(runner.from_lines("all is well\n"))
 
 
+class Reason(unittest.TestCase):
+    SAID = "\n".join([
+        "Story.test_one ... FAIL", "Story.test_two ... ERROR", "", "=" * 70, "ERROR: Story.test_two",
+        "-" * 70, "Traceback:", "  somewhere", "OSError: no", "", "=" * 70, "FAIL: Story.test_one",
+        "-" * 70, *(f"frame {number}" for number in range(20)), "AssertionError: 1 != 2", "",
+        "-" * 70, "Ran 2 tests", "RESULT passed=0 failed=2", ""])
+
+    def test_the_end_of_what_unittest_said_is_shown_again(self):
+        self.assertEqual(runner.reason(self.SAID, "file: Story.test_two"),
+                         ["Traceback:", "  somewhere", "OSError: no"])
+        said = runner.reason(self.SAID, "file: Story.test_one")
+        self.assertEqual((len(said), said[-1]), (8, "AssertionError: 1 != 2"))
+
+    def test_others_have_none(self):
+        self.assertEqual(runner.reason(self.SAID, "file: Story.test_three"), [])
+
+
 class GoogleTest(unittest.TestCase):
     def test_each_case_counts_once(self):
         self.assertEqual(Outcome(2, ["PollDescTest.T2_Wakes"], 2),

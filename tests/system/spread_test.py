@@ -4,7 +4,7 @@
 import os
 import re
 
-from lib import net, story
+from lib import net, procfs, story
 from lib.crowd import Crowd
 from lib.daemon import PATIENCE, Parkway
 from lib.process import until
@@ -36,6 +36,11 @@ class Spread(story.Story):
         upstream = f"127.0.0.1:{net.free_port()}"
         self.started(Crowd("echo", upstream))
         parkway = self.started(Parkway(listen, upstream, threads=WORKERS))
+
+        def at_rest():
+            return procfs.waiting_workers(parkway.pid) == WORKERS
+
+        until(at_rest, PATIENCE, "every worker waits")
         nobody = sockets_per_worker(parkway.pid)
         self.assertEqual(len(nobody), WORKERS)
         # A worker that accepts watches one socket more than one that does not.
@@ -67,7 +72,8 @@ class Spread(story.Story):
         crowds[1].ask("close")
         self.assertEqual(crowds[0].ask("exchange", 100), 16)
         crowds[0].ask("close")
-        until(lambda: sum(connections()) < 1, PATIENCE, "those have ended")
+        # A worker closes the sockets of a connection before it counts it as gone.
+        until(lambda: sum(connections()) < 1 and at_rest(), PATIENCE, "those have ended")
         self.assertEqual(crowds[2].ask("open", 16), {"connected": 16})
         self.assertEqual(crowds[2].ask("exchange", 100), 16)
         assert_even(16)

@@ -46,13 +46,20 @@ def small_socket_buffers():
     sysctl("net.ipv4.tcp_rmem", "4096 131072 262144")
 
 
+_given = set()
+
+
 def free_port():
-    """A TCP port that nobody listens on, outside the range that connect() draws from."""
+    """A TCP port that nobody listens on, outside the range that connect() draws from, and that was
+    not given before: who asked for it may listen on it only later."""
     while True:
         port = random.randrange(10_000, 30_000)
+        if port in _given:
+            continue
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
             try:
                 probe.bind(("::", port))
+                _given.add(port)
                 return port
             except OSError:
                 continue

@@ -17,14 +17,15 @@ def deadline(seconds):
 
 
 def until(condition, seconds, what):
-    """Waits until `condition()` is true and returns its value; fails naming `what`."""
+    """Waits until `condition()` is true and returns its value; fails naming `what` (or what that
+    returns)."""
     left = deadline(seconds)
     while True:
         value = condition()
         if value:
             return value
         if not left():
-            raise AssertionError(f"after {seconds} s still not: {what}")
+            raise AssertionError(f"after {seconds} s still not: {what() if callable(what) else what}")
         time.sleep(0.01)
 
 

@@ -1,6 +1,7 @@
 """Readings of a live process from /proc."""
 
 import os
+import re
 import time
 
 
@@ -46,6 +47,18 @@ def traced(pid):
             if "TracerPid:\t0\n" in file.read():
                 return False
     return True
+
+
+def waiting_workers(pid):
+    """How many workers wait in epoll: what they began is done, down to the last count."""
+    waiting = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/comm", encoding="ascii") as file:
+            if not file.read().startswith("worker-"):
+                continue
+        with open(f"/proc/{pid}/task/{task}/wchan", encoding="ascii") as file:
+            waiting += bool(re.search("epoll|ep_poll", file.read()))
+    return waiting
 
 
 def soft_nofile(pid):

@@ -33,8 +33,19 @@ class Collector:
     def next_line(self, since, seconds=20):
         """The text of message number `since`, which may be still to come."""
         until(lambda: len(self.messages) > since, seconds * places.PATIENCE, "a line of the log")
-        match = RFC3164.fullmatch(self.messages[since])
-        assert match, self.messages[since]
+        return self._text(since)
+
+    def line_that_begins(self, start, since, seconds=20):
+        """The text of the first message from number `since` on that begins with `start`."""
+        def found():
+            texts = [self._text(number) for number in range(since, len(self.messages))]
+            return next((text for text in texts if text.startswith(start)), None)
+        return until(found, seconds * places.PATIENCE,
+                     lambda: f"a line that begins with {start!r} among {self.messages[since:]}")
+
+    def _text(self, number):
+        match = RFC3164.fullmatch(self.messages[number])
+        assert match, self.messages[number]
         return match["line"].strip()
 
     def close(self):
