@@ -3,6 +3,8 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <new>
+#include <type_traits>
 #include <utility>
 
 #include "absl/base/config.h"
@@ -31,6 +33,8 @@ void Allow([[maybe_unused]] void* start, [[maybe_unused]] size_t bytes) {
 
 }  // namespace
 
+// Stands behind its chunks in the same mapping, and the headers of the chunks behind it: with the
+// slab they go back to the kernel. An allocator would keep the room of those of the largest burst.
 struct Chunk::Slab {
   char* start = nullptr;
   size_t size_class = 0;
@@ -38,8 +42,13 @@ struct Chunk::Slab {
   Chunk* free = nullptr;  // linked by next_
   Slab* prev = nullptr;   // in Class::partial
   Slab* next = nullptr;
-  std::unique_ptr<Chunk[]> chunks;
 };
+
+size_t ChunkPool::SlabMappingBytes(size_t size_class) {
+  constexpr size_t kPage = 4096;
+  const size_t records = sizeof(Chunk::Slab) + kSlabBytes / kSizes[size_class] * sizeof(Chunk);
+  return kSlabBytes + (records + kPage - 1) / kPage * kPage;
+}
 
 ChunkPool::ChunkPool(size_t cap_bytes) : cap_bytes_(cap_bytes) {}
 
@@ -152,19 +161,22 @@ void ChunkPool::PutCold(Chunk& chunk) {
 }
 
 Chunk::Slab* ChunkPool::NewSlab(size_t size_class) {
-  void* start = kernel::Map(kSlabBytes);
+  static_assert(std::is_trivially_destructible_v<Chunk::Slab> &&
+                std::is_trivially_destructible_v<Chunk> &&
+                sizeof(Chunk::Slab) % alignof(Chunk) == 0);
+  const size_t count = kSlabBytes / kSizes[size_class];
+  void* start = kernel::Map(SlabMappingBytes(size_class));
   if (start == nullptr) return nullptr;
   // A huge page would be resident as a whole, and would keep what its parts give back. A kernel
   // without them refuses the advice, and needs none.
-  kernel::Advise(start, kSlabBytes, MADV_NOHUGEPAGE);
+  kernel::Advise(start, SlabMappingBytes(size_class), MADV_NOHUGEPAGE);
   Forbid(start, kSlabBytes);
-  auto* slab = new Chunk::Slab;
+  char* records = static_cast<char*>(start) + kSlabBytes;
+  auto* slab = new (records) Chunk::Slab;
   slab->start = static_cast<char*>(start);
   slab->size_class = size_class;
-  const size_t count = kSlabBytes / kSizes[size_class];
-  slab->chunks = std::make_unique<Chunk[]>(count);
   for (size_t i = count; i-- > 0;) {
-    Chunk& chunk = slab->chunks[i];
+    Chunk& chunk = *new (records + sizeof(Chunk::Slab) + i * sizeof(Chunk)) Chunk;
     chunk.data_ = slab->start + i * kSizes[size_class];
     chunk.slab_ = slab;
     chunk.capacity_ = kSizes[size_class];
@@ -180,9 +192,8 @@ Chunk::Slab* ChunkPool::NewSlab(size_t size_class) {
 void ChunkPool::DeleteSlab(Chunk::Slab* slab) {
   Unlink(classes_[slab->size_class], slab);
   Allow(slab->start, kSlabBytes);
-  kernel::Unmap(slab->start, kSlabBytes);
+  kernel::Unmap(slab->start, SlabMappingBytes(slab->size_class));
   --slab_count_;
-  delete slab;
 }
 
 void ChunkPool::Link(Class& of, Chunk::Slab* slab) {

@@ -26,11 +26,11 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 
 namespace parkway {
 
-// A borrowed stretch of memory; the header stands in the pool, not in front of the bytes.
+// A borrowed stretch of memory; the header stands behind the slab's chunks, not in front of the
+// bytes.
 class Chunk {
  public:
   char* data() { return data_; }
@@ -74,7 +74,7 @@ class ChunkPool {
   size_t in_use() const { return in_use_; }
   size_t in_use_bytes() const { return in_use_bytes_; }
   size_t high_water_bytes() const { return high_water_bytes_; }
-  // Address space of all slabs.
+  // Address space of all chunks.
   size_t mapped_bytes() const { return slab_count_ * kSlabBytes; }
 
  private:
@@ -88,6 +88,8 @@ class ChunkPool {
   };
 
   static size_t ClassOf(size_t bytes);
+  // With the records of its chunks.
+  static size_t SlabMappingBytes(size_t size_class);
   // A chunk that holds no memory yet; nullptr if the kernel has no address space.
   Chunk* TakeCold(size_t size_class);
   void PutCold(Chunk& chunk);

@@ -1,5 +1,6 @@
 #include "poller/pools.h"
 
+#include <malloc.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -54,6 +55,18 @@ TEST(ChunkPoolTest, LendsTheSmallestSizeThatHoldsTheBytes) {
     EXPECT_EQ(chunk->capacity(), capacity) << bytes;
     pool.Return(*chunk);
   }
+}
+
+// What records of chunks an allocator held would stay with it after a burst.
+TEST(ChunkPoolTest, ABurstAsksTheAllocatorForNothing) {
+  ChunkPool pool(kNoCap);
+  std::vector<Chunk*> chunks(3000);
+  const auto allocated = [] { return mallinfo2().uordblks; };  // a sanitizer's says 0
+  const size_t before = allocated();
+  for (size_t i = 0; i < chunks.size(); ++i) chunks[i] = pool.Borrow(ChunkPool::kSizes[i % 3]);
+  EXPECT_EQ(allocated(), before);
+  for (Chunk* chunk : chunks) pool.Return(*chunk);
+  EXPECT_EQ(allocated(), before);
 }
 
 TEST(ChunkPoolTest, ChunksDoNotOverlapAndKeepTheirBytes) {

@@ -2,7 +2,7 @@
 """What a connection costs in memory, and what a burst leaves behind: nothing.
 
 The clients and the servers are processes of their own, so that all that grows in the daemon is the
-daemon's. Private bytes are Private_Dirty of smaps_rollup.
+daemon's. Private bytes are what it wrote: Anonymous of smaps_rollup (it forks nobody).
 """
 
 import unittest
@@ -78,17 +78,16 @@ class Memory(story.Story):
         self.quiet(parkway)
         start = procfs.private_bytes(parkway.pid)
         fds = procfs.descriptors(parkway.pid)
-        first_peak = burst()
+        burst()
         self.quiet(parkway)
         first = procfs.private_bytes(parkway.pid)
         self.assertLessEqual(first - start, PER_PAIR * pairs + WARM_STACKS)
-        second_peak = burst()
+        burst()
         self.quiet(parkway)
         second = procfs.private_bytes(parkway.pid)
         print(f"\n  start {start >> 10} KiB, after each burst {first >> 10}, {second >> 10} KiB",
               end="")
-        # How much the kernel takes off our hands differs: a burst that was larger may leave more.
-        self.assertLessEqual(second, first * 1.02 * max(1, second_peak / first_peak))
+        self.assertLessEqual(second, first * 1.02)
         self.assertEqual(procfs.descriptors(parkway.pid), fds)
 
     def test_nine_thousand_connects_into_a_black_hole_leave_nothing(self):
@@ -105,7 +104,6 @@ class Memory(story.Story):
             print(f"\n  {numbers['connections']} wait: {numbers['stacks']} stacks, {peak >> 10} KiB",
                   end="")
             self.assertEqual(self.clients.ask("endings"), {"FIN": 0, "RST": PAIRS, "open": 0})
-            return peak
 
         self.bursts(parkway, PAIRS, burst)
         parkway.finish()
@@ -143,7 +141,6 @@ class Memory(story.Story):
             share = procfs.cpu_share(parkway.pid, 1)
             self.assertLess(share, 0.05, "a blocked direction costs no processor time")
             self.clients.ask("reset")
-            return before + held
 
         # Once before it counts: what stays for good is there then.
         blocked_by(BLOCKED)

@@ -25,11 +25,11 @@ def cpu_share(pid, seconds):
 
 
 def private_bytes(pid):
-    """Memory that is its own: Private_Dirty. What is clean are pages of the program's file, which
-    count as private or as shared by how many processes happen to run it."""
+    """Memory that is its own: what it wrote. Pages of the program's file would count as private or
+    as shared by how many processes happen to run it, and as dirty when it was built just now."""
     with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
         return sum(int(line.split()[1]) * 1024 for line in file
-                   if line.startswith("Private_Dirty:"))
+                   if line.startswith("Anonymous:"))
 
 
 def descriptors(pid):
