@@ -326,8 +326,8 @@ FAULTS = [
         [
             Edit(
                 "proxy/session/session.cc",
-                "  if (queued <= 0 || waited >= times_->delayed_close_ns) {",
-                "  if (true || waited >= times_->delayed_close_ns) {",
+                "  if (queued <= 0 || waited >= times().delayed_close_ns) {",
+                "  if (true || waited >= times().delayed_close_ns) {",
             )
         ],
         [SESSION],
