@@ -45,8 +45,8 @@ void Inbox::TakeTasks(Task::Queue& queue) {
   }
 }
 
-void Inbox::DeliverMessages(Scheduler& scheduler) {
-  if (messages_.load(std::memory_order_relaxed) == nullptr) return;
+bool Inbox::DeliverMessages(Scheduler& scheduler) {
+  if (messages_.load(std::memory_order_relaxed) == nullptr) return false;
   Message* newest = messages_.exchange(nullptr, std::memory_order_acquire);
   Message* oldest = nullptr;
   while (newest != nullptr) {
@@ -61,6 +61,7 @@ void Inbox::DeliverMessages(Scheduler& scheduler) {
     delete oldest;
     oldest = next;
   }
+  return true;
 }
 
 }  // namespace parkway

@@ -49,8 +49,8 @@ class Inbox {
 
   // Appends all tasks to `queue`, oldest first.
   void TakeTasks(Task::Queue& queue);
-  // Delivers all messages, oldest first, and destroys them.
-  void DeliverMessages(Scheduler& scheduler);
+  // Delivers all messages, oldest first, and destroys them. True: there was one.
+  bool DeliverMessages(Scheduler& scheduler);
 
  private:
   std::atomic<Task*> tasks_{nullptr};

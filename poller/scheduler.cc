@@ -108,18 +108,25 @@ void Scheduler::Turn() {
   Task::Queue posted;
   inbox_.TakeTasks(posted);
   while (Task* task = posted.PopFront()) Ready(*task);
-  inbox_.DeliverMessages(*this);
+  bool busy = inbox_.DeliverMessages(*this);
   EndPauses();
-  FireTimers();
+  busy |= FireTimers();
   for (int i = 0; i < polled_.hangup_count; ++i) {
     PollDesc* desc = netpoll_.cache().Find(polled_.hangups[i].index);
     // The handling of an earlier one may have closed it.
     if (desc->fdseq() != polled_.hangups[i].fdseq || delegate_ == nullptr) continue;
     delegate_->OnHangup(*desc);
   }
+  busy |= polled_.hangup_count >= static_cast<int>(kBusyActivations);
   polled_.hangup_count = 0;
-  if (next_trim_ <= now_) Trim();
-  RunReady();
+  if (next_trim_ <= now_) {
+    Trim();
+    busy = true;
+  }
+  busy |= RunReady();
+  if (busy && delegate_ != nullptr) {
+    delegate_->OnBusyTurn(ReadMonotonicClock().ns() - now_.ns());
+  }
 }
 
 void Scheduler::Trim() {
@@ -147,9 +154,10 @@ void Scheduler::EndPauses() {
   }
 }
 
-void Scheduler::FireTimers() {
+bool Scheduler::FireTimers() {
   TimerWheel::NodeList fired;
   wheel_.Advance(now_, fired);
+  if (fired.empty()) return false;
   while (TimerWheel::Node* node = fired.PopFront()) {
     switch (node->kind) {
       case TimerKind::kDescriptor: {
@@ -169,9 +177,10 @@ void Scheduler::FireTimers() {
         delegate_->OnTimer(*node);
     }
   }
+  return true;
 }
 
-void Scheduler::RunReady() {
+bool Scheduler::RunReady() {
   const uint64_t activations_before = activations_;
   // A task that found no stack is queued again; those behind it may hold one, and run. But what
   // has been queued meanwhile waits for the next turn.
@@ -187,12 +196,14 @@ void Scheduler::RunReady() {
       now_.PlusNs(-absl::ToInt64Nanoseconds(options_.shared_window)) < last_foreground_io_;
   budget_ = shared ? options_.turn_bytes_shared : options_.turn_bytes;
   charged_ = 0;
+  const bool busy = !background_.empty() || activations_ - activations_before >= kBusyActivations;
   // Each runs at most once a turn, so that one that moves nothing cannot hold the turn open.
   for (size_t left = background_.size(); left > 0 && charged_ < budget_; --left) {
     Activate(*background_.PopFront());
   }
   // If anything ran, a stack may have come free: no pause.
   if (activations_ != activations_before) out_of_stacks_ = false;
+  return busy;
 }
 
 void Scheduler::Ready(Task& task) {

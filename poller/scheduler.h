@@ -20,7 +20,8 @@
 //      stack: a task is never resumed on a stack that is in use (golang's gopark).
 //   3. Between two polls: at most kActivationsPerTurn activations of foreground tasks, and
 //      background tasks until Charge() has seen the budget of the turn.
-//   4. The clock is read once per turn.
+//   4. The clock is read once per turn, and once more at the end of one that did much (see
+//      Delegate::OnBusyTurn).
 #ifndef POLLER_SCHEDULER_H_
 #define POLLER_SCHEDULER_H_
 
@@ -69,6 +70,10 @@ class Scheduler {
     // At most once a second, in a turn that there was anyway: what is kept warm and was not needed
     // lately may give its memory back, as idle stacks do.
     virtual void OnTrim() {}
+    // A turn that did much has ended, from the poll to the last activation: so long have others
+    // waited. Turns of a few activations are not looked at: another look at the clock would cost
+    // them more than there is to learn.
+    virtual void OnBusyTurn(int64_t /*ns*/) {}
 
    protected:
     ~Delegate() = default;
@@ -90,6 +95,8 @@ class Scheduler {
   };
 
   static constexpr int kActivationsPerTurn = 256;
+  // So many activations, or anything but activations of foreground tasks, make a turn a busy one.
+  static constexpr uint64_t kBusyActivations = 32;
 
   // `delegate` may be null if no descriptor hangs up unattended and no owner timers are used.
   Scheduler(const Options& options, Delegate* delegate);
@@ -200,12 +207,14 @@ class Scheduler {
  private:
   void Ready(Task& task);
   void Ready(const WokenTasks& woken);
-  void FireTimers();
+  // True: any fired.
+  bool FireTimers();
   void Pause(Task& task);
   void EndPauses();
   // Idle stacks that the last second did not need give their memory back; the delegate's turn.
   void Trim();
-  void RunReady();
+  // True: that was much.
+  bool RunReady();
 
   void Activate(Task& task);
   bool WokenIdle(Task& task, Wake& wake);

@@ -173,6 +173,7 @@ class Worker final : public SessionHost,
   void OnHangup(PollDesc& desc) override;
   void OnTimer(TimerWheel::Node& node) override;
   void OnTrim() override { chunks_.Trim(); }
+  void OnBusyTurn(int64_t ns) override { stats_.turns.Add(scheduler_.now(), ns); }
   void OnAccepted(size_t listener, int fd, const Address& peer, bool counted) override;
   void OnAcceptorClosed(Acceptor& acceptor) override;
   void OnAcceptTrouble(size_t listener, int error) override;

@@ -311,15 +311,15 @@ Json ListenersJson(const Readings& readings) {
 // ---------------------------------------------------------------------------------------------
 
 std::string ThreadsText(const Readings& readings) {
-  Columns columns({">THREAD", ">CONNS", ">ACCEPTED", ">GIVEN", ">BUSY", ">LAG99", ">FDS", ">STACKS",
-                   ">BUFFERS", ">PIPES", ">TIMERS", ">TURNS", "ANSWERS"});
+  Columns columns({">THREAD", ">CONNS", ">ACCEPTED", ">GIVEN", ">BUSY", ">LAG99", ">LONGEST",
+                   ">FDS", ">STACKS", ">BUFFERS", ">PIPES", ">TIMERS", ">TURNS", "ANSWERS"});
   for (const WorkerReading& worker : readings.workers) {
     columns.Add({Cat(worker.index), Cat(worker.connections), Cat(worker.accepts),
                  Cat(worker.handed_over), Percent(worker.busy_ratio),
-                 MicrosText(worker.loop_lag.QuantileUs(0.99)), Cat(worker.descriptors),
-                 OfMost(worker.stacks, worker.stacks_peak), ShortBytes(worker.buffer_bytes),
-                 Cat(worker.pipes), Cat(worker.timers), Cat(worker.turns),
-                 worker.answered ? "yes" : "no"});
+                 MicrosText(worker.loop_lag.QuantileUs(0.99)), ShortTime(worker.longest_turn),
+                 Cat(worker.descriptors), OfMost(worker.stacks, worker.stacks_peak),
+                 ShortBytes(worker.buffer_bytes), Cat(worker.pipes), Cat(worker.timers),
+                 Cat(worker.turns), worker.answered ? "yes" : "no"});
   }
   return columns.ToString();
 }
@@ -335,6 +335,8 @@ Json ThreadsJson(const Readings& readings) {
                        {"turns", worker.turns},
                        {"busy_ratio", worker.busy_ratio},
                        {"loop_lag", TimesJson(worker.loop_lag)},
+                       {"turn_time", TimesJson(worker.turn_time)},
+                       {"longest_turn_s", Seconds(worker.longest_turn)},
                        {"descriptors", worker.descriptors},
                        {"stacks", worker.stacks},
                        {"stacks_peak", worker.stacks_peak},

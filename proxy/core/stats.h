@@ -24,6 +24,7 @@
 #include "proxy/core/counter.h"
 #include "proxy/core/histogram.h"
 #include "proxy/core/slots.h"
+#include "proxy/core/turn_times.h"
 
 namespace parkway {
 
@@ -167,6 +168,7 @@ struct alignas(64) WorkerStats {
   std::array<Counter, kErrnos> accept_errors_by_errno;  // those above the last count in it
   // From the moment a message was posted to this worker until it was taken up.
   Histogram<kShortTimes> loop_lag;
+  TurnTimes turns;
 
   // Gauges, refreshed by the worker once a turn at most.
   Counter descriptors;

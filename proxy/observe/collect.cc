@@ -225,6 +225,8 @@ WorkerReading Collector::ReadWorker(size_t index, bool answered) {
   reading.turns = worker.turns();
   reading.busy_ratio = BusyRatio(index);
   stats.loop_lag.AddTo(&reading.loop_lag.counts, &reading.loop_lag.sum_us);
+  stats.turns.AddTo(&reading.turn_time.counts, &reading.turn_time.sum_us);
+  reading.longest_turn = absl::Nanoseconds(static_cast<int64_t>(stats.turns.longest_ns()));
   reading.descriptors = stats.descriptors.value();
   reading.stacks = stats.stacks.value();
   reading.stacks_peak = stats.stacks_peak.value();

@@ -404,6 +404,10 @@ void Writer::Threads() {
           EachThread([](const W& w) { return w.turns; }));
   Histogram("loop_lag_seconds", "From the moment a thread was called until it looked.",
             EachThread([](const W& w) -> const ShortTimes& { return w.loop_lag; }));
+  Histogram("turn_seconds", "How long turns of the thread's loop took that did much.",
+            EachThread([](const W& w) -> const ShortTimes& { return w.turn_time; }));
+  Gauge("thread_longest_turn_seconds", "The longest of these in about the last minute.",
+        EachThread([](const W& w) { return Seconds(w.longest_turn); }));
   Gauge("thread_stacks", "Tasks of the thread that wait with a stack.",
         EachThread([](const W& w) { return static_cast<double>(w.stacks); }));
   double pipes = 0;

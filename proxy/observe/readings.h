@@ -270,11 +270,13 @@ struct WorkerReading {
   // Since it was first asked and did not answer; zero: it has answered what it was asked.
   absl::Duration silent_for;
   uint64_t connections = 0;
-  uint64_t accepts = 0;      // taken from a listener by this worker
-  uint64_t handed_over = 0;  // of them, given to another
-  uint64_t turns = 0;        // of its loop: grows while it is alive
-  double busy_ratio = 0;     // of the last seconds: 0 idle, 1 never asleep
-  ShortTimes loop_lag;       // of turns: from waking up to the next poll
+  uint64_t accepts = 0;         // taken from a listener by this worker
+  uint64_t handed_over = 0;     // of them, given to another
+  uint64_t turns = 0;           // of its loop: grows while it is alive
+  double busy_ratio = 0;        // of the last seconds: 0 idle, 1 never asleep
+  ShortTimes loop_lag;          // from being called until it looked
+  ShortTimes turn_time;         // of busy turns: so long everybody else on it waited
+  absl::Duration longest_turn;  // of about the last minute
   uint64_t descriptors = 0;
   uint64_t stacks = 0;
   uint64_t stacks_peak = 0;

@@ -222,6 +222,7 @@ Json OfWorker(const WorkerReading& w) {
       {"lag_p50", Quantile(w.loop_lag, 0.5)},
       {"lag_p99", Quantile(w.loop_lag, 0.99)},
       {"turns", w.turns},
+      {"longest_turn", absl::ToDoubleSeconds(w.longest_turn)},
       {"stacks", w.stacks},
       {"buffer_bytes", w.buffer_bytes},
       {"pipes", w.pipes},

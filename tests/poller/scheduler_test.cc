@@ -38,8 +38,10 @@ class Hangups : public Scheduler::Delegate {
     if (then) then(desc);
   }
   void OnTimer(TimerWheel::Node&) override {}
+  void OnBusyTurn(int64_t ns) override { turns_ns.push_back(ns); }
 
   std::vector<PollDesc*> seen;
+  std::vector<int64_t> turns_ns;
   std::function<void(PollDesc&)> then;
 };
 
@@ -708,6 +710,40 @@ TEST_F(SchedulerTest, T43_BackgroundTasksRunOnceATurnAndWithinTheBudget) {
   TurnWithoutSleep(scheduler_);
   EXPECT_EQ(runs[0] + runs[1] + runs[2], 2) << "512 KiB a turn, and each moves 300";
   TurnUntil(scheduler_, [&] { return a.done && b.done && c.done; });
+}
+
+TEST_F(SchedulerTest, ATurnThatDidMuchIsTimedFromThePollToItsEndAndAnotherIsNot) {
+  TurnWithoutSleep(scheduler_);  // the first trims
+  hangups_.turns_ns.clear();
+  const auto work = [](Scheduler& s, Wake) {
+    const MonotonicTime end = s.now().PlusNs(2 * kMs);
+    while (ReadMonotonicClock() < end) {
+    }
+    return Next::Done();
+  };
+  LambdaTask alone(work);
+  scheduler_.Spawn(alone);
+  scheduler_.Turn();
+  EXPECT_TRUE(hangups_.turns_ns.empty()) << "a turn of one activation is not looked at";
+
+  LambdaTask slice(work);
+  slice.set_background(true);
+  scheduler_.Spawn(slice);
+  scheduler_.Turn();
+  ASSERT_EQ(hangups_.turns_ns.size(), 1u);
+  EXPECT_GE(hangups_.turns_ns.back(), 2 * kMs);
+
+  std::vector<std::unique_ptr<LambdaTask>> many;
+  for (uint64_t i = 0; i < Scheduler::kBusyActivations; ++i) {
+    many.push_back(std::make_unique<LambdaTask>([](Scheduler&, Wake) { return Next::Done(); }));
+    scheduler_.Spawn(*many.back());
+  }
+  scheduler_.Turn();
+  EXPECT_EQ(hangups_.turns_ns.size(), 2u);
+
+  scheduler_.Post(LambdaMessage::Make([](Scheduler&) {}));
+  scheduler_.Turn();
+  EXPECT_EQ(hangups_.turns_ns.size(), 3u) << "a message of another thread";
 }
 
 TEST_F(SchedulerTest, ABackgroundTaskMayMoveWhatTheTurnHasLeft) {

@@ -6,6 +6,8 @@
 #include <thread>
 #include <vector>
 
+#include "proxy/core/turn_times.h"
+
 namespace parkway {
 namespace {
 
@@ -80,6 +82,27 @@ TEST(WorkerStatsTest, AnErrnoThatIsUnknownIsCountedAllTheSame) {
   EXPECT_EQ(stats.accept_errors.value(), 2u);
   EXPECT_EQ(stats.accept_errors_by_errno[24].value(), 1u);
   EXPECT_EQ(stats.accept_errors_by_errno.back().value(), 1u);
+}
+
+TEST(TurnTimesTest, TheLongestIsRememberedForAMinuteAtLeastAndThenForgotten) {
+  constexpr int64_t kSecond = 1'000'000'000;
+  TurnTimes turns;
+  const auto at = [](int64_t seconds) { return MonotonicTime(100 * kSecond + seconds * kSecond); };
+  turns.Add(at(0), 5'000);
+  turns.Add(at(50), 900'000);
+  turns.Add(at(55), 7'000);
+  EXPECT_EQ(turns.longest_ns(), 900'000u);
+  turns.Add(at(61), 8'000);
+  EXPECT_EQ(turns.longest_ns(), 900'000u) << "of the minute before";
+  turns.Add(at(122), 6'000);
+  EXPECT_EQ(turns.longest_ns(), 8'000u);
+  turns.Add(at(1'000), 4'000);
+  EXPECT_EQ(turns.longest_ns(), 4'000u) << "nothing is left of what was long ago";
+  std::array<uint64_t, Histogram<kShortTimes>::kBuckets> counts{};
+  uint64_t sum_us = 0;
+  turns.AddTo(&counts, &sum_us);
+  EXPECT_EQ(counts[Histogram<kShortTimes>::BucketOf(900)], 1u);
+  EXPECT_EQ(sum_us, 930u);
 }
 
 TEST(CloseCauseTest, EveryConnectErrorHasItsPlace) {

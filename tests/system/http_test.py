@@ -5,13 +5,14 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 from lib import http, net, places, story
 from lib.daemon import PATIENCE, Parkway
 from lib.http import Metrics
 from lib.process import run, until
-from lib.programs import program
+from lib.programs import Nginx, Wrk, program
 from health_test import Answerer
 
 
@@ -326,17 +327,20 @@ class Http(story.Story):
 
     def test_ten_thousand_servers_hold_no_worker_up(self):
         server = self.started(Echo())
-        listen = f"127.0.0.1:{net.free_port()}"
+        folder = self.folder()
+        nginx = self.started(Nginx(folder, folder))
+        listen, busy = (f"127.0.0.1:{net.free_port()}" for _ in range(2))
         lines = []
         for i in range(1000):
             lines.append(f"--upstream=name=pool{i}")
             lines += [f"--server=upstream=pool{i} name=s{j} addr=127.{1 + i // 250}.{i % 250}.{1 + j}:9"
                       for j in range(9)]
             lines.append(f"--server=upstream=pool{i} name=up addr={server.address}")
-        folder = self.folder()
         flags = os.path.join(folder, "parkway.flags")
         with open(flags, "w", encoding="ascii") as file:
             file.write("\n".join(lines + [f"--listen=name=web addr={listen} upstream=only",
+                                          f"--listen=name=busy addr={busy} upstream=busy",
+                                          f"--upstream=name=busy servers={nginx.ipv4}",
                                           "--upstream=name=only",
                                           f"--server=upstream=only name=a addr={server.address}"]))
         daemon = self.daemon(["-c", flags], listen, threads=2)
@@ -347,7 +351,8 @@ class Http(story.Story):
         until(lambda: Metrics(self.http).value("connections_active") == connections, 60,
               "all are connected")
         metrics = Metrics(self.http)
-        self.assertEqual(len(metrics.values("server_up")), 10_001)
+        self.assertEqual(len(metrics.values("upstream_servers")), 1_002)
+        self.assertEqual(len(metrics.values("server_up")), 10_002)
         # Nothing moves: what the workers' threads run now is for us.
         rounds = 10
         before = cpu_of_workers(daemon.pid)
@@ -358,6 +363,34 @@ class Http(story.Story):
             print(f"[scrape] {thread}: {each_ms:.3f} ms of a worker each")
             self.assertLess(each_ms, 1)
         self.assertEqual(http.get(self.http, "/ready?listener=web")[0], 200)
+        self.under_load(daemon, busy)
+
+    def under_load(self, daemon, busy):
+        """How long turns of the workers take while all of that is scraped and requests come. One may
+        be longer than a millisecond where the kernel took the processor away in its middle, which
+        it counts; a scrape adds none."""
+        load = threading.Thread(target=Wrk, args=(busy, 3),
+                                kwargs={"threads": 1, "connections": 32})
+        load.start()
+        scrapes = 0
+        before, taken = Metrics(self.http), preempted(daemon.pid)
+        while load.is_alive():
+            Metrics(self.http)
+            scrapes += 1
+        after, taken = Metrics(self.http), preempted(daemon.pid) - taken
+        turns, long_turns = 0, 0
+        for thread in ("0", "1"):
+            counted = [after.value("turn_seconds_" + what, thread=thread, **le)
+                       - before.value("turn_seconds_" + what, thread=thread, **le)
+                       for what, le in (("count", {}), ("bucket", {"le": "0.001"}))]
+            turns += counted[0]
+            long_turns += counted[0] - counted[1]
+            print(f"[scrape] thread {thread}: {counted[0]:.0f} turns timed in {scrapes} scrapes, "
+                  f"{counted[0] - counted[1]:.0f} over 1 ms, the longest "
+                  f"{1e3 * after.value('thread_longest_turn_seconds', thread=thread):.3f} ms")
+        print(f"[scrape] the kernel took the processor away {taken} times")
+        self.assertGreaterEqual(turns, 2 * scrapes)
+        self.assertLessEqual(long_turns, taken + scrapes / 2)
 
 
 class Echo:
@@ -422,6 +455,17 @@ def reset(listen):
     client.recv(1)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     client.close()
+
+
+def preempted(pid):
+    """How often the workers' threads lost the processor while they could have run on."""
+    count = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/status", encoding="ascii") as file:
+            fields = dict(line.split(":", 1) for line in file)
+        if fields["Name"].strip().startswith("worker-"):
+            count += int(fields["nonvoluntary_ctxt_switches"])
+    return count
 
 
 def cpu_of_workers(pid):
