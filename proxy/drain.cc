@@ -109,7 +109,7 @@ class Drains::Drain final : public Task {
     const auto found = static_cast<uint32_t>(line_.size());
     if (!counted_) {
       counted_ = true;
-      goal_ = static_cast<uint32_t>((uint64_t{found} * order_.percent + 99) / 100);
+      goal_ = order_.tally->ShareOf(found, order_.percent);
       total_ = found;
       order_.tally->total.fetch_add(goal_, std::memory_order_relaxed);
       SetLeft(goal_);

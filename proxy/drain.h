@@ -38,6 +38,15 @@ namespace parkway {
 
 // How far all workers are; written by them, read by anybody.
 struct DrainTally {
+  // How many of the `found` of a worker are to end, once each worker: of all that the workers
+  // found `percent` together, rounded up, whoever is asked first.
+  uint32_t ShareOf(uint32_t found, uint32_t percent) {
+    const auto part = [percent](uint64_t of) { return (of * percent + 99) / 100; };
+    const uint64_t before = seen.fetch_add(found, std::memory_order_relaxed);
+    return static_cast<uint32_t>(part(before + found) - part(before));
+  }
+
+  std::atomic<uint64_t> seen{0};   // by those that have looked
   std::atomic<uint32_t> total{0};  // that it began with
   std::atomic<uint32_t> left{0};
   std::atomic<uint32_t> counted{0};  // workers that have looked
