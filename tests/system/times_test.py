@@ -115,7 +115,9 @@ class Times(story.Story):
 
     def test_rates_are_kept_in_each_direction(self):
         up, down, seconds = 400_000, 4_000_000, 3
-        def tell(parkway):
+
+        def carried(parkway):
+            """How long that many seconds' worth took each way."""
             link = self.link(parkway)
             start = time.monotonic()
             took = {}
@@ -137,12 +139,20 @@ class Times(story.Story):
                 way.start()
             for way in ways:
                 way.join()
-            # A burst of a tenth of a second, and the time that a loaded machine takes.
-            for name in ("up", "down"):
-                self.assertGreater(took[name], seconds * 0.95, f"{name}: {took}")
-                self.assertLess(took[name], seconds * 1.15, f"{name}: {took}")
+            link.close()
             print(f"\n  {seconds} s worth took {took['up']:.3f} s up, {took['down']:.3f} s down",
                   end="")
+            # But for a burst of a tenth of a second never faster.
+            self.assertGreater(min(took.values()), seconds * 0.95, took)
+            return took
+
+        def tell(parkway):
+            # Slower it may be on a machine that has no time for these clients, but not each time.
+            for attempt in range(4):
+                took = carried(parkway)
+                if max(took.values()) < seconds * 1.15:
+                    return
+            self.fail(f"slower than the rate, {attempt + 1} times: {took}")
 
         self.each_way(tell, rate_up=f"{up}B/s", rate_down=f"{down}B/s")
 

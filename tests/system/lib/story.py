@@ -64,6 +64,11 @@ class _Result(unittest.TextTestResult):
         super().addError(test, err)
         self._note(test)
 
+    def addSubTest(self, test, subtest, err):
+        super().addSubTest(test, subtest, err)
+        if err is not None:
+            self._note(test)
+
     def addSkip(self, test, reason):
         super().addSkip(test, reason)
         self.skips.append(test)
