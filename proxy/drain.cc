@@ -30,10 +30,14 @@ class Drains::Drain final : public Task {
   }
 
   const char* name() const override { return "drain"; }
-  bool Names(ServerRef server) const {
+  bool Names(const SlotRef& slot) const {
+    if (slot.kind == SlotRef::Kind::kListener) {
+      return order_.whom == DrainOrder::Whom::kListeners && HasListener(slot.slot);
+    }
     const bool one =
         order_.whom == DrainOrder::Whom::kServer || order_.whom == DrainOrder::Whom::kBackups;
-    return one && order_.upstream == server.upstream && order_.server == server.server;
+    if (!one || order_.upstream != slot.slot) return false;
+    return slot.kind == SlotRef::Kind::kUpstream || order_.server == slot.server;
   }
 
   Next Run(Scheduler& scheduler, Wake) noexcept override {
@@ -175,8 +179,7 @@ class Drains::Drain final : public Task {
       case DrainOrder::Whom::kAll:
         return true;
       case DrainOrder::Whom::kListeners:
-        return std::find(order_.listeners.begin(), order_.listeners.end(), session.listener) !=
-               order_.listeners.end();
+        return HasListener(session.listener);
       case DrainOrder::Whom::kServer:
         return HasServer(session) && session.server_index == order_.server;
       case DrainOrder::Whom::kBackups: {
@@ -187,6 +190,11 @@ class Drains::Drain final : public Task {
       }
     }
     return false;
+  }
+
+  bool HasListener(uint16_t slot) const {
+    return std::find(order_.listeners.begin(), order_.listeners.end(), slot) !=
+           order_.listeners.end();
   }
 
   // A server that is gone gets nobody.
@@ -246,9 +254,9 @@ void Drains::Begin(const DrainOrder& order) {
   scheduler_.Spawn(*running_.back());
 }
 
-bool Drains::Names(ServerRef server) const {
+bool Drains::Names(const SlotRef& slot) const {
   return std::any_of(running_.begin(), running_.end(),
-                     [server](const auto& drain) { return drain->Names(server); });
+                     [&slot](const auto& drain) { return drain->Names(slot); });
 }
 
 void Drains::Stop() {

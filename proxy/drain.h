@@ -84,8 +84,9 @@ class Drains {
 
   void Begin(const DrainOrder& order);
   void Stop();
-  // Whether one that runs is about the connections of this server, or of those of a lower rank.
-  bool Names(ServerRef server) const;
+  // Whether one that runs is about the connections of this server, or of those of a lower rank, of
+  // this upstream, or of this listener.
+  bool Names(const SlotRef& slot) const;
   // Any thread. Whether none runs.
   bool done() const { return live_.load(std::memory_order_acquire) == 0; }
 

@@ -1,6 +1,8 @@
 #include "proxy/planner.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <optional>
 #include <unordered_map>
 
 #include "absl/strings/str_cat.h"
@@ -12,8 +14,8 @@ namespace parkway {
 
 namespace {
 
-// A session knows a slot by 16 bits; the last number is nobody's.
-constexpr size_t kMostSlots = 65535;
+// A session knows a slot by 16 bits; the last two numbers are nobody's (core/stats.h).
+constexpr size_t kMostSlots = 65534;
 
 std::string KeyOf(const ListenerPlan& listener) {
   return absl::StrCat(listener.name, "\n", listener.address.ToString());
@@ -44,6 +46,66 @@ std::shared_ptr<const UpstreamPlan> GoneWhole(const std::shared_ptr<const Upstre
   return gone;
 }
 
+bool IsGone(const Plan& plan, const SlotRef& ref) {
+  switch (ref.kind) {
+    case SlotRef::Kind::kServer:
+      return plan.upstreams[ref.slot]->servers[ref.server].gone;
+    case SlotRef::Kind::kUpstream:
+      return plan.upstreams[ref.slot]->gone;
+    case SlotRef::Kind::kListener:
+      return plan.listeners[ref.slot]->gone;
+  }
+  return false;
+}
+
+bool IsVacant(const Plan& plan, const SlotRef& ref) {
+  switch (ref.kind) {
+    case SlotRef::Kind::kServer:
+      return plan.upstreams[ref.slot]->servers[ref.server].vacant();
+    case SlotRef::Kind::kUpstream:
+      return plan.upstreams[ref.slot]->vacant();
+    case SlotRef::Kind::kListener:
+      return plan.listeners[ref.slot]->vacant();
+  }
+  return false;
+}
+
+// The slots that are free, one after the other.
+class FreeSlots {
+ public:
+  // Of servers: those of one upstream.
+  FreeSlots(const std::set<SlotRef>& free, SlotRef::Kind kind, size_t upstream = 0)
+      : upstream_(static_cast<uint16_t>(upstream)),
+        at_(free.lower_bound({.kind = kind, .slot = upstream_})),
+        end_(free.upper_bound({.kind = kind, .slot = LastOf(kind, upstream_), .server = kMax})) {}
+
+  std::optional<size_t> Next() {
+    if (at_ == end_) return std::nullopt;
+    const SlotRef& ref = *at_++;
+    return ref.kind == SlotRef::Kind::kServer ? ref.server : ref.slot;
+  }
+
+ private:
+  static constexpr uint16_t kMax = UINT16_MAX;
+  static uint16_t LastOf(SlotRef::Kind kind, uint16_t upstream) {
+    return kind == SlotRef::Kind::kServer ? upstream : kMax;
+  }
+
+  const uint16_t upstream_;
+  std::set<SlotRef>::const_iterator at_;
+  const std::set<SlotRef>::const_iterator end_;
+};
+
+// Of one that is new: `entries` and `present` have a place for it.
+template <typename Entry>
+size_t NextSlot(FreeSlots& free, std::vector<std::shared_ptr<const Entry>>& entries,
+                std::vector<bool>& present) {
+  if (const std::optional<size_t> slot = free.Next()) return *slot;
+  entries.push_back(nullptr);
+  present.push_back(true);
+  return entries.size() - 1;
+}
+
 }  // namespace
 
 Planner::Draft Planner::Configure(std::shared_ptr<const config::Snapshot> snapshot,
@@ -66,26 +128,44 @@ void Planner::Accept(const Draft& draft) {
 
 void Planner::SetCurrent(std::shared_ptr<const Plan> plan) {
   current_ = std::move(plan);
-  std::erase_if(free_, [this](ServerRef slot) {
-    return !current_->upstreams[slot.upstream]->servers[slot.server].vacant();
-  });
+  std::erase_if(free_, [this](const SlotRef& free) { return !IsVacant(*current_, free); });
 }
 
-std::shared_ptr<const Plan> Planner::Vacate(const std::vector<ServerRef>& slots) {
-  std::map<size_t, std::vector<size_t>> by_upstream;
-  for (const ServerRef& slot : slots) {
-    if (!current_->upstreams[slot.upstream]->servers[slot.server].gone) continue;
-    by_upstream[slot.upstream].push_back(slot.server);
-  }
+std::shared_ptr<const Plan> Planner::Vacate(const std::vector<SlotRef>& slots) {
   auto plan = std::make_shared<Plan>(*current_);
-  for (const auto& [upstream, servers] : by_upstream) {
-    auto made = std::make_shared<UpstreamPlan>(*plan->upstreams[upstream]);
-    for (const size_t server : servers) {
-      made->servers[server] = {};
-      made->servers[server].gone = true;
+  std::map<size_t, std::shared_ptr<UpstreamPlan>> changed;
+  const auto changed_upstream = [&](size_t slot) -> UpstreamPlan& {
+    std::shared_ptr<UpstreamPlan>& made = changed[slot];
+    if (made == nullptr) made = std::make_shared<UpstreamPlan>(*current_->upstreams[slot]);
+    return *made;
+  };
+  for (const SlotRef& ref : slots) {
+    if (!IsGone(*current_, ref)) continue;
+    switch (ref.kind) {
+      case SlotRef::Kind::kServer: {
+        ServerPlan& server = changed_upstream(ref.slot).servers[ref.server];
+        server = {};
+        server.gone = true;
+        break;
+      }
+      case SlotRef::Kind::kUpstream: {
+        UpstreamPlan& upstream = changed_upstream(ref.slot);
+        std::vector<ServerPlan> servers = std::move(upstream.servers);
+        upstream = {};
+        upstream.servers = std::move(servers);
+        upstream.gone = true;
+        break;
+      }
+      case SlotRef::Kind::kListener: {
+        auto nobody = std::make_shared<ListenerPlan>();
+        nobody->gone = true;
+        nobody->upstream = kNoUpstream;
+        plan->listeners[ref.slot] = std::move(nobody);
+        break;
+      }
     }
-    plan->upstreams[upstream] = std::move(made);
   }
+  for (auto& [slot, made] : changed) plan->upstreams[slot] = std::move(made);
   SetCurrent(plan);
   return current_;
 }
@@ -155,15 +235,15 @@ void Planner::AddUpstreams(const config::Snapshot& snapshot, const Overrides& ov
   std::unordered_map<std::string, size_t> known;
   if (current_ != nullptr) {
     plan.upstreams = current_->upstreams;
-    for (size_t i = 0; i < plan.upstreams.size(); ++i) known.emplace(plan.upstreams[i]->name, i);
+    for (size_t i = 0; i < plan.upstreams.size(); ++i) {
+      if (!plan.upstreams[i]->vacant()) known.emplace(plan.upstreams[i]->name, i);
+    }
   }
   std::vector<bool> present(plan.upstreams.size());
+  FreeSlots free(free_, SlotRef::Kind::kUpstream);
   for (const config::Upstream& upstream : snapshot.upstreams) {
-    const auto [found, is_new] = known.emplace(upstream.name, plan.upstreams.size());
-    if (is_new) {
-      plan.upstreams.push_back(nullptr);
-      present.push_back(true);
-    }
+    const auto [found, is_new] = known.emplace(upstream.name, 0);
+    if (is_new) found->second = NextSlot(free, plan.upstreams, present);
     std::shared_ptr<const UpstreamPlan>& entry = plan.upstreams[found->second];
     present[found->second] = true;
     entry = UpstreamIn(found->second, Expanded(upstream, overrides), entry);
@@ -186,9 +266,9 @@ std::shared_ptr<const UpstreamPlan> Planner::UpstreamIn(
     servers[i].gone = true;
     if (!servers[i].vacant()) known.emplace(servers[i].name, i);
   }
-  auto free = free_.lower_bound({static_cast<uint16_t>(slot), 0});
+  FreeSlots free(free_, SlotRef::Kind::kServer, slot);
   const auto next_place = [&] {
-    if (free != free_.end() && free->upstream == slot) return size_t{(free++)->server};
+    if (const std::optional<size_t> place = free.Next()) return *place;
     servers.emplace_back();
     return servers.size() - 1;
   };
@@ -211,17 +291,17 @@ void Planner::AddListeners(const config::Snapshot& snapshot,
   std::unordered_map<std::string, size_t> known;
   if (current_ != nullptr) {
     plan.listeners = current_->listeners;
-    for (size_t i = 0; i < plan.listeners.size(); ++i) known.emplace(KeyOf(*plan.listeners[i]), i);
+    for (size_t i = 0; i < plan.listeners.size(); ++i) {
+      if (!plan.listeners[i]->vacant()) known.emplace(KeyOf(*plan.listeners[i]), i);
+    }
   }
   std::vector<bool> present(plan.listeners.size());
+  FreeSlots free(free_, SlotRef::Kind::kListener);
   for (size_t i = 0; i < snapshot.listeners.size(); ++i) {
     for (ListenerPlan& listener : ListenerPlansOf(snapshot, i, upstream_slots, facts_)) {
       listener.limits = LimitsOf(listener);
-      const auto [found, is_new] = known.emplace(KeyOf(listener), plan.listeners.size());
-      if (is_new) {
-        plan.listeners.push_back(nullptr);
-        present.push_back(true);
-      }
+      const auto [found, is_new] = known.emplace(KeyOf(listener), 0);
+      if (is_new) found->second = NextSlot(free, plan.listeners, present);
       present[found->second] = true;
       std::shared_ptr<const ListenerPlan>& entry = plan.listeners[found->second];
       entry = Shared(std::move(listener), entry);

@@ -5,7 +5,7 @@
 //   Planner::Draft draft = planner.Configure(snapshot);   // changes nothing
 //   if (draft.plan != nullptr) planner.Accept(draft);
 //   plan = planner.Remake(&error);       // after an answer of DNS, say
-//   plan = planner.Vacate(slots); ... planner.Free(slots);   // of servers that are gone
+//   plan = planner.Vacate(slots); ... planner.Free(slots);   // of what is gone
 //
 // An entry keeps its slot as long as it is the same one: a listener by its name and address, an
 // upstream by its name, a server by the names of its upstream and its own (a member by
@@ -15,8 +15,7 @@
 //
 // Invariants
 //   1. Two plans in a row have the same entry, by pointer, wherever nothing about it has changed.
-//   2. A slot is not given to another entry, but for one of a server that was vacated, and freed
-//      after that.
+//   2. A slot is not given to another entry, but for one that was vacated, and freed after that.
 #ifndef PROXY_PLANNER_H_
 #define PROXY_PLANNER_H_
 
@@ -64,11 +63,12 @@ class Planner {
   // if nothing has changed; then also `error` may say why there can be no other.
   std::shared_ptr<const Plan> Remake(std::string* error);
 
-  // The plan in which these, as far as they are gone, are nobody's; accepted at once. A server of
-  // the same name gets another slot. REQUIRES: nobody refers to them.
-  std::shared_ptr<const Plan> Vacate(const std::vector<ServerRef>& slots);
+  // The plan in which these, as far as they are gone, are nobody's; accepted at once. What comes
+  // with the same name gets another slot. REQUIRES: nobody refers to them; the servers of an
+  // upstream are vacant already.
+  std::shared_ptr<const Plan> Vacate(const std::vector<SlotRef>& slots);
   // Those that were vacated may be given to others: all that was known by them is forgotten.
-  void Free(const std::vector<ServerRef>& slots) { free_.insert(slots.begin(), slots.end()); }
+  void Free(const std::vector<SlotRef>& slots) { free_.insert(slots.begin(), slots.end()); }
 
   // Changes what an operator changes at run time, and makes the plan that follows. `change` gets
   // the upstream as in the file, and the servers that stand behind it now; what it returns is what
@@ -102,7 +102,7 @@ class Planner {
   ServersOf servers_of_;
   std::map<std::string, std::shared_ptr<ListenerLimits>> limits_;  // by listener
   std::shared_ptr<const Plan> current_;
-  std::set<ServerRef> free_;  // vacant in current_
+  std::set<SlotRef> free_;  // vacant in current_
 };
 
 }  // namespace parkway

@@ -391,11 +391,11 @@ SlotReaper::Host Process::ReaperHost() {
           .log_passes = [this] { return log_->passes(); },
           .quiet = [this] { return collector_ == nullptr || !collector_->busy(); },
           .vacate =
-              [this](const std::vector<ServerRef>& slots) {
+              [this](const std::vector<SlotRef>& slots) {
                 planner_->Vacate(slots);
                 Publish();
               },
-          .free = [this](const std::vector<ServerRef>& slots) { planner_->Free(slots); }};
+          .free = [this](const std::vector<SlotRef>& slots) { planner_->Free(slots); }};
 }
 
 void Process::OnMembersChange(const std::vector<size_t>&) {

@@ -1,11 +1,12 @@
-// SlotReaper: gives the slots of servers that are gone to others once nobody refers to them, so
-// that a daemon whose servers come and go for years needs no more slots than it had servers at a
-// time.
+// SlotReaper: gives the slots of servers, upstreams and listeners that are gone to others once
+// nobody refers to them, so that a daemon in which they come and go for years needs no more slots
+// than it had of them at a time.
 //
 //   SlotReaper reaper(host);
 //   reaper.Follow(plan);          // after each publication
 //
-// One round, for all servers that are gone and have no connection:
+// One round, for all that is gone and has no connection; an upstream is looked at when its servers
+// are vacant, and no listener that is not vacant leads to it:
 //
 //   all workers mark     they go by a generation in which these are gone, so nobody begins to refer
 //                        to one, and have posted to each other whatever they had to say of them
@@ -52,14 +53,15 @@ class SlotReaper {
     std::function<void(std::function<void()> call)> post;
     // Calls Look() after that time; a later call takes the place of an earlier one.
     std::function<void(absl::Duration delay)> wake;
+    // Of a server.
     std::function<uint32_t(ServerRef)> connections;
     // AccessLog::passes.
     std::function<uint64_t()> log_passes;
     // Nobody on the control thread is about to name what workers have found.
     std::function<bool()> quiet;
     // Makes and publishes the plan in which these are vacant.
-    std::function<void(const std::vector<ServerRef>&)> vacate;
-    std::function<void(const std::vector<ServerRef>&)> free;
+    std::function<void(const std::vector<SlotRef>&)> vacate;
+    std::function<void(const std::vector<SlotRef>&)> free;
   };
 
   explicit SlotReaper(Host host) : host_(std::move(host)) {}
@@ -90,7 +92,7 @@ class SlotReaper {
   // Of the round: those that came to life again are taken out.
   SlotUse::Slots asked_;
   std::vector<bool> used_;
-  std::vector<ServerRef> vacated_;
+  std::vector<SlotRef> vacated_;
   size_t left_ = 0;  // workers that have not answered
   uint64_t passes_ = 0;
 };

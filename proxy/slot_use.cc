@@ -18,16 +18,17 @@ bool BeingConnected(Session::Phase phase) {
 }  // namespace
 
 struct SlotUse::Question {
-  std::map<ServerRef, size_t> places;  // in `used`
+  std::map<SlotRef, size_t> places;  // in `used`
   std::vector<bool> used;
 
-  void Use(ServerRef server) {
-    const auto found = places.find(server);
+  void Use(const SlotRef& slot) {
+    const auto found = places.find(slot);
     if (found != places.end()) used[found->second] = true;
   }
-  void UseAllOf(uint16_t upstream) {
-    for (auto it = places.lower_bound({upstream, 0});
-         it != places.end() && it->first.upstream == upstream; ++it) {
+  void UseServersOf(uint16_t upstream) {
+    for (auto it = places.lower_bound({.slot = upstream}); it != places.end(); ++it) {
+      const SlotRef& slot = it->first;
+      if (slot.kind != SlotRef::Kind::kServer || slot.slot != upstream) return;
       used[it->second] = true;
     }
   }
@@ -37,6 +38,10 @@ void SlotUse::Mark() {
   views_.CatchUp();
   marked_session_ = last_session_;
   marked_view_ = views_.now().number;
+  marked_open_.clear();
+  for (const auto& acceptor : acceptors_) {
+    marked_open_.insert(static_cast<uint16_t>(acceptor->listener()));
+  }
 }
 
 void SlotUse::Ask(Slots slots, Answer done) {
@@ -49,26 +54,50 @@ void SlotUse::Ask(Slots slots, Answer done) {
       [this, slots, question, done = std::move(done)](const std::vector<SlowSample>&) {
         const bool all = views_.oldest() < marked_view_ || walks_.size() > 0;
         for (size_t i = 0; i < slots->size(); ++i) {
-          if (all || drains_.Names((*slots)[i])) question->used[i] = true;
+          const SlotRef& slot = (*slots)[i];
+          if (all || drains_.Names(slot) || IsOpen(slot)) question->used[i] = true;
         }
         done(std::move(question->used));
       },
       [this, question](Session& session) { Visit(*question, session); });
 }
 
+bool SlotUse::IsOpen(const SlotRef& slot) const {
+  return slot.kind == SlotRef::Kind::kListener && marked_open_.contains(slot.slot);
+}
+
 void SlotUse::Visit(Question& question, const Session& session) const {
+  question.Use({.kind = SlotRef::Kind::kListener, .slot = session.listener});
+  question.Use({.kind = SlotRef::Kind::kUpstream, .slot = session.upstream});
   if (session.attempts == 0) return;
-  question.Use({session.upstream, session.server_index});
+  question.Use({.slot = session.upstream, .server = session.server_index});
   // What it tried before the last attempt only its connector knows.
   const bool knows_more = session.attempts > 1 && BeingConnected(session.phase());
   if (knows_more && (session.id() & kNumberOfId) <= marked_session_) {
-    question.UseAllOf(session.upstream);
+    question.UseServersOf(session.upstream);
   }
 }
 
-void SlotUse::Clear(const std::vector<ServerRef>& slots) {
+void SlotUse::Clear(const std::vector<Vacated>& slots) {
   views_.CatchUp();
-  for (const ServerRef& slot : slots) stats_.server(slot.upstream, slot.server).Clear();
+  for (const Vacated& vacated : slots) {
+    const SlotRef& slot = vacated.slot;
+    switch (slot.kind) {
+      case SlotRef::Kind::kServer:
+        stats_.server(slot.slot, slot.server).Clear();
+        break;
+      case SlotRef::Kind::kUpstream:
+        stats_.upstreams.At(slot.slot).Clear();
+        for (size_t i = 0; i < views_.now().plan->listeners.size(); ++i) {
+          stats_.listeners.At(i).closed.Forget(slot.slot);
+        }
+        break;
+      case SlotRef::Kind::kListener:
+        stats_.listeners.At(slot.slot).Clear(vacated.heir ? &stats_.listeners.At(*vacated.heir)
+                                                          : nullptr);
+        break;
+    }
+  }
 }
 
 }  // namespace parkway

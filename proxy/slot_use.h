@@ -1,5 +1,5 @@
-// SlotUse: a worker's part of giving the slots of servers that are gone to others: whether anything
-// on this worker still refers to one.
+// SlotUse: a worker's part of giving the slots of what is gone to others: whether anything on this
+// worker still refers to one.
 //
 //   use.Mark()                   it goes by the latest generation, in which they are gone
 //   use.Ask(slots, done)         after all workers have marked
@@ -7,8 +7,10 @@
 //
 // What may refer to a server by its slot: a session, by its last attempt, and while it is still
 // being connected by any attempt before; a view that somebody has pinned; a drain; a walk for
-// `show conns` or `conn kill`; a round of the census. What a worker has put into its log or posted
-// to another it has done before it answers.
+// `show conns` or `conn kill`; a round of the census. To a listener or an upstream: the same, a
+// session always; and to a listener its socket, which may have somebody in its backlog still, and
+// whom it gives to another worker. What a worker has put into its log or posted to another it has
+// done before it answers.
 //
 // Owner thread only; a call of `done` too.
 #ifndef PROXY_SLOT_USE_H_
@@ -17,6 +19,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <set>
 #include <vector>
 
 #include "proxy/census.h"
@@ -24,6 +28,7 @@
 #include "proxy/core/plan.h"
 #include "proxy/core/stats.h"
 #include "proxy/drain.h"
+#include "proxy/inbound/acceptor.h"
 #include "proxy/session/session.h"
 #include "proxy/upstream/views.h"
 
@@ -31,17 +36,25 @@ namespace parkway {
 
 class SlotUse {
  public:
-  using Slots = std::shared_ptr<const std::vector<ServerRef>>;
+  using Slots = std::shared_ptr<const std::vector<SlotRef>>;
+  using Acceptors = std::vector<std::unique_ptr<Acceptor>>;
   // One for each slot that was asked about.
   using Answer = std::function<void(std::vector<bool> used)>;
 
+  struct Vacated {
+    SlotRef slot;
+    // Of a listener: one that has its name, and goes on with its numbers.
+    std::optional<uint16_t> heir = std::nullopt;
+  };
+
   // `last_session`: the number of the session that the worker made last.
   SlotUse(Census& census, Views& views, const Drains& drains, const ConnWalks& walks,
-          WorkerStats& stats, const uint64_t& last_session)
+          const Acceptors& acceptors, WorkerStats& stats, const uint64_t& last_session)
       : census_(census),
         views_(views),
         drains_(drains),
         walks_(walks),
+        acceptors_(acceptors),
         stats_(stats),
         last_session_(last_session) {}
   SlotUse(const SlotUse&) = delete;
@@ -51,21 +64,24 @@ class SlotUse {
   // REQUIRES: `slots` were gone when all workers marked last, and still are.
   void Ask(Slots slots, Answer done);
   // REQUIRES: the view has them vacant.
-  void Clear(const std::vector<ServerRef>& slots);
+  void Clear(const std::vector<Vacated>& slots);
 
  private:
   struct Question;
   void Visit(Question& question, const Session& session) const;
+  bool IsOpen(const SlotRef& slot) const;
 
   Census& census_;
   Views& views_;
   const Drains& drains_;
   const ConnWalks& walks_;
+  const Acceptors& acceptors_;
   WorkerStats& stats_;
   const uint64_t& last_session_;
   // As of the last mark: sessions after it, and views from it on, know none of the slots.
   uint64_t marked_session_ = 0;
   uint64_t marked_view_ = 0;
+  std::set<uint16_t> marked_open_;  // listeners that were accepting
 };
 
 }  // namespace parkway

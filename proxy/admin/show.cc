@@ -166,6 +166,10 @@ std::string InfoText(const Readings& readings) {
   line("Cpu_system", Cat(absl::ToInt64Milliseconds(process.cpu_system), "ms"));
   line("Listeners", readings.listeners.size());
   line("Upstreams", readings.upstreams.size());
+  line("Listener_slots", process.listener_slots);
+  line("Listener_slots_used", process.listener_slots_used);
+  line("Upstream_slots", process.upstream_slots);
+  line("Upstream_slots_used", process.upstream_slots_used);
   line("Server_slots", process.server_slots);
   line("Server_slots_used", process.server_slots_used);
   line("Ready", process.ready ? 1 : 0);
@@ -201,6 +205,10 @@ Json InfoJson(const Readings& readings) {
           {"accept_pauses", process.accept_pauses},
           {"accept_errors", std::move(errors)},
           {"log_dropped", process.log_dropped},
+          {"listener_slots", process.listener_slots},
+          {"listener_slots_used", process.listener_slots_used},
+          {"upstream_slots", process.upstream_slots},
+          {"upstream_slots_used", process.upstream_slots_used},
           {"server_slots", process.server_slots},
           {"server_slots_used", process.server_slots_used},
           {"fds_open", process.fds_open},

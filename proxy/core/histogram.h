@@ -43,6 +43,11 @@ class Histogram {
     sum_us_.Add(us);
   }
 
+  void Add(const Histogram& other) {
+    for (size_t i = 0; i < kBuckets; ++i) buckets_[i].Add(other.buckets_[i].value());
+    sum_us_.Add(other.sum_us_.value());
+  }
+
   // The writer: as if nothing had been added.
   void Clear() {
     for (Counter& bucket : buckets_) bucket.Set(0);

@@ -6,9 +6,8 @@
 //
 // The places of listeners, of upstreams, and of servers in an upstream are slots: an entry keeps
 // its slot from one generation to the next. One that was removed stays in its slot, marked `gone`,
-// until nobody refers to it any more; that of a server is another server's then
-// (proxy/slot_reaper.h). So what a session or a log record says by slots can be read with any later
-// plan.
+// until nobody refers to it any more; then the slot is another's (proxy/slot_reaper.h). So what a
+// session or a log record says by slots can be read with any later plan.
 //
 // Immutable: any thread.
 //
@@ -76,6 +75,17 @@ struct ServerRef {
   auto operator<=>(const ServerRef&) const = default;
 };
 
+// Of whatever kind.
+struct SlotRef {
+  enum class Kind : uint8_t { kServer, kUpstream, kListener };
+
+  Kind kind = Kind::kServer;
+  uint16_t slot = 0;    // of a listener, or an upstream
+  uint16_t server = 0;  // in it, if it is one's
+
+  auto operator<=>(const SlotRef&) const = default;
+};
+
 struct ServerPlan {
   std::string name;  // empty: nobody's slot (see vacant)
   Address address;
@@ -131,6 +141,9 @@ struct UpstreamPlan {
   uint32_t queue_max = 1024;  // clients that may wait when all servers are at max_conns
   absl::Duration queue_timeout = absl::Seconds(5);  // 0: no end
 
+  // As of a server; then its servers are, too.
+  bool vacant() const { return gone && name.empty(); }
+
   bool operator==(const UpstreamPlan&) const = default;
 };
 
@@ -173,6 +186,9 @@ struct ListenerPlan {
   // Of a unix socket with a path.
   uint32_t mode = 0666;
   std::string owner = {};  // USER[:GROUP]; empty: who runs the process
+
+  // As of a server.
+  bool vacant() const { return gone && name.empty(); }
 
   bool operator==(const ListenerPlan&) const = default;
 };

@@ -4,8 +4,8 @@
 // leave another; what is open now is the difference. Totals advance while a connection lives.
 //
 // What concerns one listener, upstream or server is counted by its slot in the plan: an entry
-// keeps its slot for life, so these go on from one generation to the next. Before another server
-// gets the slot of one that is gone, what was counted of that is cleared. Bytes are not counted
+// keeps its slot for life, so these go on from one generation to the next. Before another gets the
+// slot of one that is gone, what was counted of that is cleared. Bytes are not counted
 // here as they move: a session knows what it moved, and what of it has been counted; the difference
 // is added when it ends, and when somebody wants to know (observe/sweep.h).
 //
@@ -36,6 +36,11 @@ struct TcpStats {
   Counter retransmits;
   Counter rwnd_limited_us;
 
+  void Add(const TcpStats& other) {
+    rtt.Add(other.rtt);
+    retransmits.Add(other.retransmits.value());
+    rwnd_limited_us.Add(other.rwnd_limited_us.value());
+  }
   void Clear() {
     rtt.Clear();
     retransmits.Set(0);
@@ -47,11 +52,13 @@ struct TcpStats {
 // more than one. The owner adds, anybody reads.
 class ClosedStats {
  public:
+  // No slot has these numbers.
   static constexpr uint16_t kNoUpstream = UINT16_MAX;
+  static constexpr uint16_t kNobody = UINT16_MAX - 1;
 
   struct Cell {
     explicit Cell(uint16_t of) : upstream(of) {}
-    const uint16_t upstream;  // slot, or kNoUpstream
+    std::atomic<uint16_t> upstream;  // slot, kNoUpstream, or kNobody: all are zero
     CauseCounters causes;
     std::atomic<Cell*> next{nullptr};
   };
@@ -68,17 +75,28 @@ class ClosedStats {
   ClosedStats& operator=(const ClosedStats&) = delete;
 
   void Add(uint16_t upstream, CloseCause cause) {
-    std::atomic<Cell*>* link = &first_;
-    Cell* cell = link->load(std::memory_order_relaxed);
-    while (cell != nullptr && cell->upstream != upstream) {
-      link = &cell->next;
-      cell = link->load(std::memory_order_relaxed);
+    CellOf(upstream).causes[static_cast<size_t>(cause)].Add(1);
+  }
+
+  // The slot is another upstream's from now on: what was counted of it counts as of none.
+  void Forget(uint16_t upstream) {
+    Cell* cell = Find(upstream);
+    if (cell == nullptr) return;
+    MoveTo(*cell, CellOf(kNoUpstream));
+  }
+
+  // What was counted here has been counted by `heir`, if there is one.
+  void Clear(ClosedStats* heir) {
+    for (Cell* cell = first_.load(std::memory_order_relaxed); cell != nullptr;
+         cell = cell->next.load(std::memory_order_relaxed)) {
+      const uint16_t upstream = cell->upstream.load(std::memory_order_relaxed);
+      if (upstream == kNobody) continue;
+      if (heir != nullptr) {
+        MoveTo(*cell, heir->CellOf(upstream));
+      } else {
+        Zero(*cell);
+      }
     }
-    if (cell == nullptr) {
-      cell = new Cell(upstream);
-      link->store(cell, std::memory_order_release);
-    }
-    cell->causes[static_cast<size_t>(cause)].Add(1);
   }
 
   // Any thread.
@@ -86,6 +104,38 @@ class ClosedStats {
   static const Cell* After(const Cell& cell) { return cell.next.load(std::memory_order_acquire); }
 
  private:
+  Cell* Find(uint16_t upstream) const {
+    Cell* cell = first_.load(std::memory_order_relaxed);
+    while (cell != nullptr && cell->upstream.load(std::memory_order_relaxed) != upstream) {
+      cell = cell->next.load(std::memory_order_relaxed);
+    }
+    return cell;
+  }
+
+  Cell& CellOf(uint16_t upstream) {
+    Cell* cell = Find(upstream);
+    if (cell != nullptr) return *cell;
+    cell = Find(kNobody);
+    if (cell != nullptr) {
+      cell->upstream.store(upstream, std::memory_order_relaxed);
+      return *cell;
+    }
+    std::atomic<Cell*>* link = &first_;
+    while (Cell* next = link->load(std::memory_order_relaxed)) link = &next->next;
+    cell = new Cell(upstream);
+    link->store(cell, std::memory_order_release);
+    return *cell;
+  }
+
+  static void MoveTo(Cell& cell, Cell& heir) {
+    for (size_t i = 0; i < cell.causes.size(); ++i) heir.causes[i].Add(cell.causes[i].value());
+    Zero(cell);
+  }
+  static void Zero(Cell& cell) {
+    for (Counter& cause : cell.causes) cause.Set(0);
+    cell.upstream.store(kNobody, std::memory_order_relaxed);
+  }
+
   std::atomic<Cell*> first_{nullptr};
 };
 
@@ -99,7 +149,27 @@ struct ListenerStats {
   ClosedStats closed;      // including those for which no session was made
   Histogram<kLongTimes> duration;
   TcpStats tcp;
+
+  // The writer: the slot is another listener's from now on. `heir`: one that has its name, and goes
+  // on with its numbers; or null.
+  void Clear(ListenerStats* heir) {
+    for (Counter ListenerStats::*counter :
+         {&ListenerStats::accepted, &ListenerStats::begun, &ListenerStats::ended,
+          &ListenerStats::bytes_received, &ListenerStats::bytes_sent}) {
+      if (heir != nullptr) (heir->*counter).Add((this->*counter).value());
+      (this->*counter).Set(0);
+    }
+    held.Set(0);
+    closed.Clear(heir == nullptr ? nullptr : &heir->closed);
+    if (heir != nullptr) heir->duration.Add(duration);
+    duration.Clear();
+    if (heir != nullptr) heir->tcp.Add(tcp);
+    tcp.Clear();
+  }
 };
+// Whoever adds one clears it above.
+static_assert(sizeof(ListenerStats) == sizeof(Counter) * 6 + sizeof(ClosedStats) +
+                                           sizeof(Histogram<kLongTimes>) + sizeof(TcpStats));
 
 struct ServerStats {
   Counter connected;
@@ -143,7 +213,16 @@ struct UpstreamStats {
   Counter retries;       // attempts after a failed one
   Counter redispatches;  // of them: on another server
   Slots<ServerStats> servers;
+
+  // The writer: the slot is another upstream's from now on. Those of its servers are nobody's.
+  void Clear() {
+    for (Counter* counter : {&begun, &ended, &queued, &retries, &redispatches}) counter->Set(0);
+    queue_time.Clear();
+  }
 };
+// Whoever adds one clears it above.
+static_assert(sizeof(UpstreamStats) ==
+              sizeof(Counter) * 5 + sizeof(Histogram<kShortTimes>) + sizeof(Slots<ServerStats>));
 
 struct alignas(64) WorkerStats {
   static constexpr size_t kErrnos = 134;

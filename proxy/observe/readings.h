@@ -109,6 +109,11 @@ struct ProcessReading {
   uint64_t accept_pauses = 0;  // out of descriptors or at a limit
   std::vector<std::pair<std::string, uint64_t>> accept_errors;  // by errno's name
   uint64_t log_dropped = 0;                                     // log lines that found no room
+  // Of the plan, and those of them that nobody may have yet.
+  uint64_t listener_slots = 0;
+  uint64_t listener_slots_used = 0;
+  uint64_t upstream_slots = 0;
+  uint64_t upstream_slots_used = 0;
   uint64_t server_slots = 0;       // that servers have, or had and nobody has yet
   uint64_t server_slots_used = 0;  // of them: by a server, or one that is gone and not forgotten
   uint64_t splice_bytes = 0;       // moved without being copied

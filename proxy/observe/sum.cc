@@ -105,8 +105,9 @@ void AddListener(const ListenerStats& stats, const Plan& plan, ListenerReading& 
   for (const ClosedStats::Cell* cell = stats.closed.first(); cell != nullptr;
        cell = ClosedStats::After(*cell)) {
     AddCauses(cell->causes, to.closed);
-    const std::string name =
-        cell->upstream < plan.upstreams.size() ? plan.upstreams[cell->upstream]->name : "";
+    const uint16_t upstream = cell->upstream.load(std::memory_order_relaxed);
+    if (upstream == ClosedStats::kNobody) continue;
+    const std::string name = upstream < plan.upstreams.size() ? plan.upstreams[upstream]->name : "";
     const auto known = std::find_if(
         to.closed_by_upstream.begin(), to.closed_by_upstream.end(),
         [&](const ListenerReading::Closed& closed) { return closed.upstream == name; });
@@ -217,6 +218,9 @@ void SumListeners(const Plan& plan, const std::vector<const WorkerStats*>& worke
   std::unordered_map<std::string, size_t> known;
   for (size_t slot = 0; slot < plan.listeners.size(); ++slot) {
     const ListenerPlan& of = *plan.listeners[slot];
+    ++readings.process.listener_slots;
+    readings.process.listener_slots_used += !of.vacant();
+    if (of.vacant()) continue;
     const auto [found, is_new] = known.emplace(of.name, readings.listeners.size());
     if (is_new) {
       ListenerReading& made = readings.listeners.emplace_back();
@@ -272,6 +276,8 @@ void SumUpstreams(const Generation& generation, const std::vector<const WorkerSt
       readings.process.server_slots_used += !of.servers[i].vacant();
     }
     readings.process.server_slots += of.servers.size();
+    ++readings.process.upstream_slots;
+    readings.process.upstream_slots_used += !of.vacant();
     if (of.gone && active == 0) continue;
     for (const WorkerStats* worker : workers) {
       const UpstreamStats* stats = worker->upstreams.Find(slot);

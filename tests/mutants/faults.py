@@ -452,4 +452,28 @@ FAULTS = [
         ],
         [SIMULATION],
     ),
+    Fault(
+        "slot_given_away_under_a_session",
+        "a connection is told of, and counted, under the name of another listener or server",
+        [
+            Edit(
+                "proxy/slot_use.cc",
+                "  question.Use({.kind = SlotRef::Kind::kListener, .slot = session.listener});\n",
+                "  if (session.id() != 0) return;\n",
+            )
+        ],
+        [SIMULATION],
+    ),
+    Fault(
+        "removed_server_is_chosen_by_an_older_view",
+        "a worker that has not heard of the reload sends clients to a server that is gone",
+        [
+            Edit(
+                "proxy/upstream/balancer.cc",
+                "    roster.server(i).Raise(Server::kGone);\n",
+                "",
+            )
+        ],
+        [SIMULATION],
+    ),
 ]

@@ -49,6 +49,16 @@ config::Snapshot First() {
   return snapshot;
 }
 
+SlotRef ServerAt(size_t upstream, size_t server) {
+  return {.slot = static_cast<uint16_t>(upstream), .server = static_cast<uint16_t>(server)};
+}
+SlotRef UpstreamAt(size_t slot) {
+  return {.kind = SlotRef::Kind::kUpstream, .slot = static_cast<uint16_t>(slot)};
+}
+SlotRef ListenerAt(size_t slot) {
+  return {.kind = SlotRef::Kind::kListener, .slot = static_cast<uint16_t>(slot)};
+}
+
 class PlannerTest : public testing::Test {
  protected:
   std::shared_ptr<const Plan> Load(const config::Snapshot& snapshot) {
@@ -127,14 +137,14 @@ TEST_F(PlannerTest, ASlotIsAnothersOnlyAfterItWasVacatedAndFreed) {
   EXPECT_THAT(with({b}), ElementsAre("-a", "b"));
   EXPECT_THAT(with({b, ServerAt("c", "10.0.0.3:80")}), ElementsAre("-a", "b", "c"));
   // Those that live are not touched.
-  const auto vacated = planner_.Vacate({{0, 0}, {0, 1}, {1, 0}});
+  const auto vacated = planner_.Vacate({ServerAt(0, 0), ServerAt(0, 1), ServerAt(1, 0)});
   EXPECT_EQ(vacated, planner_.current());
   EXPECT_THAT(Shown(*vacated->upstreams[0]), ElementsAre("-", "b", "c"));
   EXPECT_TRUE(vacated->upstreams[0]->servers[0].vacant());
   EXPECT_THAT(Shown(*vacated->upstreams[1]), ElementsAre("c"));
   // Vacated is not free: workers have not forgotten what they counted. Nor does a name come back.
   EXPECT_THAT(with({b, ServerAt("a", "10.0.0.1:80")}), ElementsAre("-", "b", "-c", "a"));
-  planner_.Free({{0, 0}});
+  planner_.Free({ServerAt(0, 0)});
   // A draft that is dropped takes nothing.
   config::Snapshot dropped = First();
   dropped.upstreams[0].servers = {ServerAt("x", "10.0.0.9:80")};
@@ -153,15 +163,81 @@ TEST_F(PlannerTest, AThousandServersThatComeAndGoNeedAFewSlots) {
     config::Snapshot changed = First();
     changed.upstreams[0].servers = {ServerAt("s" + std::to_string(i), "10.0.0.1:80")};
     const auto plan = Load(changed);
-    std::vector<ServerRef> gone;
+    std::vector<SlotRef> gone;
     for (size_t s = 0; s < plan->upstreams[0]->servers.size(); ++s) {
       const ServerPlan& server = plan->upstreams[0]->servers[s];
-      if (server.gone && !server.vacant()) gone.push_back({0, static_cast<uint16_t>(s)});
+      if (server.gone && !server.vacant()) gone.push_back(ServerAt(0, s));
     }
     planner_.Vacate(gone);
     planner_.Free(gone);
     EXPECT_LE(plan->upstreams[0]->servers.size(), 2u);
   }
+}
+
+TEST_F(PlannerTest, AnUpstreamIsAnothersOnlyAfterItWasVacatedAndFreed) {
+  Load(First());
+  const auto with = [this](std::vector<config::Upstream> upstreams) {
+    config::Snapshot changed = First();
+    changed.upstreams = std::move(upstreams);
+    return Load(changed);
+  };
+  const config::Upstream db = First().upstreams[1];
+  const config::Upstream more = UpstreamOf(
+      "more",
+      {ServerAt("x", "10.0.0.7:80"), ServerAt("y", "10.0.0.8:80"), ServerAt("z", "10.0.0.9:80")});
+  // app is gone, and somebody may still be there.
+  EXPECT_EQ(with({db})->upstreams.size(), 2u);
+  EXPECT_EQ(with({db, UpstreamOf("web", {ServerAt("w", "10.0.0.6:80")})})->upstreams.size(), 3u);
+  planner_.Vacate({ServerAt(0, 0), ServerAt(0, 1)});
+  planner_.Free({ServerAt(0, 0), ServerAt(0, 1)});
+  // Those that live are not touched.
+  const auto vacated = planner_.Vacate({UpstreamAt(0), UpstreamAt(1)});
+  EXPECT_TRUE(vacated->upstreams[0]->vacant());
+  EXPECT_EQ(vacated->upstreams[1]->name, "db");
+  // Vacated is not free. Nor does the name come back.
+  const auto back = with({db, First().upstreams[0]});
+  EXPECT_TRUE(back->upstreams[0]->vacant());
+  EXPECT_EQ(back->upstreams[3]->name, "app");
+  planner_.Free({UpstreamAt(0)});
+  // A draft that is dropped takes nothing.
+  config::Snapshot dropped = First();
+  dropped.upstreams = {more};
+  static_cast<void>(planner_.Configure(std::make_shared<const config::Snapshot>(dropped)));
+  const auto reused = with({db, First().upstreams[0], more});
+  EXPECT_EQ(reused->upstreams.size(), 4u);
+  EXPECT_EQ(reused->upstreams[0]->name, "more");
+  EXPECT_FALSE(reused->upstreams[0]->gone);
+  // Its servers are where those of app were.
+  EXPECT_THAT(Shown(*reused->upstreams[0]), ElementsAre("x", "y", "z"));
+  EXPECT_EQ(
+      with({db, First().upstreams[0], more, UpstreamOf("last", {ServerAt("l", "10.0.0.5:1")})})
+          ->upstreams.size(),
+      5u);
+}
+
+TEST_F(PlannerTest, AListenersSlotIsAnothersOnlyAfterItWasVacatedAndFreed) {
+  Load(First());
+  const auto with = [this](std::vector<config::Listener> listeners) {
+    config::Snapshot changed = First();
+    changed.listeners = std::move(listeners);
+    return Load(changed);
+  };
+  const config::Listener sql = ListenerOf("sql", {"127.0.0.1:81"});
+  EXPECT_EQ(with({sql})->listeners.size(), 2u);
+  // One that lives is not touched.
+  const auto vacated = planner_.Vacate({ListenerAt(0), ListenerAt(1)});
+  EXPECT_TRUE(vacated->listeners[0]->vacant());
+  EXPECT_EQ(vacated->listeners[0]->upstream, kNoUpstream);
+  EXPECT_EQ(vacated->listeners[1]->name, "sql");
+  EXPECT_EQ(with({sql, First().listeners[0]})->listeners.size(), 3u);
+  planner_.Free({ListenerAt(0)});
+  const auto reused =
+      with({sql, First().listeners[0], ListenerOf("two", {"127.0.0.1:82", "127.0.0.1:83"})});
+  ASSERT_EQ(reused->listeners.size(), 4u);
+  EXPECT_EQ(reused->listeners[0]->name, "two");
+  EXPECT_FALSE(reused->listeners[0]->gone);
+  EXPECT_EQ(reused->listeners[3]->address.ToString(), "127.0.0.1:83");
+  EXPECT_EQ(with({sql})->listeners[0]->gone, true);
 }
 
 TEST_F(PlannerTest, UpstreamsKeepTheirSlotsWhateverTheOrderOfLines) {

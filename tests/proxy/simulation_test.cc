@@ -11,6 +11,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -24,6 +26,7 @@
 #include "proxy/core/plan.h"
 #include "proxy/core/session_times.h"
 #include "proxy/drain.h"
+#include "proxy/inbound/listener_limits.h"
 #include "proxy/slot_reaper.h"
 #include "proxy/upstream/roster.h"
 #include "tests/proxy/edit.h"
@@ -134,8 +137,8 @@ class Show {
   const std::vector<std::string>& failures() const { return failures_; }
   // Of servers, by plans.
   uint64_t removals() const { return removals_; }
-  // Servers that got the slot of another.
-  uint64_t reuses() const { return reuses_; }
+  // Servers, upstreams and listeners that got the slot of another.
+  const std::array<uint64_t, 3>& reuses() const { return reuses_; }
 
  private:
   Faults MakeFaults();
@@ -146,9 +149,16 @@ class Show {
   Plan MakePlan(const Address& listen, const std::vector<ServerPlan>& servers);
   bool NoSessions() const;
   void ChangePlan();
+  void ChangeServers(UpstreamPlan& upstream, uint16_t slot);
+  void MoveToAnotherUpstream(Plan& plan);
+  void RemoveIdleUpstreams(Plan& plan);
+  void RenameListener(Plan& plan);
+  void ChangeNumbers(ListenerPlan& listener);
+  std::optional<SlotRef> TakeFree(SlotRef::Kind kind, uint16_t upstream = 0);
   void Publish(const Plan& plan);
+  void NoteGone(const SlotRef& slot, bool gone);
   SlotReaper::Host ReaperHost();
-  void Vacate(const std::vector<ServerRef>& slots);
+  void Vacate(const std::vector<SlotRef>& slots);
   void WatchRemoved();
   void Verify();
   void VerifyStory(const Story& story);
@@ -165,15 +175,16 @@ class Show {
   World world_;
   Cast cast_;
   Stage stage_;
-  std::map<size_t, uint32_t> removed_;  // servers, and the connections each had when last seen
+  std::map<ServerRef, uint32_t> removed_;  // and the connections each had when last seen
   uint64_t removals_ = 0;
-  std::map<ServerRef, uint64_t> gone_since_;  // generations
-  std::vector<ServerRef> free_;
+  std::map<SlotRef, uint64_t> gone_since_;  // generations
+  std::vector<SlotRef> free_;
+  uint16_t listener_ = 0;  // the slot of the one that is there
   std::optional<SlotReaper> reaper_;
   bool over_ = false;
   uint64_t log_passes_ = 0;
-  uint64_t new_servers_ = 0;
-  uint64_t reuses_ = 0;
+  uint64_t new_names_ = 0;
+  std::array<uint64_t, 3> reuses_{};
   bool some_server_bad_ = false;
   bool unix_front_ = false;
   std::map<std::string, ClosedRecord> records_;
@@ -310,6 +321,7 @@ void Show::Build() {
   std::vector<ServerPlan> servers;
   for (size_t i = 0; i < count; ++i) {
     ServerPlan server;
+    server.name = "s" + std::to_string(i);
     server.address = dice_.Chance(2000)
                          ? (dice_.Chance(5000) ? Address::UnixAbstract("s" + std::to_string(i))
                                                : Address::UnixPath("/run/s" + std::to_string(i)))
@@ -347,6 +359,7 @@ void Show::Build() {
     Edit(plan.listeners[0]).backlog = 1024;
     stage_.AddProxy(plan, options);
     ServerPlan server;
+    server.name = "middle";
     server.address = middle;
     server.local = path.local() && dice_.Chance(7000);
     servers = {server};
@@ -410,54 +423,166 @@ bool Show::NoSessions() const {
   return true;
 }
 
-// Another weight, room or limit; servers leave and return, but for the first.
+// Another weight, room or limit; servers leave and return, but for the first; all servers are those
+// of another upstream; the listener has another name.
 void Show::ChangePlan() {
-  SimProxy& front = *stage_.proxies().back();
-  Plan plan = front.plan();
+  Plan plan = stage_.proxies().back()->plan();
+  const uint16_t before = listener_;
+  RemoveIdleUpstreams(plan);
+  if (dice_.Chance(2000)) MoveToAnotherUpstream(plan);
   if (dice_.Chance(7000)) {
-    UpstreamPlan& upstream = Edit(plan.upstreams[0]);
-    for (size_t i = 0; i < upstream.servers.size(); ++i) {
-      ServerPlan& server = upstream.servers[i];
-      if (server.vacant()) continue;
-      server.weight = static_cast<uint32_t>(1 + dice_.Below(256));
-      if (server.max_conns > 0) server.max_conns = static_cast<uint32_t>(1 + dice_.Below(4));
-      if (i > 0 && dice_.Chance(5000)) {
-        server.gone = !server.gone;
-        removals_ += server.gone;
-      }
-    }
-    // One that was never there before, where another was or in a slot of its own.
-    if (dice_.Chance(4000) && (upstream.servers.size() < 8 || !free_.empty())) {
-      ServerPlan server = upstream.servers[0];
-      server.name = "new" + std::to_string(++new_servers_);
-      if (free_.empty()) {
-        upstream.servers.push_back(server);
-      } else {
-        upstream.servers[free_.back().server] = server;
-        free_.pop_back();
-        ++reuses_;
-      }
-    }
+    const auto slot = static_cast<uint16_t>(plan.listeners[listener_]->upstream);
+    ChangeServers(Edit(plan.upstreams[slot]), slot);
   }
   if (dice_.Chance(3000)) {
     plan.max_connections = static_cast<uint32_t>(1 + dice_.Below(32));
   }
+  if (dice_.Chance(3000)) ChangeNumbers(Edit(plan.listeners[listener_]));
+  if (dice_.Chance(2000)) RenameListener(plan);
   Publish(plan);
+  if (listener_ != before) stage_.Retarget(*stage_.proxies().back(), before, listener_);
+}
+
+void Show::ChangeServers(UpstreamPlan& upstream, uint16_t slot) {
+  for (size_t i = 0; i < upstream.servers.size(); ++i) {
+    ServerPlan& server = upstream.servers[i];
+    if (server.vacant()) continue;
+    server.weight = static_cast<uint32_t>(1 + dice_.Below(256));
+    if (server.max_conns > 0) server.max_conns = static_cast<uint32_t>(1 + dice_.Below(4));
+    if (i > 0 && dice_.Chance(5000)) {
+      server.gone = !server.gone;
+      removals_ += server.gone;
+    }
+  }
+  if (!dice_.Chance(4000)) return;
+  // One that was never there before, where another was or in a slot of its own.
+  ServerPlan server = upstream.servers[0];
+  server.name = "new" + std::to_string(++new_names_);
+  if (const auto free = TakeFree(SlotRef::Kind::kServer, slot)) {
+    upstream.servers[free->server] = server;
+  } else if (upstream.servers.size() < 8) {
+    upstream.servers.push_back(server);
+  }
+}
+
+// One that was there before, or another in its slot, or one in a slot of its own, gets the servers
+// of the present one, which goes when nobody waits for it any more.
+void Show::MoveToAnotherUpstream(Plan& plan) {
+  const size_t from = plan.listeners[listener_]->upstream;
+  const UpstreamPlan old = *plan.upstreams[from];
+  std::optional<size_t> to;
+  for (size_t i = 0; i < plan.upstreams.size(); ++i) {
+    const UpstreamPlan& other = *plan.upstreams[i];
+    const bool there = other.gone && !other.vacant() && !other.servers[0].vacant();
+    if (there && dice_.Chance(3000)) to = i;
+  }
+  UpstreamPlan next = to ? *plan.upstreams[*to] : old;
+  if (!to) {
+    next.name = "back" + std::to_string(++new_names_);
+    next.servers.clear();
+    if (const auto free = TakeFree(SlotRef::Kind::kUpstream)) {
+      to = free->slot;
+      next.servers = plan.upstreams[*to]->servers;
+    } else if (plan.upstreams.size() < 6) {
+      to = plan.upstreams.size();
+      plan.Add(UpstreamPlan());
+    } else {
+      return;
+    }
+  }
+  next.gone = false;
+  for (size_t i = 0; i < old.servers.size(); ++i) {
+    if (old.servers[i].vacant()) continue;
+    // The first stays the first, so that somebody is always there.
+    if (i >= next.servers.size()) {
+      next.servers.push_back(old.servers[i]);
+    } else if (next.servers[i].vacant()) {
+      const SlotRef slot = {.slot = static_cast<uint16_t>(*to), .server = static_cast<uint16_t>(i)};
+      if (std::erase(free_, slot) > 0) next.servers[i] = old.servers[i];
+    } else {
+      next.servers[i].gone = old.servers[i].gone;
+    }
+  }
+  Edit(plan.upstreams[*to]) = next;
+  Edit(plan.listeners[listener_]).upstream = *to;
+}
+
+// Who is in line for one that is removed is turned away: only those for which nobody is.
+void Show::RemoveIdleUpstreams(Plan& plan) {
+  SimProxy& front = *stage_.proxies().back();
+  if (!front.all_caught_up()) return;
+  for (size_t i = 0; i < plan.upstreams.size(); ++i) {
+    if (plan.listeners[listener_]->upstream == i || plan.upstreams[i]->gone) continue;
+    if (front.SomebodyWaitsFor(static_cast<uint16_t>(i))) continue;
+    UpstreamPlan& upstream = Edit(plan.upstreams[i]);
+    upstream.gone = true;
+    for (ServerPlan& server : upstream.servers) server.gone = true;
+  }
+}
+
+void Show::RenameListener(Plan& plan) {
+  ListenerPlan next = *plan.listeners[listener_];
+  size_t to = plan.listeners.size();
+  if (const auto free = TakeFree(SlotRef::Kind::kListener)) {
+    to = free->slot;
+  } else if (to < 6) {
+    plan.Add(ListenerPlan());
+  } else {
+    return;
+  }
+  Edit(plan.listeners[listener_]).gone = true;
+  next.name = "front" + std::to_string(++new_names_);
+  // As the planner has it: by the name.
+  next.limits = std::make_shared<ListenerLimits>(next.numbers);
+  Edit(plan.listeners[to]) = next;
+  listener_ = static_cast<uint16_t>(to);
+}
+
+// Who is one too many waits in the backlog.
+void Show::ChangeNumbers(ListenerPlan& listener) {
+  listener.numbers.max_connections =
+      dice_.Chance(3000) ? 0 : static_cast<uint32_t>(1 + dice_.Below(16));
+  if (listener.limits == nullptr) {
+    listener.limits = std::make_shared<ListenerLimits>(listener.numbers);
+  }
+}
+
+std::optional<SlotRef> Show::TakeFree(SlotRef::Kind kind, uint16_t upstream) {
+  const auto found = std::find_if(free_.begin(), free_.end(), [&](const SlotRef& slot) {
+    return slot.kind == kind && (kind != SlotRef::Kind::kServer || slot.slot == upstream);
+  });
+  if (found == free_.end()) return std::nullopt;
+  const SlotRef slot = *found;
+  free_.erase(found);
+  ++reuses_[static_cast<size_t>(kind)];
+  return slot;
+}
+
+void Show::NoteGone(const SlotRef& slot, bool gone) {
+  if (gone) {
+    gone_since_.try_emplace(slot, stage_.proxies().back()->generation().number);
+  } else {
+    gone_since_.erase(slot);
+  }
 }
 
 void Show::Publish(const Plan& plan) {
   SimProxy& front = *stage_.proxies().back();
   stage_.SetPlan(front, plan);
   removed_.clear();
-  const Roster& roster = front.generation().roster(0);
-  for (size_t i = 0; i < roster.size(); ++i) {
-    const ServerRef slot = {0, static_cast<uint16_t>(i)};
-    if (!roster.plan_of(i).gone) {
-      gone_since_.erase(slot);
-      continue;
+  for (size_t l = 0; l < plan.listeners.size(); ++l) {
+    NoteGone({.kind = SlotRef::Kind::kListener, .slot = static_cast<uint16_t>(l)},
+             plan.listeners[l]->gone);
+  }
+  for (size_t u = 0; u < plan.upstreams.size(); ++u) {
+    NoteGone({.kind = SlotRef::Kind::kUpstream, .slot = static_cast<uint16_t>(u)},
+             plan.upstreams[u]->gone);
+    const Roster& roster = front.generation().roster(u);
+    for (size_t i = 0; i < roster.size(); ++i) {
+      const ServerRef server = {static_cast<uint16_t>(u), static_cast<uint16_t>(i)};
+      NoteGone({.slot = server.upstream, .server = server.server}, roster.plan_of(i).gone);
+      if (roster.plan_of(i).gone) removed_[server] = roster.server(i).connections();
     }
-    removed_[i] = roster.server(i).connections();
-    gone_since_.try_emplace(slot, front.generation().number);
   }
   reaper_->Follow(front.generation().plan);
 }
@@ -483,46 +608,59 @@ SlotReaper::Host Show::ReaperHost() {
                 });
               },
           .connections =
-              [this](ServerRef slot) {
-                return stage_.proxies()
-                    .back()
-                    ->generation()
-                    .roster(0)
-                    .server(slot.server)
-                    .connections();
+              [this](ServerRef of) {
+                const Generation& now = stage_.proxies().back()->generation();
+                return now.roster(of.upstream).server(of.server).connections();
               },
           .log_passes = [this] { return ++log_passes_; },
           .quiet = [] { return true; },
-          .vacate = [this](const std::vector<ServerRef>& slots) { Vacate(slots); },
+          .vacate = [this](const std::vector<SlotRef>& slots) { Vacate(slots); },
           .free =
-              [this](const std::vector<ServerRef>& slots) {
+              [this](const std::vector<SlotRef>& slots) {
                 free_.insert(free_.end(), slots.begin(), slots.end());
               }};
 }
 
-void Show::Vacate(const std::vector<ServerRef>& slots) {
+void Show::Vacate(const std::vector<SlotRef>& slots) {
   Plan plan = stage_.proxies().back()->plan();
-  UpstreamPlan& upstream = Edit(plan.upstreams[0]);
-  for (const ServerRef& slot : slots) {
+  for (const SlotRef& slot : slots) {
     const std::string who = stage_.proxies().back()->WhoRefersTo(slot, gone_since_.at(slot));
     if (!who.empty()) {
-      Fail("the slot of server " + std::to_string(slot.server) + " is given away, and there is " +
-           who);
+      Fail("slot " + std::to_string(slot.slot) + " of kind " +
+           std::to_string(static_cast<int>(slot.kind)) + " is given away, and there is " + who);
     }
     stage_.proxies().back()->NoteVacated(slot);
-    upstream.servers[slot.server] = {};
-    upstream.servers[slot.server].gone = true;
+    switch (slot.kind) {
+      case SlotRef::Kind::kServer: {
+        UpstreamPlan& upstream = Edit(plan.upstreams[slot.slot]);
+        upstream.servers[slot.server] = {};
+        upstream.servers[slot.server].gone = true;
+        break;
+      }
+      case SlotRef::Kind::kUpstream:
+        Edit(plan.upstreams[slot.slot]).name.clear();
+        break;
+      case SlotRef::Kind::kListener: {
+        ListenerPlan& listener = Edit(plan.listeners[slot.slot]);
+        listener = ListenerPlan();
+        listener.gone = true;
+        listener.upstream = kNoUpstream;
+        break;
+      }
+    }
   }
   Publish(plan);
 }
 
 // Their connections become fewer, never more.
 void Show::WatchRemoved() {
-  const Roster& roster = stage_.proxies().back()->generation().roster(0);
-  for (auto& [server, connections] : removed_) {
-    const uint32_t now = roster.server(server).connections();
-    if (now > connections) Fail("server " + std::to_string(server) + " was chosen though removed");
-    connections = now;
+  const Generation& now = stage_.proxies().back()->generation();
+  for (auto& [server, before] : removed_) {
+    const uint32_t connections = now.roster(server.upstream).server(server.server).connections();
+    if (connections > before) {
+      Fail("server " + std::to_string(server.server) + " was chosen though removed");
+    }
+    before = connections;
   }
 }
 
@@ -708,7 +846,7 @@ void Show::VerifyStory(const Story& story) {
 // What happened in all worlds of a test: one that never splices proves nothing of splicing.
 struct Totals {
   uint64_t removals = 0;
-  uint64_t reuses = 0;
+  std::array<uint64_t, 3> reuses{};
   uint64_t queued = 0;
   uint64_t splices = 0;
   uint64_t false_ends = 0;
@@ -737,7 +875,7 @@ Totals PlayAll(const Profile& profile, int64_t sessions) {
     totals.resource_faults += counts.resource_faults;
     totals.turns += show.stage().turns();
     totals.removals += show.removals();
-    totals.reuses += show.reuses();
+    for (size_t i = 0; i < 3; ++i) totals.reuses[i] += show.reuses()[i];
     totals.queued += show.stage().proxies().back()->Sum(&WorkerStats::queued);
     for (const ClosedRecord& record : show.stage().proxies().back()->records()) {
       ++totals.causes[static_cast<size_t>(record.cause)];
@@ -826,7 +964,7 @@ TEST(SimulationTest, PlansThatChangeLoseNobodyAndNobodyGoesToARemovedServer) {
   if (only_seed.has_value()) return;
   // It proves nothing if it never happened.
   EXPECT_GT(totals.removals, 10u);
-  EXPECT_GT(totals.reuses, 10u);
+  for (const uint64_t reuses : totals.reuses) EXPECT_GT(reuses, 10u);
   EXPECT_GT(totals.queued, 10u);
 }
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "poller/listener.h"
+#include "proxy/inbound/listener_limits.h"
 
 namespace parkway::sim {
 
@@ -15,6 +16,8 @@ namespace {
 constexpr int64_t kDayNs = int64_t{86'400} * 1'000'000'000;
 // How long a turn takes, beside its calls.
 constexpr int64_t kTurnNs = 20'000;
+// Until a busy worker takes up what was posted to it.
+constexpr int64_t kLongestPostNs = 20'000'000;
 
 // Every end is told.
 std::shared_ptr<const Plan> Logged(const Plan& plan) {
@@ -88,20 +91,36 @@ uint64_t SimProxy::Sum(Counter WorkerStats::*counter) const {
   return sum;
 }
 
-std::string SimProxy::WhoRefersTo(ServerRef server, uint64_t since) const {
-  const Server& state = generation().roster(server.upstream).server(server.server);
-  if (state.connections() > 0) return "connections";
+std::string SimProxy::WhoRefersTo(const SlotRef& slot, uint64_t since) const {
+  const bool of_server = slot.kind == SlotRef::Kind::kServer;
+  if (of_server && generation().roster(slot.slot).server(slot.server).connections() > 0) {
+    return "connections";
+  }
   std::string who;
   for (const auto& worker : workers_) {
     if (worker->views().oldest() < since) who = "a view of before";
     auto& sessions = const_cast<SessionPool&>(worker->sessions_pool());
     sessions.ForEach([&](const Session& session) {
-      const bool last = session.upstream == server.upstream && session.attempts > 0 &&
-                        session.server_index == server.server;
-      if (last) who = "session " + std::to_string(session.id());
+      const bool names = slot.kind == SlotRef::Kind::kListener ? session.listener == slot.slot
+                                                               : session.upstream == slot.slot;
+      const bool last = !of_server || (session.attempts > 0 && session.server_index == slot.server);
+      if (names && last) who = "session " + std::to_string(session.id());
     });
   }
   return who;
+}
+
+bool SimProxy::SomebodyWaitsFor(uint16_t upstream) const {
+  bool somebody = false;
+  for (const auto& worker : workers_) {
+    auto& sessions = const_cast<SessionPool&>(worker->sessions_pool());
+    sessions.ForEach([&](const Session& session) {
+      somebody = somebody ||
+                 (session.upstream == upstream && session.phase() != Session::Phase::kRelaying &&
+                  session.phase() != Session::Phase::kEnding);
+    });
+  }
+  return somebody;
 }
 
 void SimProxy::ServerSums::Add(const ServerStats& server) {
@@ -112,12 +131,20 @@ void SimProxy::ServerSums::Add(const ServerStats& server) {
   from_servers += server.bytes_received.value();
 }
 
-void SimProxy::NoteVacated(ServerRef server) {
+void SimProxy::NoteVacated(const SlotRef& slot) {
   for (const auto& worker : workers_) {
-    const UpstreamStats* upstream = worker->worker_stats().upstreams.Find(server.upstream);
-    const ServerStats* stats =
-        upstream == nullptr ? nullptr : upstream->servers.Find(server.server);
-    if (stats != nullptr) vacated_.Add(*stats);
+    const WorkerStats& stats = worker->worker_stats();
+    if (slot.kind == SlotRef::Kind::kListener) {
+      const ListenerStats* listener = stats.listeners.Find(slot.slot);
+      if (listener == nullptr) continue;
+      vacated_received_ += listener->bytes_received.value();
+      vacated_sent_ += listener->bytes_sent.value();
+    } else if (slot.kind == SlotRef::Kind::kServer) {
+      const UpstreamStats* upstream = stats.upstreams.Find(slot.slot);
+      const ServerStats* server =
+          upstream == nullptr ? nullptr : upstream->servers.Find(slot.server);
+      if (server != nullptr) vacated_.Add(*server);
+    }
   }
 }
 
@@ -162,6 +189,11 @@ std::string SimProxy::Leftovers() const {
   if (shared_.limit.in_use() != 0) {
     text += "the connection limit counts " + std::to_string(shared_.limit.in_use()) + "; ";
   }
+  for (const auto& listener : plan().listeners) {
+    if (listener->limits == nullptr || listener->limits->connections.in_use() == 0) continue;
+    text += "the limit of listener " + listener->name + " counts " +
+            std::to_string(listener->limits->connections.in_use()) + "; ";
+  }
   for (const auto& roster : shared_.generations.current()->rosters) {
     if (roster->balancer().waiting() != 0) {
       text += std::to_string(roster->balancer().waiting()) + " are in line for a server; ";
@@ -191,7 +223,7 @@ std::string SimProxy::Miscounts() const {
     if (one == other) return;
     text += what + ": " + std::to_string(one) + " and " + std::to_string(other) + "; ";
   };
-  uint64_t received = 0, sent = 0;
+  uint64_t received = vacated_received_, sent = vacated_sent_;
   for (size_t i = 0; i < plan().listeners.size(); ++i) {
     uint64_t accepted = 0, begun = 0, ended = 0, closed = 0;
     for (const auto& worker : workers_) {
@@ -326,7 +358,21 @@ void Stage::SetPlan(SimProxy& proxy, const Plan& plan) {
   const std::shared_ptr<const Generation> next = proxy.shared_.generations.Prepare(Logged(plan));
   proxy.shared_.generations.Commit(next, MonotonicTime(world_.now()),
                                    [&] { proxy.shared_.latest.Set(next); });
-  for (const auto& worker : proxy.workers_) worker->PostGeneration();
+  world_.Enter(before);
+  for (const auto& worker : proxy.workers_) {
+    world_.After(world_.random().Between(0, kLongestPostNs), [this, &proxy, to = worker.get()] {
+      const int present = world_.process();
+      world_.Enter(proxy.process());
+      to->PostGeneration();
+      world_.Enter(present);
+    });
+  }
+}
+
+void Stage::Retarget(SimProxy& proxy, size_t from, size_t to) {
+  const int before = world_.process();
+  world_.Enter(proxy.process());
+  for (const auto& worker : proxy.workers_) worker->PostRetarget({{from, to}});
   world_.Enter(before);
 }
 

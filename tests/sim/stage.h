@@ -47,10 +47,12 @@ class SimProxy {
   // Of all workers; false: one has not heard of the latest plan.
   bool all_caught_up() const;
   std::vector<std::unique_ptr<Worker>>& workers() { return workers_; }
-  // What refers to the slot of a server that was gone from generation `since` on; empty: nothing.
-  std::string WhoRefersTo(ServerRef server, uint64_t since) const;
+  // What refers to a slot that was gone from generation `since` on; empty: nothing.
+  std::string WhoRefersTo(const SlotRef& slot, uint64_t since) const;
+  // Whether there are connections that are to get a server of this upstream.
+  bool SomebodyWaitsFor(uint16_t upstream) const;
   // From now on nothing is counted of it, and its numbers will be cleared.
-  void NoteVacated(ServerRef server);
+  void NoteVacated(const SlotRef& slot);
   // Of the connections that have ended.
   const std::vector<ClosedRecord>& records() const { return records_; }
   uint32_t sessions() const;
@@ -83,6 +85,8 @@ class SimProxy {
   std::vector<Epoll*> epolls_;
   std::vector<ClosedRecord> records_;
   ServerSums vacated_;
+  uint64_t vacated_received_ = 0;  // by listeners
+  uint64_t vacated_sent_ = 0;
 };
 
 class Stage {
@@ -99,9 +103,11 @@ class Stage {
   void StopAccepting(SimProxy& proxy);
   void AbortAll(SimProxy& proxy, CloseCause cause);
   void Drain(SimProxy& proxy, const DrainOrder& order);
-  // From now on `proxy` goes by `plan`, which follows from its own: workers hear of it in their
-  // next turns.
+  // From now on `proxy` goes by `plan`, which follows from its own: each worker hears of it within
+  // 20 ms.
   void SetPlan(SimProxy& proxy, const Plan& plan);
+  // What listens for one slot listens for another from now on.
+  void Retarget(SimProxy& proxy, size_t from, size_t to);
   // Calls `call` in a turn of that worker.
   void PostToSlots(SimProxy& proxy, size_t worker, std::function<void(SlotUse&)> call);
   // Drains all proxies, ends them and looks for what they left behind.
