@@ -18,7 +18,7 @@ MSG_FASTOPEN = 0x20000000
 IPPROTO_MPTCP = 262
 IP_FREEBIND, IP_TRANSPARENT = 15, 19
 IPV6_TCLASS, IPV6_TRANSPARENT = 67, 75
-SO_MARK, SO_PROTOCOL, SO_BINDTODEVICE, SO_BUF_LOCK = 36, 38, 25, 72
+SO_MARK, SO_PROTOCOL, SO_BINDTODEVICE, SO_BUF_LOCK, SO_BUSY_POLL = 36, 38, 25, 72, 46
 TCP_USER_TIMEOUT, TCP_CONGESTION, TCP_FASTOPEN, TCP_NOTSENT_LOWAT = 18, 13, 23, 25
 TCP_DEFER_ACCEPT = 9
 
@@ -186,6 +186,14 @@ class Options:
         self.assertEqual(near.getsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT), 16 << 10)
         self.assertEqual(far.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF), 100 << 10)
         self.assertNotEqual(far.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF), 80 << 10)
+
+    def test_busy_poll_is_that_of_its_side(self):
+        echo, port = self.started(Echo()), net.free_port()
+        self.start([f"--listen=127.0.0.1:{port} busy_poll=50us",
+                    f"--upstream={echo.address} busy_poll=70us"], port)
+        near, far = self.sides(self.client(port), echo)
+        self.assertEqual(near.getsockopt(socket.SOL_SOCKET, SO_BUSY_POLL), 50)
+        self.assertEqual(far.getsockopt(socket.SOL_SOCKET, SO_BUSY_POLL), 70)
 
     def test_what_a_reload_says_no_more_is_the_kernels_own_again(self):
         echo, port = self.started(Echo()), net.free_port()
