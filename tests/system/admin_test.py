@@ -9,9 +9,10 @@ import subprocess
 
 from lib import net, places, story
 from lib.admin import Admin, parkwayctl
-from lib.admin_story import WORKERS, AdminStory, Server
+from lib.admin_story import WORKERS, AdminStory
 from lib.daemon import PATIENCE, Parkway
 from lib.process import run, until
+from lib.talker import Talker
 
 
 class Shows(AdminStory):
@@ -205,7 +206,7 @@ class Changes(AdminStory):
     def test_servers_come_and_go(self):
         for threads in WORKERS:
             parkway = self.two(threads=threads)
-            c = self.started(Server())
+            c = self.started(Talker())
             admin = parkway.admin
             admin.do(f"server add app/c addr={c.address} weight=2")
             self.assertEqual(admin.server("app/c")["weight"], 2)
@@ -267,7 +268,7 @@ class Changes(AdminStory):
     def test_what_was_changed_survives_a_reload_and_is_forgotten_when_asked(self):
         folder = self.folder()
         flags = os.path.join(folder, "parkway.flags")
-        self.a, self.b = self.started(Server()), self.started(Server())
+        self.a, self.b = self.started(Talker()), self.started(Talker())
         listen = f"127.0.0.1:{net.free_port()}"
 
         def write(weight):

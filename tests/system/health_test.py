@@ -4,7 +4,6 @@
 import re
 import signal
 import socket
-import threading
 import time
 
 from lib import net, places, story
@@ -13,61 +12,10 @@ from lib.daemon import PATIENCE, Parkway
 from lib.peer import FIN, RST, connect
 from lib.process import run, until
 from lib.programs import Postgres, Redis, program
+from lib.talker import Answerer
 
 FAST = ["--health_interval=100ms", "--health_timeout=1s"]
 WORKERS = (1, 4)
-
-
-class Answerer:
-    """A server on a thread that greets, answers the first words, and notes how clients end."""
-
-    def __init__(self, greeting=b"", answer=b"", port=None):
-        self.greeting, self.answer = greeting, answer
-        self.sock = socket.socket()
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.sock.bind(("127.0.0.1", port or net.free_port()))
-        self.sock.listen(64)
-        self.port = self.sock.getsockname()[1]
-        self.address = f"127.0.0.1:{self.port}"
-        self.endings, self.heard, self.accepted = [], [], 0
-        self._stopping = False
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def _serve(self):
-        while True:
-            try:
-                client, _ = self.sock.accept()
-            except OSError:
-                return
-            if self._stopping:
-                return
-            self.accepted += 1
-            threading.Thread(target=self._talk, args=(client,), daemon=True).start()
-
-    def _talk(self, client):
-        heard = b""
-        with client:
-            client.settimeout(20)
-            try:
-                client.sendall(self.greeting)
-                while True:
-                    data = client.recv(4096)
-                    if not data:
-                        self.endings.append("FIN")
-                        break
-                    if not heard:
-                        client.sendall(self.answer)
-                    heard += data
-            except OSError as error:
-                self.endings.append(type(error).__name__)
-            self.heard.append(heard)
-
-    def close(self):
-        self._stopping = True
-        self.sock.shutdown(socket.SHUT_RDWR)
-        self.sock.close()
-        self._thread.join(5)
 
 
 class Health(story.Story):

@@ -13,7 +13,7 @@ from lib.daemon import PATIENCE, Parkway
 from lib.http import Metrics
 from lib.process import run, until
 from lib.programs import Nginx, Wrk, program
-from health_test import Answerer
+from lib.talker import Answerer
 
 
 class Http(story.Story):

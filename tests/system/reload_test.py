@@ -11,6 +11,7 @@ import threading
 import time
 
 from lib import net, places, procfs, story
+from lib.admin import Admin, everything
 from lib.crowd import Crowd
 from lib.daemon import PATIENCE, Parkway
 from lib.peer import Link, Server, connect
@@ -251,6 +252,28 @@ class Reload(story.Story):
             for link in links:
                 link.close()
             parkway.finish()
+
+    def test_those_who_ask_meanwhile_share_a_round(self):
+        path = f"{self.folder()}/admin.sock"
+        parkway = self.start(2, f"--listen=name=web addr={self.listen} upstream=app",
+                             f"--upstream=name=app servers={self.servers[0].address}",
+                             f"--admin_socket={path}")
+        admin = Admin(path)
+        # Twenty ask while it cannot answer: what they say is there when it looks.
+        parkway.signal(signal.SIGSTOP)
+        asking = []
+        for _ in range(20):
+            sock = self.started(admin.connect())
+            sock.sendall(b"reload --wait\n")
+            sock.shutdown(socket.SHUT_WR)
+            asking.append(sock)
+        parkway.signal(signal.SIGCONT)
+        for sock in asking:
+            self.assertIn("=2 unchanged", everything(sock))
+        rounds = admin.json("show info")["config"]["reloads"]
+        self.assertGreaterEqual(rounds, 1)
+        self.assertLess(rounds, 10, "rounds for twenty who asked at once")
+        parkway.finish()
 
     def test_200_reloads_under_load_fail_nobody_and_leave_nothing_behind(self):
         own = self.folder()

@@ -1,58 +1,14 @@
-"""What stories of the admin socket share: a server that talks, a daemon with an admin socket."""
+"""What stories of the admin socket share: a daemon with one, before servers that talk."""
 
 import os
 import socket
-import threading
 
 from . import net, places, story
 from .admin import Admin
 from .daemon import PATIENCE, Parkway
+from .talker import Talker
 
 WORKERS = (1, 4)
-
-
-class Server:
-    """Echoes what it is told, on a thread per connection; `flood` makes it talk without end."""
-
-    def __init__(self, port=None):
-        self.sock = socket.socket()
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.sock.bind(("127.0.0.1", port or net.free_port()))
-        self.sock.listen(1024)
-        self.port = self.sock.getsockname()[1]
-        self.address = f"127.0.0.1:{self.port}"
-        self.accepted = 0
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def _serve(self):
-        while True:
-            try:
-                client, _ = self.sock.accept()
-            except OSError:
-                return
-            self.accepted += 1
-            threading.Thread(target=self._talk, args=(client,), daemon=True).start()
-
-    @staticmethod
-    def _talk(client):
-        with client:
-            try:
-                while True:
-                    data = client.recv(4096)
-                    if not data:
-                        return
-                    if data == b"flood":
-                        while True:
-                            client.sendall(bytes(65536))
-                    client.sendall(data)
-            except OSError:
-                return
-
-    def close(self):
-        self.sock.shutdown(socket.SHUT_RDWR)
-        self.sock.close()
-        self._thread.join(5)
 
 
 class AdminStory(story.Story):
@@ -72,7 +28,7 @@ class AdminStory(story.Story):
 
     def two(self, *flags, threads=1, keys=""):
         """The same before servers a and b."""
-        self.a, self.b = self.started(Server()), self.started(Server())
+        self.a, self.b = self.started(Talker()), self.started(Talker())
         return self.parkway("--upstream=name=app balance=round_robin",
                             f"--server=upstream=app name=a addr={self.a.address} {keys}",
                             f"--server=upstream=app name=b addr={self.b.address} {keys}",

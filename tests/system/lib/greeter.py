@@ -1,46 +1,18 @@
 """Servers that say who they are, and clients that want to know."""
 
 import socket
-import threading
 
 from . import places
+from .talker import Talker
 
 PATIENCE = 15 * places.PATIENCE
 
 
-class Greeter:
+class Greeter(Talker):
     """Says its address to whoever connects, and then what it hears."""
 
     def __init__(self, host, port):
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.sock = socket.socket(family)
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.sock.bind((host, port))
-        self.sock.listen(64)
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def _serve(self):
-        while True:
-            try:
-                client, _ = self.sock.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._talk, args=(client,), daemon=True).start()
-
-    def _talk(self, client):
-        with client:
-            try:
-                client.sendall(f"{client.getsockname()[0]}\n".encode())
-                while data := client.recv(4096):
-                    client.sendall(data)
-            except OSError:
-                pass
-
-    def close(self):
-        self.sock.shutdown(socket.SHUT_RDWR)
-        self.sock.close()
-        self._thread.join(5)
+        super().__init__(host, port, greeting=lambda client: f"{client.getsockname()[0]}\n".encode())
 
 
 class Connection:

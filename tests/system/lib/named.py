@@ -1,47 +1,18 @@
 """A server that says who it is, and asking one."""
 
 import socket
-import threading
 
 from .daemon import PATIENCE
+from .talker import Talker
 
 
-class Named:
-    """A server that sends its name and the port it listens on, then what it gets."""
+class Named(Talker):
+    """A server that sends its name, then what it gets."""
 
     def __init__(self, name, address):
         self.name = name
-        if address.startswith("unix:"):
-            self._listener = socket.socket(socket.AF_UNIX)
-            self._listener.bind(address[len("unix:"):])
-        else:
-            host, port = address.rsplit(":", 1)
-            self._listener = socket.socket()
-            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._listener.bind((host, int(port)))
-        self._listener.listen(64)
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        while True:
-            try:
-                sock, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
-
-    def _serve(self, sock):
-        with sock:
-            try:
-                sock.sendall(self.name.encode() + b"\n")
-                while data := sock.recv(65536):
-                    sock.sendall(data)
-            except OSError:
-                pass
-
-    def close(self):
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        host, port = (address, None) if address.startswith("unix:") else address.rsplit(":", 1)
+        super().__init__(host, port and int(port), greeting=name.encode() + b"\n")
 
 
 def ask(address, seconds=PATIENCE):
