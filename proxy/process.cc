@@ -1,17 +1,14 @@
 #include "proxy/process.h"
 
-#include <glog/logging.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "config/explain.h"
 #include "poller/scheduler.h"
 #include "poller/stack_overflow.h"
 #include "proxy/admin/desk.h"
@@ -32,7 +29,9 @@
 #include "proxy/observe/access_log.h"
 #include "proxy/observe/collect.h"
 #include "proxy/observe/log_sink.h"
+#include "proxy/orders.h"
 #include "proxy/planner.h"
+#include "proxy/reaper_host.h"
 #include "proxy/reload.h"
 #include "proxy/repeated.h"
 #include "proxy/self_report.h"
@@ -60,19 +59,6 @@ void RaiseDescriptorLimit() {
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-Outcome SetLogLevel(const std::string& level) {
-  static constexpr std::pair<const char*, int> kLevels[] = {{"info", google::GLOG_INFO},
-                                                            {"warning", google::GLOG_WARNING},
-                                                            {"error", google::GLOG_ERROR}};
-  for (const auto& [name, number] : kLevels) {
-    if (level != name) continue;
-    FLAGS_minloglevel = number;
-    return Outcome::Done(absl::StrCat("log_level ", level));
-  }
-  return Outcome::Refused(absl::StrCat("set log_level: \"", level,
-                                       "\" is none; info, warning or error; nothing was changed"));
 }
 
 class Process final : private ServerWatcher, private Members::Host {
@@ -105,7 +91,15 @@ class Process final : private ServerWatcher, private Members::Host {
         listening_(crew_.workers(), options.inherited),
         holds_(crew_.workers(), [this] { return planner_->current(); }),
         drains_(scheduler_, crew_.workers()),
-        reaper_(ReaperHost()),
+        reaper_(ReaperHostOf(
+            {.scheduler = scheduler_,
+             .crew = crew_,
+             .planner = *planner_,
+             .workers = options.threads,
+             .wake = [this](absl::Duration delay) { reaper_wake_.Once(scheduler_, delay); },
+             .log_passes = [this] { return log_->passes(); },
+             .quiet = [this] { return collector_ == nullptr || !collector_->busy(); },
+             .publish = [this] { Publish(); }})),
         reaper_wake_("slots", [this] { reaper_.Look(); }),
         memory_(scheduler_, crew_, [this](const std::string& line) { Say(line); }),
         ending_(scheduler_, crew_, drains_,
@@ -144,6 +138,15 @@ class Process final : private ServerWatcher, private Members::Host {
               crew_.workers()[worker]->PostToWalks(std::move(call));
             },
             [this] { return planner_->current(); }),
+        orders_({.planner = *planner_,
+                 .reloader = reloader_,
+                 .holds = holds_,
+                 .drains = drains_,
+                 .ending = ending_,
+                 .servers = servers_,
+                 .conns = conns_,
+                 .log = [this] { return log_.get(); },
+                 .applied = [this] { OnApplied(); }}),
         desk_(scheduler_, {.control = control_,
                            .read =
                                [this](bool slowest, admin::Commands::OnReadings done) {
@@ -159,7 +162,7 @@ class Process final : private ServerWatcher, private Members::Host {
     crew_.shared().drain = [this](const DrainOrder& order) {
       PostCall(scheduler_, [this, order] { drains_.BeginForHealth(plan(), order); });
     };
-    FillControl();
+    orders_.Fill(control_);
     report_.Announce(control_);
   }
 
@@ -185,14 +188,12 @@ class Process final : private ServerWatcher, private Members::Host {
   // Until the names are known that are to be waited for. False: some are not and must be, or it was
   // told to stop; the exit code is in *code then.
   bool FindServers(int* code);
-  SlotReaper::Host ReaperHost();
   // Each: empty, or one line that says what failed and why.
   std::string Bind();
   std::string OpenLog();
   // The last that needs privileges.
   std::string LowerPrivileges();
   std::string StartServing();
-  void SayStarted();
   // The end of Run after something has failed.
   int Failed(const std::string& why);
   const Plan& plan() const { return *planner_->current(); }
@@ -203,12 +204,9 @@ class Process final : private ServerWatcher, private Members::Host {
   void Drain();
   void StopOwnTasks();
 
-  void FillControl();
+  // A reload has been applied.
+  void OnApplied();
   void OnIdle();
-  void Reload(const Control::Reload& how, const OnOutcome& done);
-  void OnReload(const Control::Reload& how, const Outcome& outcome);
-  std::vector<std::string> RuntimeLines() const;
-  Outcome ReopenLogs();
 
   void StartCollecting();
   SelfParts Parts();
@@ -245,8 +243,8 @@ class Process final : private ServerWatcher, private Members::Host {
   std::unique_ptr<Observatory> observatory_;
   ServerControl servers_;
   ConnDesk conns_;
+  Orders orders_;
   admin::Desk desk_;
-  bool reload_early_ = false;  // asked for before there was anything to reload
 };
 
 // ---------------------------------------------------------------------------------------------
@@ -333,12 +331,12 @@ std::string Process::StartServing() {
   if (!options_.admin_socket.empty()) {
     if (std::string refused = desk_.Open(options_.admin_socket); !refused.empty()) return refused;
   }
-  SayStarted();
+  log_->Say(StartLine(options_.version, options_.threads, plan()));
   numbers_.Every(planner_->snapshot()->scalars.stats_interval);
   memory_.Keep(planner_->snapshot()->memory_limit);
   idle_.After(options_.exit_idle_time);
   report_.Start(scheduler_);
-  if (reload_early_) control_.reload({}, [](const Outcome&) {});
+  if (orders_.TakeEarlyReload()) control_.reload({}, [](const Outcome&) {});
   return "";
 }
 
@@ -348,18 +346,6 @@ int Process::Failed(const std::string& why) {
   crew_.Stop();
   StopOwnTasks();
   return kExitOsError;
-}
-
-void Process::SayStarted() {
-  std::string listeners;
-  for (const auto& listener : plan().listeners) {
-    absl::StrAppend(&listeners, listeners.empty() ? "" : ",", listener->address.ToString());
-  }
-  rlimit limit = {};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  log_->Say(absl::StrCat("parkway ", options_.version, " started: pid=", getpid(),
-                         " workers=", options_.threads, " listeners=", listeners,
-                         " max_connections=", plan().max_connections, " nofile=", limit.rlim_cur));
 }
 
 void Process::Publish() {
@@ -373,29 +359,6 @@ void Process::Publish() {
   for (const auto& worker : crew_.workers()) worker->PostGeneration();
   drains_.FollowRemovals(*before, *next);
   reaper_.Follow(planner_->current());
-}
-
-SlotReaper::Host Process::ReaperHost() {
-  return {.workers = options_.threads,
-          .on_worker =
-              [this](size_t worker, std::function<void(SlotUse&)> call) {
-                crew_.workers()[worker]->PostToSlots(std::move(call));
-              },
-          .post = [this](std::function<void()> call) { PostCall(scheduler_, std::move(call)); },
-          .wake = [this](absl::Duration delay) { reaper_wake_.Once(scheduler_, delay); },
-          .connections =
-              [this](ServerRef slot) {
-                const Generation& now = *crew_.shared().generations.current();
-                return now.roster(slot.upstream).server(slot.server).connections();
-              },
-          .log_passes = [this] { return log_->passes(); },
-          .quiet = [this] { return collector_ == nullptr || !collector_->busy(); },
-          .vacate =
-              [this](const std::vector<SlotRef>& slots) {
-                planner_->Vacate(slots);
-                Publish();
-              },
-          .free = [this](const std::vector<SlotRef>& slots) { planner_->Free(slots); }};
 }
 
 void Process::OnMembersChange(const std::vector<size_t>&) {
@@ -447,68 +410,12 @@ void Process::StopOwnTasks() {
 }
 
 // ---------------------------------------------------------------------------------------------
-// What may be asked of it
+// What happens to it
 
-void Process::FillControl() {
-  control_.reload = [this](const Control::Reload& how, const OnOutcome& done) {
-    Reload(how, done);
-  };
-  control_.reload_state = [this] { return reloader_.state(); };
-  control_.dump_config = [this] { return config::Dump(*planner_->snapshot()); };
-  control_.runtime_changes = [this] { return RuntimeLines(); };
-  control_.stop = [this](Control::StopHow how) { return ending_.Ask(how, "stop"); };
-  control_.drain = [this](const Control::Drain& wanted) {
-    if (ending_.asked()) {
-      return Outcome::Refused("drain: the process is stopping; it drains already");
-    }
-    return drains_.BeginPercent(wanted);
-  };
-  control_.drains = [this] { return drains_.List(); };
-  control_.set_log_level = SetLogLevel;
-  control_.reopen_logs = [this] { return ReopenLogs(); };
-  servers_.Fill(control_);
-  control_.pause_listener = [this](const std::string& name) { return holds_.Hold(name); };
-  control_.resume_listener = [this](const std::string& name) { return holds_.Release(name); };
-  control_.kill = [this](const ConnSelector& selector, OnOutcome done) {
-    conns_.Kill(selector, std::move(done));
-  };
-}
-
-void Process::Reload(const Control::Reload& how, const OnOutcome& done) {
-  if (ending_.asked()) return done(Outcome::Refused("reload: the process is stopping"));
-  if (log_ == nullptr) {
-    reload_early_ = true;
-    return done(Outcome::Done("reload: when it has started"));
-  }
-  reloader_.Ask(how, [this, how, done](const Outcome& outcome) {
-    if (!how.dry_run) OnReload(how, outcome);
-    done(outcome);
-  });
-}
-
-void Process::OnReload(const Control::Reload& how, const Outcome& outcome) {
-  if (outcome.ok) {
-    if (how.reset_runtime) holds_.Forget();
-    holds_.Apply();
-    numbers_.Every(planner_->snapshot()->scalars.stats_interval);
-    memory_.Keep(planner_->snapshot()->memory_limit);
-    observatory_->Allow(HttpAllowOf(*planner_->snapshot()));
-  }
-  log_->Say(absl::StrCat(outcome.ok ? "reload: " : "ERROR: reload: ", reloader_.state().last_line));
-}
-
-std::vector<std::string> Process::RuntimeLines() const {
-  std::vector<std::string> lines = planner_->overrides().Lines();
-  for (const std::string& name : holds_.named()) {
-    lines.push_back(absl::StrCat("listener ", name, " paused"));
-  }
-  return lines;
-}
-
-Outcome Process::ReopenLogs() {
-  if (log_ == nullptr) return Outcome::Refused("the access log is not open yet");
-  log_->Reopen();
-  return Outcome::Done("the access log is opened again");
+void Process::OnApplied() {
+  numbers_.Every(planner_->snapshot()->scalars.stats_interval);
+  memory_.Keep(planner_->snapshot()->memory_limit);
+  observatory_->Allow(HttpAllowOf(*planner_->snapshot()));
 }
 
 void Process::OnIdle() {

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "proxy/observe/collect.h"
 
 namespace parkway {
 
@@ -77,6 +78,18 @@ void AddOwn(const SelfParts& parts, Readings& readings) {
   for (ListenerReading& listener : readings.listeners) {
     listener.state = ListenerReading::State::kDraining;
   }
+}
+
+std::string StartLine(const std::string& version, uint32_t workers, const Plan& plan) {
+  std::string listeners;
+  for (const auto& listener : plan.listeners) {
+    absl::StrAppend(&listeners, listeners.empty() ? "" : ",", listener->address.ToString());
+  }
+  ProcessReading system;
+  ReadSystem(system);
+  return absl::StrCat("parkway ", version, " started: pid=", system.pid, " workers=", workers,
+                      " listeners=", listeners, " max_connections=", plan.max_connections,
+                      " nofile=", system.fds_max);
 }
 
 std::string LineOf(const ServerChange& change) {

@@ -7,8 +7,10 @@
 #ifndef PROXY_SELF_REPORT_H_
 #define PROXY_SELF_REPORT_H_
 
+#include <cstdint>
 #include <string>
 
+#include "proxy/core/plan.h"
 #include "proxy/crew.h"
 #include "proxy/drain_desk.h"
 #include "proxy/ending.h"
@@ -39,6 +41,8 @@ struct SelfParts {
 ServiceView LookForService(const SelfParts& parts);
 // What the process alone knows, to what the workers have.
 void AddOwn(const SelfParts& parts, Readings& readings);
+// The first line of the log: what has started, where it listens, and how much it may take.
+std::string StartLine(const std::string& version, uint32_t workers, const Plan& plan);
 // Any thread. A server that is ejected, or back.
 std::string LineOf(const ServerChange& change);
 

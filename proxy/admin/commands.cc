@@ -10,6 +10,7 @@
 #include "proxy/admin/command_table.h"
 #include "proxy/admin/format.h"
 #include "proxy/admin/show.h"
+#include "proxy/admin/show_state.h"
 
 namespace parkway::admin {
 

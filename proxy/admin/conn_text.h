@@ -7,7 +7,7 @@
 
 #include <string>
 
-#include "proxy/admin/show.h"
+#include "proxy/admin/show_json.h"
 #include "proxy/observe/conn_row.h"
 
 namespace parkway::admin {

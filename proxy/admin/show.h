@@ -1,4 +1,5 @@
-// The answers of `show` that are made of readings alone, for people and as JSON.
+// The answers of `show` that are numbers of the process, its servers, listeners, threads and
+// connections, for people and as JSON.
 //
 // Names in the JSON say the unit (_bytes, _us, _s); what grows is named by what it counts. Pure
 // functions: any thread.
@@ -7,15 +8,11 @@
 
 #include <string>
 #include <string_view>
-#include <vector>
 
-#include "nlohmann/json.hpp"
-#include "proxy/control.h"
+#include "proxy/admin/show_json.h"
 #include "proxy/observe/readings.h"
 
 namespace parkway::admin {
-
-using Json = nlohmann::ordered_json;
 
 // "Key: value" lines, those that HAProxy has too under its names.
 std::string InfoText(const Readings& readings);
@@ -33,22 +30,6 @@ Json ThreadsJson(const Readings& readings);
 
 std::string SlowestText(const Readings& readings);
 Json SlowestJson(const Readings& readings);
-
-std::string DnsText(const Readings& readings);
-Json DnsJson(const Readings& readings);
-
-std::string LimitsText(const Readings& readings);
-Json LimitsJson(const Readings& readings);
-
-std::string DrainsText(const std::vector<DrainProgress>& drains);
-Json DrainsJson(const std::vector<DrainProgress>& drains);
-
-// Lines before the configuration: the generation and what became of the last reload.
-std::string ReloadText(const ReloadState& state);
-Json ReloadJson(const ReloadState& state);
-
-// As one line. Bytes that are no UTF-8 are replaced, so that it is always valid.
-std::string Dump(const Json& json);
 
 }  // namespace parkway::admin
 

@@ -11,6 +11,7 @@
 #include "config/value.h"
 #include "proxy/admin/commands.h"
 #include "proxy/admin/conn_text.h"
+#include "proxy/admin/show.h"
 
 namespace parkway::admin {
 

@@ -8,6 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
+#include "proxy/observe/json_line.h"
+#include "proxy/observe/termination_state.h"
 
 namespace parkway {
 
@@ -81,78 +83,6 @@ const char* CloserName(FirstCloser closer) {
   return "proxy";
 }
 
-// What belongs to whom when nobody moved: the one that was still to say something.
-bool ClientHasEnded(const ClosedRecord& record) {
-  return record.first_closer == FirstCloser::kClient;
-}
-
-char FirstLetter(const ClosedRecord& record) {
-  switch (record.cause) {
-    case CloseCause::kClientFin:
-    case CloseCause::kServerFin:
-      if (record.phase == EndPhase::kRelaying) return '-';
-      return record.cause == CloseCause::kClientFin ? 'C' : 'S';
-    case CloseCause::kClientRst:
-    case CloseCause::kClientNetError:
-      return 'C';
-    case CloseCause::kServerRst:
-    case CloseCause::kServerNetError:
-    case CloseCause::kConnectRefused:
-    case CloseCause::kConnectUnreachable:
-    case CloseCause::kNoServer:
-    case CloseCause::kQueueFull:
-      return 'S';
-    case CloseCause::kIdle:
-    case CloseCause::kClientTimeout:
-    case CloseCause::kPrereadTimeout:
-      return 'c';
-    case CloseCause::kServerTimeout:
-    case CloseCause::kConnectTimeout:
-    case CloseCause::kQueueTimeout:
-      return 's';
-    case CloseCause::kHalfCloseTimeout:
-      return ClientHasEnded(record) ? 's' : 'c';
-    case CloseCause::kServerDown:
-    case CloseCause::kServerRemoved:
-      return 'D';
-    case CloseCause::kPrimaryBack:
-      return 'U';
-    case CloseCause::kLocalPortExhausted:
-    case CloseCause::kLocalResources:
-    case CloseCause::kLimitMemory:
-      return 'R';
-    case CloseCause::kDenied:
-    case CloseCause::kLimitListener:
-    case CloseCause::kLimitSource:
-    case CloseCause::kProxyHeaderBad:
-    case CloseCause::kNoRoute:
-      return 'P';
-    case CloseCause::kLifetime:
-    case CloseCause::kDrain:
-    case CloseCause::kAdminKill:
-      return 'K';
-    case CloseCause::kNone:
-    case CloseCause::kInternal:
-    case CloseCause::kCount:
-      break;
-  }
-  return 'I';
-}
-
-char SecondLetter(const ClosedRecord& record) {
-  switch (record.phase) {
-    case EndPhase::kReceiving:
-      return record.cause == CloseCause::kNoServer ? 'C' : 'R';
-    case EndPhase::kQueued:
-      return 'Q';
-    case EndPhase::kConnecting:
-      return 'C';
-    case EndPhase::kRelaying:
-      break;
-  }
-  return 'D';
-}
-
 // Those that HAProxy's line has no place for.
 void AppendWhoWasSlow(const ClosedRecord& record, std::string& line) {
   if (record.phase != EndPhase::kRelaying) return;
@@ -171,62 +101,6 @@ void AppendWhoWasSlow(const ClosedRecord& record, std::string& line) {
   side("client", record.client_tcp);
   side("server", record.server_tcp);
 }
-
-// --- JSON ---
-
-void AppendJsonText(std::string_view text, std::string& line) {
-  line += '"';
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      line += '\\';
-      line += c;
-    } else if (c < ' ' || c == '\x7f') {
-      absl::StrAppendFormat(&line, "\\u%04x", static_cast<uint8_t>(c));
-    } else {
-      line += c;
-    }
-  }
-  line += '"';
-}
-
-class JsonLine {
- public:
-  explicit JsonLine(std::string& line) : line_(line) { line_ += '{'; }
-  ~JsonLine() { line_ += '}'; }
-  JsonLine(const JsonLine&) = delete;
-  JsonLine& operator=(const JsonLine&) = delete;
-
-  void Text(std::string_view key, std::string_view value) {
-    Key(key);
-    AppendJsonText(value, line_);
-  }
-  // Left out where there is none.
-  void TextIf(std::string_view key, std::string_view value) {
-    if (!value.empty()) Text(key, value);
-  }
-  void Number(std::string_view key, uint64_t value) {
-    Key(key);
-    absl::StrAppend(&line_, value);
-  }
-  // In milliseconds; negative: it never was.
-  void Ms(std::string_view key, int64_t us) {
-    Key(key);
-    if (us < 0) {
-      line_ += "null";
-    } else {
-      absl::StrAppendFormat(&line_, "%d.%03d", us / kWholeUsPerMs, us % kWholeUsPerMs);
-    }
-  }
-
- private:
-  void Key(std::string_view key) {
-    if (line_.back() != '{') line_ += ',';
-    AppendJsonText(key, line_);
-    line_ += ':';
-  }
-
-  std::string& line_;
-};
 
 std::string TimestampOf(absl::Time when) {
   return absl::FormatTime("%Y-%m-%d%ET%H:%M:%E6SZ", when, absl::UTCTimeZone());
@@ -253,11 +127,6 @@ void AppendTcp(const char* side, const TcpFacts& facts, JsonLine& json) {
 }
 
 }  // namespace
-
-std::string LogFormatter::TerminationState(const ClosedRecord& record) {
-  const char first = FirstLetter(record);
-  return first == '-' ? "--" : std::string{first, SecondLetter(record)};
-}
 
 void LogFormatter::Append(const ClosedRecord& record, uint16_t worker, LogFormat format,
                           std::string& line) const {

@@ -41,9 +41,6 @@ class LogFormatter {
   // The fields of its own that a line has in systemd's journal.
   void AddJournalFields(const LogRecord& record, JournalEntry& entry) const;
 
-  // HAProxy's two letters: what ended it, and in which phase.
-  static std::string TerminationState(const ClosedRecord& record);
-
  private:
   void AppendKeyValue(const ClosedRecord& record, std::string& line) const;
   void AppendTcplog(const ClosedRecord& record, uint16_t worker, std::string& line) const;

@@ -1,78 +1,18 @@
 #include "proxy/observe/metrics.h"
 
-#include <prometheus/client_metric.h>
-#include <prometheus/metric_family.h>
 #include <prometheus/metric_type.h>
-#include <prometheus/text_serializer.h>
 
-#include <initializer_list>
-#include <limits>
 #include <sstream>
-#include <string_view>
 #include <utility>
-#include <vector>
+
+#include "proxy/observe/metric_lines.h"
 
 namespace parkway {
 
 namespace {
 
-using prometheus::ClientMetric;
-using prometheus::MetricFamily;
 using prometheus::MetricType;
-using Labels = std::initializer_list<std::pair<const char*, std::string_view>>;
-
-constexpr double kUsPerSecond = 1e6;
-
-// One name with all its lines.
-class Family {
- public:
-  Family(const char* name, const char* help, MetricType type) {
-    family_.name = std::string("parkway_") + name;
-    family_.help = help;
-    family_.type = type;
-  }
-
-  void set_name(const char* name) { family_.name = name; }
-
-  void Add(Labels labels, double value) {
-    ClientMetric& metric = New(labels);
-    if (family_.type == MetricType::Counter) {
-      metric.counter.value = value;
-    } else {
-      metric.gauge.value = value;
-    }
-  }
-  void Add(Labels labels, uint64_t value) { Add(labels, static_cast<double>(value)); }
-
-  template <const auto& kBounds>
-  void Add(Labels labels, const HistogramReading<kBounds>& histogram) {
-    ClientMetric& metric = New(labels);
-    uint64_t sum = 0;
-    for (size_t i = 0; i < histogram.counts.size(); ++i) {
-      sum += histogram.counts[i];
-      const double bound = i < kBounds.size() ? static_cast<double>(kBounds[i]) / kUsPerSecond
-                                              : std::numeric_limits<double>::infinity();
-      metric.histogram.bucket.push_back({sum, bound});
-    }
-    metric.histogram.sample_count = sum;
-    metric.histogram.sample_sum = static_cast<double>(histogram.sum_us) / kUsPerSecond;
-  }
-
-  // One name without lines is not written.
-  void WriteTo(std::ostream& out) {
-    if (family_.metric.empty()) return;
-    prometheus::TextSerializer().Serialize(out, {std::move(family_)});
-  }
-
- private:
-  ClientMetric& New(Labels labels) {
-    ClientMetric& metric = family_.metric.emplace_back();
-    for (const auto& [name, value] : labels) metric.label.push_back({name, std::string(value)});
-    return metric;
-  }
-
-  MetricFamily family_;
-};
+using Family = MetricLines;
 
 // Writes names one after the other: only one is held in memory at a time.
 class Writer {

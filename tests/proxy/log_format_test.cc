@@ -5,6 +5,7 @@
 
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
+#include "proxy/observe/termination_state.h"
 
 namespace parkway {
 namespace {
@@ -115,7 +116,7 @@ TEST(LogFormatTest, TheTerminationStateSaysWhoAndWhen) {
     record.cause = cause;
     record.phase = phase;
     record.first_closer = first;
-    return LogFormatter::TerminationState(record);
+    return TerminationState(record);
   };
   using enum CloseCause;
   using enum EndPhase;
