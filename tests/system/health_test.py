@@ -11,7 +11,7 @@ from lib.admin import Admin
 from lib.daemon import PATIENCE, Parkway
 from lib.peer import FIN, RST, connect
 from lib.process import run, until
-from lib.programs import Postgres, Redis, program
+from lib.programs import MariaDb, Postgres, Redis, program
 from lib.talker import Answerer
 
 FAST = ["--health_interval=100ms", "--health_timeout=1s"]
@@ -299,6 +299,19 @@ class Recipes(Health):
                                 "postgres", "-Atc", "select 1"])[1])
         postgres.stop()
         self.assertRegex(self.transition(parkway, "DOWN", postgres.ipv4), "L4CON")
+
+    def test_mariadb_by_its_greeting(self):
+        own = self.folder()
+        mariadb = self.started(MariaDb(own))
+        parkway = self.parkway(
+            ["--listen={listen}", f"--upstream=servers={mariadb.ipv4} health=send_expect "
+             "health_initial=down health_expect=~mysql_native"])
+        self.assertRegex(self.transition(parkway, "UP", mariadb.ipv4), "L7OK")
+        host, port = parkway.listen.rsplit(":", 1)
+        with socket.create_connection((host, int(port)), PATIENCE) as client:
+            self.assertIn(b"MariaDB", client.recv(200))
+        mariadb.stop()
+        self.assertRegex(self.transition(parkway, "DOWN", mariadb.ipv4), "L4CON")
 
     def test_http_on_another_port_as_patroni_has_it(self):
         status = [b"HTTP/1.0 200 OK\r\n\r\n{}", b"HTTP/1.0 503 Service Unavailable\r\n\r\n{}"]

@@ -126,6 +126,22 @@ class Redis(Process):
         until(lambda: tcp_listens(self.ipv4), 15, "redis listens")
 
 
+class MariaDb(Process):
+    """Without tables of its own, and so without passwords."""
+
+    def __init__(self, own, port=None):
+        self.port = port or net.free_port()
+        self.ipv4 = f"127.0.0.1:{self.port}"
+        data = os.path.join(own, "data")
+        os.makedirs(data, exist_ok=True)
+        super().__init__([program("mariadbd"), "--no-defaults", "--user=root", f"--datadir={data}",
+                          "--skip-grant-tables", "--skip-innodb",
+                          "--default-storage-engine=Aria", "--bind-address=127.0.0.1",
+                          f"--port={self.port}", f"--socket={own}/socket",
+                          f"--pid-file={own}/pid"], cwd=own)
+        until(lambda: tcp_listens(self.ipv4), 30, f"MariaDB listens:\n{self.stderr()}")
+
+
 class Postgres(Process):
     """A cluster of its own; the user and the database are called postgres."""
 
