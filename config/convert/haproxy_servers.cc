@@ -202,7 +202,8 @@ class Writer {
       } else if (option == "proxy-v2-options") {
         ++i;
       } else if (option == "resolve-prefer") {
-        note(Cat(option, " ", value));
+        // Ours too begins with IPv6, and goes on with the other family where there is no answer.
+        if (value != "ipv6") note(Cat(option, " ", value));
         ++i;
       } else {
         const bool has_value = IsOneOf(option, {"cookie",

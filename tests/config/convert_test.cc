@@ -123,6 +123,19 @@ TEST(HaproxyTest, OptionsOfSocketsNamesAndLogsAreCarriedOver) {
   }
 }
 
+TEST(HaproxyTest, WhatTheDaemonDoesAnywayNeedsNoNote) {
+  const std::string before = "listen l\n bind :80\n server s app.example.net:90 check ";
+  for (const char* option : {"resolve-prefer ipv6", "fastinter 1s"}) {
+    const Result result = Converted("haproxy", before + option + "\n");
+    EXPECT_EQ(result.exit_code, 0) << result.text;
+  }
+  for (const std::string option : {"resolve-prefer ipv4", "fastinter 500ms", "downinter 10s"}) {
+    const Result result = Converted("haproxy", before + option + "\n");
+    EXPECT_EQ(result.exit_code, 1) << result.text;
+    EXPECT_TRUE(Has(result, ("server option " + option).c_str())) << result.text;
+  }
+}
+
 TEST(HaproxyTest, AScriptOfChecksIsOneQuestionAndOneAnswer) {
   const Result one =
       Converted("haproxy",
