@@ -12,6 +12,7 @@
 #include "absl/base/config.h"
 #include "poller/clock.h"
 #include "poller/kernel.h"
+#include "poller/system_call.h"
 
 namespace parkway {
 
@@ -31,14 +32,22 @@ inline auto Retry(Call call) {
   }
 }
 
-// glibc prepares its wrappers of calls that may block for pthread_cancel, which costs more than all
-// else that a worker does around a small read, and nobody cancels a thread here. The sanitizers,
-// though, look into the wrappers.
+// The sanitizers look into the wrappers of the C library.
 #if defined(ABSL_HAVE_ADDRESS_SANITIZER) || defined(ABSL_HAVE_THREAD_SANITIZER)
-#define PARKWAY_CALL(name, number, ...) name(__VA_ARGS__)
+#define PARKWAY_CALL(name, ...) Result(static_cast<long>(name(__VA_ARGS__)))
 #else
-#define PARKWAY_CALL(name, number, ...) syscall(number, __VA_ARGS__)
+#define PARKWAY_CALL(name, ...) SystemCall(SYS_##name, __VA_ARGS__)
 #endif
+
+// The same again where a signal came in between.
+#define PARKWAY_RETRIED_CALL(name, ...)                    \
+  [&] {                                                    \
+    for (;;) {                                             \
+      const long result = PARKWAY_CALL(name, __VA_ARGS__); \
+      if (result != -EINTR) [[likely]]                     \
+        return result;                                     \
+    }                                                      \
+  }()
 
 }  // namespace
 
@@ -56,7 +65,7 @@ static int EpollControl(int epoll_fd, int operation, int fd, uint32_t events, ui
   epoll_event event;
   event.events = events;
   event.data.u64 = data;
-  return Result(epoll_ctl(epoll_fd, operation, fd, &event));
+  return static_cast<int>(PARKWAY_CALL(epoll_ctl, epoll_fd, operation, fd, &event));
 }
 
 int EpollAdd(int epoll_fd, int fd, uint32_t events, uint64_t data) {
@@ -91,7 +100,8 @@ int EventFdSignal(int fd) {
 }
 
 int Socket(int domain, int type, int protocol) {
-  return Result(socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
+  return static_cast<int>(
+      PARKWAY_CALL(socket, domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
 }
 
 int Bind(int fd, const sockaddr* address, socklen_t length) {
@@ -101,21 +111,20 @@ int Bind(int fd, const sockaddr* address, socklen_t length) {
 int Listen(int fd, int backlog) { return Result(listen(fd, backlog)); }
 
 int Accept(int fd, sockaddr* address, socklen_t* length) {
-  return static_cast<int>(Retry([&] {
-    return PARKWAY_CALL(accept4, SYS_accept4, fd, address, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
-  }));
+  return static_cast<int>(
+      PARKWAY_RETRIED_CALL(accept4, fd, address, length, SOCK_NONBLOCK | SOCK_CLOEXEC));
 }
 
 int Connect(int fd, const sockaddr* address, socklen_t length) {
-  return static_cast<int>(Result(PARKWAY_CALL(connect, SYS_connect, fd, address, length)));
+  return static_cast<int>(PARKWAY_CALL(connect, fd, address, length));
 }
 
 int GetSockOpt(int fd, int level, int name, void* value, socklen_t* length) {
-  return Result(getsockopt(fd, level, name, value, length));
+  return static_cast<int>(PARKWAY_CALL(getsockopt, fd, level, name, value, length));
 }
 
 int SetSockOpt(int fd, int level, int name, const void* value, socklen_t length) {
-  return Result(setsockopt(fd, level, name, value, length));
+  return static_cast<int>(PARKWAY_CALL(setsockopt, fd, level, name, value, length));
 }
 
 int GetSockName(int fd, sockaddr* address, socklen_t* length) {
@@ -126,18 +135,16 @@ int GetPeerName(int fd, sockaddr* address, socklen_t* length) {
   return Result(getpeername(fd, address, length));
 }
 
-int Shutdown(int fd, int how) { return Result(shutdown(fd, how)); }
+int Shutdown(int fd, int how) { return static_cast<int>(PARKWAY_CALL(shutdown, fd, how)); }
 
 int Close(int fd) { return Result(close(fd)); }
 
 int CloseRange(unsigned first, unsigned last) {
-  return static_cast<int>(Result(syscall(SYS_close_range, first, last, 0u)));
+  return static_cast<int>(SystemCall(SYS_close_range, first, last, 0u));
 }
 
 ssize_t Recv(int fd, void* data, size_t size, int flags) {
-  return Retry([&] {
-    return PARKWAY_CALL(recvfrom, SYS_recvfrom, fd, data, size, flags, nullptr, nullptr);
-  });
+  return PARKWAY_RETRIED_CALL(recvfrom, fd, data, size, flags, nullptr, nullptr);
 }
 
 ssize_t Read(int fd, void* data, size_t size) {
@@ -145,9 +152,7 @@ ssize_t Read(int fd, void* data, size_t size) {
 }
 
 ssize_t Send(int fd, const void* data, size_t size, int flags) {
-  return Retry([&] {
-    return PARKWAY_CALL(sendto, SYS_sendto, fd, data, size, flags | MSG_NOSIGNAL, nullptr, 0);
-  });
+  return PARKWAY_RETRIED_CALL(sendto, fd, data, size, flags | MSG_NOSIGNAL, nullptr, 0);
 }
 
 ssize_t SendMsg(int fd, const msghdr* message, int flags) {
@@ -159,10 +164,8 @@ ssize_t RecvMsg(int fd, msghdr* message, int flags) {
 }
 
 ssize_t Splice(int from, int to, size_t size) {
-  return Retry([&] {
-    return PARKWAY_CALL(splice, SYS_splice, from, nullptr, to, nullptr, size,
-                        SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
-  });
+  return PARKWAY_RETRIED_CALL(splice, from, nullptr, to, nullptr, size,
+                              SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
 }
 
 int SendQueueBytes(int fd) {
