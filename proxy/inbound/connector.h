@@ -7,15 +7,12 @@
 // Another server while there is one, then the same ones again, but for one that was silent; the
 // second attempt at once, those after it after a pause that doubles.
 //
-// The client's early bytes are never lost: they stay in the kernel, or, where the server is on
-// this machine, they are read and sent at once (its connect is done before the call returns, which
-// saves a wait and a registration); what could not be sent is held by the relay and goes to
-// whichever server answers.
+// The client's early bytes are never lost: attempts.h says how.
 //
 // Owner thread only. One per worker; the state of an attempt is on the stack.
 //
 // Invariants
-//   1. Before the first wait both sockets are registered: a client that resets ends the attempt.
+//   1. Before the first wait the client is registered: one that resets ends the attempt.
 //   2. It returns with session.server() connected, or with a cause and no server, or in line.
 //   3. session.counted: a connection of session.server_index is held at its balancer. Who ends the
 //      session gives it back.
@@ -28,15 +25,14 @@
 #include <cstdint>
 #include <memory>
 #include <random>
-#include <string>
 #include <unordered_map>
 #include <vector>
 
-#include "poller/dialer.h"
 #include "poller/task.h"
 #include "proxy/core/close_cause.h"
 #include "proxy/core/plan.h"
 #include "proxy/core/stats.h"
+#include "proxy/inbound/attempts.h"
 #include "proxy/inbound/limits.h"
 #include "proxy/inbound/reception.h"
 #include "proxy/session/session.h"
@@ -70,11 +66,6 @@ class Connector {
     MonotonicTime since;
     MonotonicTime deadline;
   };
-  // The PROXY header that goes before the client's first byte.
-  struct Opening {
-    std::string header;
-    size_t sent = 0;
-  };
   static constexpr size_t kNoServer = SIZE_MAX;
 
   SessionHost::Progress TryServers(Session& session, Tried& tried, Heard& heard, size_t granted);
@@ -88,10 +79,6 @@ class Connector {
   ServerStats& CountAttempt(Session& session, bool again);
   // Before attempt number `attempt`. 0, or the errno that ends it.
   int Pause(Session& session, int attempt);
-  int AttemptPatiently(Session& session, const ServerPlan& server, const Heard& heard);
-  void MakeRoom();
-  Dial DialFrom(Session& session, const ServerPlan& server, const Address& to, void* user,
-                SynData* first = nullptr);
   // As of now; without a wait before it is used.
   const Roster& RosterOf(const Session& session) const {
     return views_.now().roster(session.upstream);
@@ -103,36 +90,14 @@ class Connector {
   }
   bool Redirect(Session& session);
 
-  // 0: session.server() is connected; else a positive errno and it is null.
-  int Attempt(Session& session, const ServerPlan& server, const Heard& heard,
-              MonotonicTime deadline);
-  int AttemptFast(Session& session, const ServerPlan& server, const Heard& heard,
-                  MonotonicTime deadline);
-  int AttemptAny(Session& session, const ServerPlan& server, const Heard& heard,
-                 MonotonicTime deadline);
-  // `header_sent`: how much of a PROXY header is on its way already.
-  int Conclude(Session& session, const ServerPlan& server, const Heard& heard,
-               MonotonicTime deadline, int error, size_t header_sent = 0);
-  // Sends what goes before the client's bytes. 0 or errno.
-  int Open(Session& session, PollDesc& desc, const ProxyOut& wanted, const Heard& heard,
-           MonotonicTime deadline, size_t header_sent);
-  std::string HeaderOf(Session& session, const ProxyOut& wanted, const Heard& heard);
-  // Together with the client's first bytes if they are there. 0: all of the header is sent; EAGAIN:
-  // not yet; else the errno of either side.
-  int TryOpen(Session& session, PollDesc& server, Opening& opening);
-  int Establish(Session& session, PollDesc& desc, bool local, MonotonicTime deadline);
-  // Sends what the client has already said. 0: the server took some, so it is connected; EAGAIN:
-  // that must be waited for; else the errno of either side.
-  int SendEarlyBytes(Session& session, PollDesc& server);
   static CloseCause CauseOf(int error);
 
   Scheduler& scheduler_;
   Views& views_;
-  ConnectionLimit& limit_;
   Reception& reception_;
-  RelayTools& tools_;
   WorkerStats& stats_;
   std::mt19937_64& random_;
+  Attempts attempts_;
   std::unordered_map<Session*, Waiting> queued_;
 };
 
