@@ -19,10 +19,12 @@ WORKERS = (1, 4)
 
 
 class Health(story.Story):
+    threads = 1
 
-    def parkway(self, flags, threads=1):
+    def parkway(self, flags, threads=None):
         listen = f"127.0.0.1:{net.free_port()}"
         flags = [flag.format(listen=listen) for flag in flags]
+        threads = threads or self.threads
         parkway = Parkway.from_flags([f"--threads={threads}", *FAST, *flags], listen)
         parkway.listen = listen
         return self.started(parkway)
@@ -147,7 +149,7 @@ class Tcp(Health):
 
 class Sessions(Health):
 
-    def served(self, *flags, threads=1):
+    def served(self, *flags, threads=None):
         """A server, and the daemon before it."""
         server = Answerer(answer=b"s")
         parkway = self.parkway(["--listen={listen}", "--upstream=name=app", "--health=tcp",
@@ -339,6 +341,8 @@ class Recipes(Health):
         self.assertIn('L7RSP "421 too busy', self.transition(parkway, "DOWN", server.address))
         self.assertEqual(set(server.endings), {"FIN"})
 
+
+WithFourWorkers = story.with_four_workers(Tcp, Sessions, Recipes)
 
 if __name__ == "__main__":
     story.main()

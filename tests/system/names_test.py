@@ -19,6 +19,7 @@ WORKERS = (1, 4)
 
 
 class Names(story.Story):
+    threads = 1
 
     def setUp(self):
         self.port = net.free_port()
@@ -31,9 +32,9 @@ class Names(story.Story):
     def dns(self, hosts, **options):
         return self.started(Dnsmasq(self.work, hosts, **options))
 
-    def parkway(self, dns, flags, threads=1, ready=True):
+    def parkway(self, dns, flags, threads=None, ready=True):
         listen = f"127.0.0.1:{net.free_port()}"
-        flags = [f"--listen={listen}", f"--threads={threads}", "--dns_max_ttl=1s",
+        flags = [f"--listen={listen}", f"--threads={threads or self.threads}", "--dns_max_ttl=1s",
                  "--dns_min_ttl=100ms", "--dns_timeout=500ms",
                  *([f"--dns_servers={dns.address}"] if dns else []), *flags]
         parkway = Parkway.from_flags(flags, listen if ready else None)
@@ -342,6 +343,8 @@ class Reloads(Names):
                 self.assertEqual(1, dns.asked("b.test"))
                 self.doCleanups()
 
+
+WithFourWorkers = story.with_four_workers(Answers, Files)
 
 if __name__ == "__main__":
     story.main()

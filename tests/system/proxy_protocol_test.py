@@ -53,16 +53,17 @@ def read_all(connection, size):
 
 
 class Front(story.Story):
+    threads = 1
 
     def setUp(self):
         self.server = Listening()
         self.addCleanup(self.server.close)
         self.address = f"127.0.0.1:{net.free_port()}"
 
-    def parkway(self, keys="", upstream="", *more, threads=1):
+    def parkway(self, keys="", upstream="", *more, threads=None):
         flags = [f"--listen={self.address} name=web {keys}",
                  f"--upstream={self.server.address} name=app {upstream}",
-                 f"--threads={threads}", *more]
+                 f"--threads={threads or self.threads}", "--drain_timeout=200ms", *more]
         return self.started(Parkway.from_flags(flags, self.address))
 
     def client(self, data=b"", source="127.0.0.1"):
@@ -358,6 +359,8 @@ class Routing(Front):
             self.assert_refused(parkway, "preread_timeout")
             parkway.stop()
 
+
+WithFourWorkers = story.with_four_workers(ProxyHeader, Admission)
 
 if __name__ == "__main__":
     story.main()

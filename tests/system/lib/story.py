@@ -29,6 +29,16 @@ class Story(unittest.TestCase):
         return folder.name
 
 
+def with_four_workers(*classes):
+    """The stories of `classes` that have no `threads` of their own, and so are told with those of
+    their class, which are 4 in the one returned."""
+    told = type("WithFourWorkers", classes, {"threads": 4, "__module__": classes[0].__module__})
+    for name in dir(told):
+        if name.startswith("test_") and "threads" in getattr(told, name).__code__.co_varnames:
+            setattr(told, name, None)
+    return told
+
+
 def folder_of(cls):
     """A folder for all tests of the class `cls`."""
     folder = tempfile.TemporaryDirectory(prefix="parkway-test-")
