@@ -195,7 +195,7 @@ class Session {
   Next Leave(Flow& flow);
   void AllLeft();
   SessionEnd Look();
-  // It moved much or lived for a while; and of the others one in sixteen, so that what is noted of
+  // It moved much or lived for a while; and of the others one in 32, so that what is noted of
   // short connections costs them no calls to speak of.
   bool TellsOfTcp() const;
   void Linger();

@@ -14,7 +14,7 @@ namespace {
 // See TellsOfTcp.
 constexpr uint64_t kTellingBytes = 256 * 1024;
 constexpr int64_t kTellingNs = 1'000'000'000;
-constexpr uint64_t kOneOf = 16;
+constexpr uint64_t kOneOf = 32;
 constexpr int64_t kMicrosecond = 1'000;
 constexpr int64_t kMillisecond = 1'000'000;
 // The first look of a session's timer: a connection that lives so long gets keepalive.
