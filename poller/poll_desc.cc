@@ -122,15 +122,7 @@ bool PollDesc::BlockCommit(Direction direction, Task* task) {
 }
 
 bool PollDesc::BlockEnd(Direction direction) {
-  std::atomic<uintptr_t>& semaphore = word(direction);
-  uintptr_t old = semaphore.load(std::memory_order_acquire);
-  if (old == kReady) {
-    // As in Reset: nobody waits, so nobody else writes the word now.
-    semaphore.store(kNil, std::memory_order_release);
-  } else if (old == kWait) {
-    // Announced and not parked: a canceller may take that away.
-    old = semaphore.exchange(kNil, std::memory_order_seq_cst);
-  }
+  const uintptr_t old = word(direction).exchange(kNil, std::memory_order_seq_cst);
   PARKWAY_CHECK(old <= kWait, "a task resumed while its descriptor still held a waiter");
   return old == kReady;
 }
