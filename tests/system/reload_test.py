@@ -151,6 +151,71 @@ class Reload(story.Story):
             return True
         return False
 
+    def test_a_named_server_whose_address_changes_keeps_its_numbers_and_its_connections(self):
+        places_of = [f"127.0.0.1:{net.free_port()}" for _ in range(2)]
+        servers = [self.started(Crowd("echo", address)) for address in places_of]
+        control = f"{self.folder()}/control.sock"
+
+        def lines(address):
+            return (f"--listen=name=web addr={self.listen} upstream=app",
+                    "--upstream=name=app health=tcp health_interval=100ms",
+                    f"--server=upstream=app name=a addr={address}", f"--admin_socket={control}")
+
+        for threads in (1, 4):
+            parkway = self.start(threads, *lines(places_of[0]))
+            admin = Admin(control)
+            stays = self.started(Crowd("clients", self.listen))
+            self.assertEqual(stays.ask("open", 20), {"connected": 20})
+            self.assertEqual(stays.ask("exchange", 1000), 20)
+            row = admin.server("app/a")
+            self.assertEqual((row["address"], row["state"], row["active"], row["total"]),
+                             (places_of[0], "up", 20, 20))
+            said = len(parkway.lines)
+            self.reload(parkway, *lines(places_of[1]))
+            row = admin.server("app/a")
+            self.assertEqual((row["address"], row["active"], row["total"]), (places_of[1], 20, 20))
+            # Who is connected stays where he is.
+            self.assertEqual(stays.ask("exchange", 1000), 20)
+            self.assertGreaterEqual(admin.server("app/a")["received_bytes"], 20 * 2000)
+            # Others go to the new place.
+            comes = self.started(Crowd("clients", self.listen))
+            until(lambda comes=comes: comes.ask("open", 5) == {"connected": 5}
+                  and comes.ask("exchange", 10) == comes.ask("count"), PATIENCE,
+                  "others are served")
+            self.assertGreaterEqual(servers[1].ask("count"), 5)
+            # Its state there is found out anew: it was up, and nobody is there any more.
+            servers[1].stop()
+            parkway.wait_line(
+                lambda line: "server a is DOWN" in line and places_of[1] in line, PATIENCE,
+                "its checks go to the new place", since=said)
+            self.assertEqual(stays.ask("exchange", 1000), 20)
+            servers[1] = self.started(Crowd("echo", places_of[1]))
+            for crowd in (stays, comes):
+                crowd.ask("close")
+            parkway.finish()
+
+    def test_who_waits_in_line_goes_where_his_listener_leads_now(self):
+        one, two = (server.address for server in self.servers)
+        for threads in (1, 4):
+            listen = f"--listen=name=web addr={self.listen} upstream="
+            parkway = self.start(
+                threads, f"{listen}app", "--upstream=name=app queue_timeout=30s",
+                f"--server=upstream=app name=a addr={one} max_conns=1")
+            first = Link(self.listen, self.servers[0])
+            waits = self.started(connect(self.listen))
+            waits.send(5)
+            waits.sees_nothing(0.2)
+            self.reload(parkway, f"{listen}other", f"--upstream=name=other servers={two}")
+            server = self.started(self.servers[1].accept())
+            server.receive(5)
+            server.send(9)
+            waits.receive(9)
+            first.client.send(70_000)
+            first.server.receive(70_000)
+            first.close()
+            waits.close()
+            parkway.finish()
+
     def test_a_port_that_comes_back_at_once_is_listened_on_again(self):
         for threads in (1, 4):
             back = f"127.0.0.1:{net.free_port()}"
