@@ -566,10 +566,9 @@ class Alone(story.Story):
         os.chmod(folder, 0o755)
         port, pidfile = 445, os.path.join(folder, "parkway.pid")
         server = self.started(Named("a", f"127.0.0.1:{net.free_port()}"))
-        address = server._listener.getsockname()  # pylint: disable=protected-access
         parkway = self.started(Process(
             ["/usr/sbin/parkway", f"--listen=127.0.0.1:{port}",
-             f"--upstream={address[0]}:{address[1]}", "--user=nobody", f"--pidfile={pidfile}"]))
+             f"--upstream={server.address}", "--user=nobody", f"--pidfile={pidfile}"]))
         sock = until(lambda: self.connected(port), PATIENCE, "it listens")
         sock.close()
         parkway.wait_line(lambda line: "started: pid=" in line, PATIENCE, "that it started")
