@@ -170,7 +170,7 @@ class Paced(story.Story):
         clients.close()
         parkway.finish()
 
-    def reload_without_a_server(self, on_remove):
+    def reload_without_a_server(self, on_remove, threads):
         """Seconds until each of 20 connections of a server that a reload removed has ended."""
         other = f"127.0.0.1:{net.free_port()}"
         self.started(Crowd("echo", other))
@@ -184,7 +184,7 @@ class Paced(story.Story):
                     file.write(f"--server=upstream=app name={name} addr={address}\n")
 
         write([("a", self.upstream)])
-        parkway = self.started(Parkway.from_flags([f"--flagfile={path}", "--threads=2"],
+        parkway = self.started(Parkway.from_flags([f"--flagfile={path}", f"--threads={threads}"],
                                                   self.listen))
         clients = self.clients()
         clients.open(20)
@@ -202,17 +202,19 @@ class Paced(story.Story):
         return times
 
     def test_a_server_that_a_reload_removes_keeps_drains_or_closes_its_connections(self):
-        self.assertEqual(self.reload_without_a_server("keep"), [])
-        self.listen = f"127.0.0.1:{net.free_port()}"
-        closed = self.reload_without_a_server("close")
-        self.assertEqual(len(closed), 20)
-        self.assertLess(closed[-1], 1)
-        self.listen = f"127.0.0.1:{net.free_port()}"
-        drained = self.reload_without_a_server("drain:2s")
-        self.assertEqual(len(drained), 20)
-        self.assertLess(drained[0], 1)
-        self.assertGreater(drained[-1], 1.7)
-        self.assertLess(drained[10], 1.7)
+        for threads in (1, 4):
+            self.listen = f"127.0.0.1:{net.free_port()}"
+            self.assertEqual(self.reload_without_a_server("keep", threads), [])
+            self.listen = f"127.0.0.1:{net.free_port()}"
+            closed = self.reload_without_a_server("close", threads)
+            self.assertEqual(len(closed), 20)
+            self.assertLess(closed[-1], 1)
+            self.listen = f"127.0.0.1:{net.free_port()}"
+            drained = self.reload_without_a_server("drain:2s", threads)
+            self.assertEqual(len(drained), 20)
+            self.assertLess(drained[0], 1)
+            self.assertGreater(drained[-1], 1.7)
+            self.assertLess(drained[10], 1.7)
 
 
 if __name__ == "__main__":

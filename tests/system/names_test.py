@@ -344,7 +344,7 @@ class Reloads(Names):
                 self.doCleanups()
 
 
-WithFourWorkers = story.with_four_workers(Answers, Files)
+WithFourWorkers = story.with_four_workers(Answers, Starts, Files)
 
 if __name__ == "__main__":
     story.main()
