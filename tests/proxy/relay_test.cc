@@ -19,6 +19,7 @@
 
 #include "gtest/gtest.h"
 #include "poller/scheduler.h"
+#include "tests/proxy/tcp_pair.h"
 
 namespace parkway {
 namespace {
@@ -34,35 +35,6 @@ int GetInt(int fd, int level, int name) {
   socklen_t length = sizeof(value);
   EXPECT_EQ(getsockopt(fd, level, name, &value, &length), 0);
   return value;
-}
-
-// Two ends of one connection, both non-blocking.
-struct Pair {
-  int near = -1;  // the proxy's
-  int far = -1;   // the other program's
-};
-
-Pair TcpPair() {
-  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof(address);
-  auto* any = reinterpret_cast<sockaddr*>(&address);
-  // Inherited by what is accepted, as in the daemon.
-  const int on = 1;
-  setsockopt(listener, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
-  EXPECT_EQ(bind(listener, any, length), 0);
-  EXPECT_EQ(listen(listener, 1), 0);
-  EXPECT_EQ(getsockname(listener, any, &length), 0);
-  Pair pair;
-  pair.far = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  EXPECT_EQ(connect(pair.far, any, length), 0);
-  pair.near = accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-  EXPECT_GE(pair.near, 0);
-  fcntl(pair.far, F_SETFL, O_NONBLOCK);
-  close(listener);
-  return pair;
 }
 
 Pair UnixPair() {

@@ -18,36 +18,12 @@
 #include "poller/pools.h"
 #include "poller/scheduler.h"
 #include "proxy/session/session.h"
+#include "tests/proxy/tcp_pair.h"
 
 namespace parkway {
 namespace {
 
 constexpr int64_t kSecond = 1'000'000'000;
-
-struct Pair {
-  int near = -1;  // the proxy's
-  int far = -1;   // the other program's
-};
-
-Pair TcpPair() {
-  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof(address);
-  auto* any = reinterpret_cast<sockaddr*>(&address);
-  EXPECT_EQ(bind(listener, any, length), 0);
-  EXPECT_EQ(listen(listener, 1), 0);
-  EXPECT_EQ(getsockname(listener, any, &length), 0);
-  Pair pair;
-  pair.far = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  EXPECT_EQ(connect(pair.far, any, length), 0);
-  pair.near = accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-  EXPECT_GE(pair.near, 0);
-  fcntl(pair.far, F_SETFL, O_NONBLOCK);
-  close(listener);
-  return pair;
-}
 
 class Nothing : public Message {
  public:

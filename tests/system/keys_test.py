@@ -219,7 +219,7 @@ class Names(Keys):
                     threads, f"--listen={self.listen}", f"--upstream=app.test:{self.port}",
                     f"--dns_servers=127.0.0.1:{silent.getsockname()[1]}", "--dns_timeout=50ms",
                     f"--dns_attempts={attempts}", "--dns_family=v4", "--dns_init=lazy")
-                # Until it gives up for now; then it pauses.
+                # The last of its questions: a pause follows.
                 parkway.wait_line(lambda line: "app.test: A: timeout" in line,
                                   PATIENCE, "that nobody answers")
                 silent.setblocking(False)
