@@ -68,7 +68,7 @@ Dial DialStart(Scheduler& scheduler, const Address& to, void* user, const Socket
   if (result == 0 || dial.in_progress) {
     dial.desc = scheduler.netpoll().Allocate(fd, user);
     if (dial.desc != nullptr) {
-      if (to.is_unix()) dial.desc->add_edge_bits(PollDesc::kStopsShort);
+      if (to.is_unix()) dial.desc->add_edge_bits(PollDesc::kUnix);
       return dial;
     }
     dial.error = ENOMEM;

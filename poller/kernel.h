@@ -25,7 +25,7 @@ struct sock_fprog;
 
 namespace parkway::kernel {
 
-// epoll and the wake-up eventfd. `timeout_ns` < 0 waits for ever, 0 polls.
+// epoll and what wakes it. `timeout_ns` < 0 waits for ever, 0 polls.
 int EpollCreate();
 int EpollAdd(int epoll_fd, int fd, uint32_t events, uint64_t data);
 int EpollMod(int epoll_fd, int fd, uint32_t events, uint64_t data);
@@ -33,6 +33,9 @@ int EpollDel(int epoll_fd, int fd);
 int EpollWait(int epoll_fd, epoll_event* events, int capacity, int64_t timeout_ns);
 int EventFd();
 int EventFdSignal(int fd);
+// A timer of CLOCK_MONOTONIC that is readable once it has fired; Set forgets what it was set to.
+int TimerFd();
+int TimerFdSet(int fd, int64_t when_ns);
 
 // Sockets.
 int Socket(int domain, int type, int protocol = 0);

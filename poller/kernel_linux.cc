@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -97,6 +98,15 @@ int EventFdSignal(int fd) {
   uint64_t count;
   if (read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN) return -errno;
   return static_cast<int>(Result(write(fd, &one, sizeof(one)))) < 0 ? -errno : 0;
+}
+
+int TimerFd() { return Result(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)); }
+
+int TimerFdSet(int fd, int64_t when_ns) {
+  itimerspec when = {};
+  when.it_value.tv_sec = when_ns / 1'000'000'000;
+  when.it_value.tv_nsec = when_ns % 1'000'000'000;
+  return Result(timerfd_settime(fd, TFD_TIMER_ABSTIME, &when, nullptr));
 }
 
 int Socket(int domain, int type, int protocol) {

@@ -24,6 +24,7 @@ Netpoll::Netpoll(void* owner) : cache_(owner) {
     return;
   }
   init_error_ = kernel::EpollAdd(epoll_fd_, wake_fd_, EPOLLIN | EPOLLET, 0);
+  if (init_error_ == 0) init_error_ = wake_timer_.Init(epoll_fd_, 0);
 }
 
 Netpoll::~Netpoll() {
@@ -39,7 +40,9 @@ PollDesc* Netpoll::Allocate(int fd, void* user) {
 
 int Netpoll::Register(PollDesc& desc) {
   PARKWAY_DCHECK(!desc.registered(), "a descriptor is registered once");
-  const int error = kernel::EpollAdd(epoll_fd_, desc.fd(), kEvents, Data(desc));
+  // A unix socket becomes writable anew whenever its peer has read something.
+  if ((desc.edge_bits() & PollDesc::kUnix) != 0) desc.add_edge_bits(PollDesc::kWriteMuted);
+  const int error = kernel::EpollAdd(epoll_fd_, desc.fd(), EventsOf(desc), Data(desc));
   if (error == 0) desc.set_registered(true);
   return error;
 }
@@ -84,21 +87,28 @@ int Netpoll::Deregister(PollDesc& desc) {
   const int error = kernel::EpollDel(epoll_fd_, desc.fd());
   if (error == 0) {
     desc.set_registered(false);
-    desc.clear_edge_bits(PollDesc::kMuted);
+    desc.clear_edge_bits(PollDesc::kReadMuted | PollDesc::kWriteMuted);
   }
   return error;
 }
 
-void Netpoll::Mute(PollDesc& desc) {
-  if (kernel::EpollMod(epoll_fd_, desc.fd(), kMutedEvents, Data(desc)) == 0) {
-    desc.add_edge_bits(PollDesc::kMuted);
-  }
+uint32_t Netpoll::EventsOf(const PollDesc& desc) {
+  uint32_t events = kEvents;
+  if ((desc.edge_bits() & PollDesc::kReadMuted) != 0) events &= ~kReadEvents;
+  if ((desc.edge_bits() & PollDesc::kWriteMuted) != 0) events &= ~uint32_t{EPOLLOUT};
+  return events;
 }
 
-void Netpoll::Hear(PollDesc& desc) {
-  const int error = kernel::EpollMod(epoll_fd_, desc.fd(), kEvents, Data(desc));
-  PARKWAY_CHECK(error == 0, "epoll forgot a descriptor that is registered");
-  desc.clear_edge_bits(PollDesc::kMuted);
+void Netpoll::SetMuted(PollDesc& desc, uint8_t bit, bool muted) {
+  if (muted) {
+    desc.add_edge_bits(bit);
+  } else {
+    desc.clear_edge_bits(bit);
+  }
+  const int error = kernel::EpollMod(epoll_fd_, desc.fd(), EventsOf(desc), Data(desc));
+  if (error == 0) return;
+  PARKWAY_CHECK(muted, "epoll forgot a descriptor that is registered");
+  desc.clear_edge_bits(bit);
 }
 
 void Netpoll::Ready(const epoll_event& event, Polled& polled) {
@@ -116,7 +126,7 @@ void Netpoll::Ready(const epoll_event& event, Polled& polled) {
   if (mask & EPOLLPRI) bits |= PollDesc::kUrgent;
   if (mask & EPOLLERR) bits |= PollDesc::kError;
   // Nothing told of an urgent mark, at which a read would stop as if the end had come.
-  if (bits != 0 && (desc->edge_bits() & PollDesc::kMuted) != 0) bits |= PollDesc::kUrgent;
+  if (bits != 0 && (desc->edge_bits() & PollDesc::kReadMuted) != 0) bits |= PollDesc::kUrgent;
   desc->add_edge_bits(bits);
   desc->SetEventError(mask == EPOLLERR, fdseq);
 
@@ -127,14 +137,20 @@ void Netpoll::Ready(const epoll_event& event, Polled& polled) {
   if (mask & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
     // Nobody has looked since the last time, because the bytes have nowhere to go or their turn has
     // not come: each of those that follow would end a sleep for nothing.
-    const uint8_t spared = PollDesc::kMuted | PollDesc::kLevel;
+    const uint8_t spared = PollDesc::kReadMuted | PollDesc::kLevel;
     if (bits == 0 && (desc->edge_bits() & spared) == 0 && desc->IsLatched(Direction::kRead)) {
-      Mute(*desc);
+      SetMuted(*desc, PollDesc::kReadMuted, true);
     }
     if (Task* task = desc->Ready(Direction::kRead)) polled.runnable.PushBack(*task);
   }
   if (mask & (EPOLLOUT | EPOLLHUP | EPOLLERR)) {
-    if (Task* task = desc->Ready(Direction::kWrite)) polled.runnable.PushBack(*task);
+    Task* task = desc->Ready(Direction::kWrite);
+    if (task != nullptr) {
+      polled.runnable.PushBack(*task);
+    } else if ((desc->edge_bits() & (PollDesc::kUnix | PollDesc::kWriteMuted)) == PollDesc::kUnix) {
+      // It would be told so each time that the peer has read something.
+      SetMuted(*desc, PollDesc::kWriteMuted, true);
+    }
   }
 }
 

@@ -4,8 +4,9 @@
 //   PollDesc* d = poll.Open(fd, session, &error);      // edge-triggered, both directions, for life
 //   poll.Poll(-1, polled);                             // waits; polled.runnable is to be queued
 //
-// A descriptor is registered once and never changed: no DEL before close (the kernel forgets a
-// file when its last descriptor is closed), no MOD but for a listener that pauses. Events that
+// A descriptor is registered once: no DEL before close (the kernel forgets a file when its last
+// descriptor is closed), and no MOD but for a listener that pauses and for what would wake the
+// worker again and again for nothing (Mute). Events that
 // arrive for a use that has ended are told by the sequence in epoll's data and dropped.
 //
 // Sleeping and waking (an eventcount). The worker: PrepareToSleep, look at the inbox once more,
@@ -16,7 +17,7 @@
 // Owner thread only, but for Break.
 //
 // Invariants
-//   1. Index 0 in epoll's data is the wake-up and nothing else.
+//   1. Index 0 in epoll's data is what ends a sleep (eventfd and timerfd) and nothing else.
 //   2. Tasks in Polled::runnable have left their words; the caller queues each exactly once.
 //   3. A batch is converted whole before any task of it runs, so a task may close any descriptor.
 //   4. An ERR or HUP that finds nobody waiting on either word is reported in Polled::hangups: it
@@ -30,8 +31,10 @@
 #include <atomic>
 #include <cstdint>
 
+#include "poller/clock.h"
 #include "poller/poll_cache.h"
 #include "poller/task.h"
+#include "poller/wake_timer.h"
 
 namespace parkway {
 
@@ -74,14 +77,18 @@ class Netpoll {
   int RegisterListener(PollDesc& desc);
   int PauseListener(PollDesc& desc);
   int ResumeListener(PollDesc& desc);
-  // From now on epoll tells of bytes that come in, of those that are there first: to be called
-  // before anybody waits to read. See Ready().
-  void Unmute(PollDesc& desc) {
-    if ((desc.edge_bits() & PollDesc::kMuted) != 0) Hear(desc);
+  // From now on epoll tells of this direction, of what is so already first: to be called before
+  // anybody waits for it. See Ready().
+  void Unmute(PollDesc& desc, Direction direction) {
+    const uint8_t bit =
+        direction == Direction::kRead ? PollDesc::kReadMuted : PollDesc::kWriteMuted;
+    if ((desc.edge_bits() & bit) != 0) SetMuted(desc, bit, false);
   }
   // For an fd that leaves the process while the file lives on.
   int Deregister(PollDesc& desc);
 
+  // What Poll may take as its timeout so that it ends by `wake`.
+  int64_t TimeoutNs(MonotonicTime wake, MonotonicTime now) { return wake_timer_.Sleep(wake, now); }
   // Waits at most `timeout_ns` (< 0: for ever, 0: not at all) and fills `polled`, which must be
   // empty. A signal or an error of epoll looks like a wait that ended early. Go: netpoll.
   void Poll(int64_t timeout_ns, Polled& polled);
@@ -98,18 +105,19 @@ class Netpoll {
  private:
   static constexpr uint32_t kEvents = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
   // The kernel wakes for bytes with IN and PRI.
-  static constexpr uint32_t kMutedEvents = EPOLLOUT | EPOLLRDHUP | EPOLLET;
+  static constexpr uint32_t kReadEvents = EPOLLIN | EPOLLPRI;
 
   static uint64_t Data(const PollDesc& desc) {
     return static_cast<uint64_t>(desc.fdseq()) << 32 | desc.index();
   }
   void Ready(const epoll_event& event, Polled& polled);
-  void Mute(PollDesc& desc);
-  void Hear(PollDesc& desc);
+  static uint32_t EventsOf(const PollDesc& desc);
+  void SetMuted(PollDesc& desc, uint8_t bit, bool muted);
 
   PollCache cache_;
   int epoll_fd_ = -1;
   int wake_fd_ = -1;
+  WakeTimer wake_timer_;
   int init_error_ = 0;
   std::array<epoll_event, kEventsPerPoll> events_;
   // On a line of its own: other threads write it.

@@ -81,11 +81,14 @@ class PollDesc {
   static constexpr uint8_t kHangup = 1;  // RDHUP, HUP or ERR: a FIN or an error may follow data
   static constexpr uint8_t kUrgent = 2;  // PRI: a short read may have stopped at an urgent mark
   static constexpr uint8_t kError = 4;   // ERR: the socket has an error that a call may have eaten
-  // Not of an event but of the file, said by who makes the descriptor: a unix socket, whose reads
-  // stop short behind a message that passed descriptors, whatever follows.
-  static constexpr uint8_t kStopsShort = 8;
-  // Of its registration: epoll does not tell of bytes that come in (Netpoll::Unmute).
-  static constexpr uint8_t kMuted = 16;
+  // Not of an event but of the file, said by who makes the descriptor: a unix socket. Its reads
+  // stop short behind a message that passed descriptors, whatever follows; and it is told to be
+  // writable whenever its peer has read.
+  static constexpr uint8_t kUnix = 8;
+  // Of its registration: epoll does not tell of bytes that come in, or of room for more
+  // (Netpoll::Unmute).
+  static constexpr uint8_t kReadMuted = 16;
+  static constexpr uint8_t kWriteMuted = 64;
   // A listener: level-triggered.
   static constexpr uint8_t kLevel = 32;
 

@@ -80,20 +80,16 @@ void Scheduler::Stop() {
   netpoll_.Break();
 }
 
-int64_t Scheduler::TimeoutNs() const {
-  const MonotonicTime wake = NextWake();
-  if (wake == MonotonicTime::InfiniteFuture()) return -1;
-  // Never 0: the wheel's tick is rounded up, and so is the wait.
-  return wake <= now_ ? 0 : wake.ns() - now_.ns();
-}
-
 void Scheduler::Turn() {
   int64_t timeout = 0;
   if (foreground_.empty() && background_.empty()) {
     netpoll_.PrepareToSleep();
     PARKWAY_TEST_POINT("Scheduler::Turn:about_to_sleep");
     // Whoever posts now sees that we sleep; whoever posted before is seen here.
-    if (inbox_.empty() && !stop_.load(std::memory_order_seq_cst)) timeout = TimeoutNs();
+    if (inbox_.empty() && !stop_.load(std::memory_order_seq_cst)) {
+      // Never 0 before its time: the wheel's tick is rounded up, and so is the wait.
+      timeout = netpoll_.TimeoutNs(NextWake(), now_);
+    }
     PARKWAY_TEST_POINT("Scheduler::Turn:asleep");
   } else if (out_of_stacks_) {
     timeout = kNoStackPauseNs;
@@ -301,7 +297,6 @@ bool Scheduler::WokenIdle(Task& task, Wake& wake) {
 
 // True: run it (again) for `wake`. False: it waits, or another thread has it already.
 bool Scheduler::CommitIdle(Task& task, PollDesc& desc, Direction direction, Wake& wake) {
-  if (direction == Direction::kRead) netpoll_.Unmute(desc);
   task.state_ = Task::State::kIdle;
   task.desc_ = &desc;
   task.direction_ = direction;
@@ -309,6 +304,7 @@ bool Scheduler::CommitIdle(Task& task, PollDesc& desc, Direction direction, Wake
     wake = Wake::kNotPollable;
     return true;
   }
+  netpoll_.Unmute(desc, direction);
   if (!desc.CommitIdle(direction, &task)) {
     wake = Wake::kReady;
     return true;
@@ -433,7 +429,7 @@ WaitResult Scheduler::Wait(PollDesc& desc, Direction direction) {
     if (error != WaitResult::kReady) return error;
     PARKWAY_TEST_POINT("Scheduler::Wait:checked");
     if (!desc.registered() && netpoll_.Register(desc) != 0) return WaitResult::kNotPollable;
-    if (direction == Direction::kRead) netpoll_.Unmute(desc);
+    netpoll_.Unmute(desc, direction);
     if (desc.BlockBegin(direction)) return WaitResult::kReady;
     // Announced. An error that was published before this is seen here; the publisher of a later
     // one sees the announcement, and the commit fails.

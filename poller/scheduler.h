@@ -232,7 +232,6 @@ class Scheduler {
 
   Stack* TakeStack();
   void GiveBack(Stack& stack);
-  int64_t TimeoutNs() const;
 
   const Options options_;
   Delegate* const delegate_;

@@ -34,7 +34,7 @@ IoResult ReadResult(PollDesc& desc, ssize_t n, size_t asked) {
     }
     return result;
   }
-  if (result.bytes == asked || (bits & PollDesc::kStopsShort) != 0) return result;
+  if (result.bytes == asked || (bits & PollDesc::kUnix) != 0) return result;
   if ((bits & (PollDesc::kHangup | PollDesc::kUrgent)) == 0) {
     result.drained = true;
   } else if ((bits & (PollDesc::kError | PollDesc::kUrgent)) == 0) {
@@ -128,7 +128,7 @@ Socket Socket::Adopt(Scheduler& scheduler, int fd) {
   if (desc == nullptr) {
     kernel::Close(fd);
   } else if (IsUnix(fd)) {
-    desc->add_edge_bits(PollDesc::kStopsShort);
+    desc->add_edge_bits(PollDesc::kUnix);
   }
   return Socket(scheduler, desc);
 }

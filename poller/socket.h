@@ -13,7 +13,7 @@
 // from its events: a FIN or an error follows the data (RDHUP, HUP, ERR), or the read stopped at an
 // urgent mark (PRI; recv and splice stop there though bytes follow, and no event comes for those).
 // A unix socket stops short behind a message that passed descriptors, so there a short read says
-// nothing at all (kStopsShort, for its maker to set; Adopt and the dialer do).
+// nothing at all (kUnix, for its maker to set; Adopt and the dialer do).
 //
 // Owner thread only.
 //

@@ -122,7 +122,7 @@ void Worker::Adopt(size_t listener, int fd, const Address& peer, bool counted) {
   }
   PollDesc* client = scheduler_.netpoll().Allocate(fd, nullptr);
   if (client == nullptr) return OutOfMemory(listener, fd, peer, counted);
-  if (peer.is_unix()) client->add_edge_bits(PollDesc::kStopsShort);
+  if (peer.is_unix()) client->add_edge_bits(PollDesc::kUnix);
   const uint64_t id = static_cast<uint64_t>(options_.index) << 48 | ++last_session_;
   const uint16_t times = SessionHost::times.Hold(plan.times);
   Session* session = sessions_.New(id, *client, PackedAddress(peer), times, scheduler_.now());

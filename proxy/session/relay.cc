@@ -17,12 +17,7 @@ namespace parkway {
 
 namespace {
 
-bool IsUnix(const PollDesc& desc) {
-  sockaddr_storage name = {};
-  socklen_t length = sizeof(name);
-  return kernel::GetSockName(desc.fd(), reinterpret_cast<sockaddr*>(&name), &length) != 0 ||
-         name.ss_family == AF_UNIX;
-}
+bool IsUnix(const PollDesc& desc) { return (desc.edge_bits() & PollDesc::kUnix) != 0; }
 
 }  // namespace
 
@@ -43,7 +38,7 @@ Relay::Step Relay::Run(PollDesc& source, PollDesc& sink, RelayTools& tools, size
     step.outcome = Outcome::kAwaitReadable;
     return step;
   }
-  if (splice_always_ && !bulk_) EnterBulk(source, sink, tools);
+  if (splice_always_ && !bulk_) EnterBulk(tools);
   budget = std::min(budget, limit);
   for (int reads = 0; reads < kStepReads && step.moved < budget; ++reads) {
     if (source_ended_) {
@@ -212,9 +207,9 @@ bool Relay::Copy(PollDesc& source, PollDesc& sink, RelayTools& tools, Step& step
   }
   const bool more = AfterRead(got, asked, step);
   if (got.drained) {
-    Drained(sink, step);
+    Drained(source, sink, step);
   } else if (got.bytes == kMostHeldBytes) {
-    EnterBulk(source, sink, tools);
+    EnterBulk(tools);
   }
   return more;
 }
@@ -222,13 +217,11 @@ bool Relay::Copy(PollDesc& source, PollDesc& sink, RelayTools& tools, Step& step
 // ---------------------------------------------------------------------------------------------
 // Bulk
 
-void Relay::EnterBulk(PollDesc& source, PollDesc& sink, const RelayTools& tools) {
+void Relay::EnterBulk(const RelayTools& tools) {
   bulk_ = true;
   small_wakeups_ = 0;
   if (splicing_ != Splicing::kUnknown) return;
-  // Between unix sockets a splice costs more than a copy.
-  const bool possible = tools.pipes != nullptr && !IsUnix(source) && !IsUnix(sink);
-  splicing_ = possible ? Splicing::kPossible : Splicing::kImpossible;
+  splicing_ = tools.pipes != nullptr ? Splicing::kPossible : Splicing::kImpossible;
 }
 
 void Relay::LeaveBulk(PollDesc& sink) {
@@ -236,12 +229,13 @@ void Relay::LeaveBulk(PollDesc& sink) {
   if (no_delay_off_) SetNoDelay(sink, true);
 }
 
-void Relay::Drained(PollDesc& sink, Step& step) {
+void Relay::Drained(const PollDesc& source, PollDesc& sink, Step& step) {
   step.outcome = Outcome::kAwaitReadable;
   if (!bulk_) return;
   const bool much = has_yielded_ || step.moved >= kQuickBytes;
   has_yielded_ = false;
-  if (splicing_ == Splicing::kPossible && Gathers(much, step)) {
+  // The sender on a unix socket has filled its buffer long before a pause ends.
+  if (splicing_ == Splicing::kPossible && !IsUnix(source) && Gathers(much, step)) {
     // A tail that Nagle holds back meanwhile waits no longer than that.
     step.outcome = Outcome::kGather;
     return;
@@ -290,7 +284,7 @@ bool Relay::Splice(PollDesc& source, PollDesc& sink, RelayTools& tools, Step& st
     tools.pipes->Return(*pipe, /*empty=*/true);
     const uint8_t doubts = PollDesc::kHangup | PollDesc::kError | PollDesc::kUrgent;
     if (in.would_block() && (source.edge_bits() & doubts) == 0) {
-      Drained(sink, step);
+      Drained(source, sink, step);
       return false;
     }
     LeaveBulk(sink);
@@ -307,13 +301,35 @@ bool Relay::Splice(PollDesc& source, PollDesc& sink, RelayTools& tools, Step& st
   pipe_bytes_ = pipe->capacity_bytes;
   in_pipe_ = true;
   held_ = static_cast<uint32_t>(in.bytes);
-  if (!no_delay_off_ && in.bytes >= kMostHeldBytes) SetNoDelay(sink, false);
+  if (!no_delay_off_ && in.bytes >= kMostHeldBytes && !IsUnix(sink)) SetNoDelay(sink, false);
   if (!SpliceOut(sink, tools, step)) return false;
-  if (held_ > 0) {
-    step.outcome = Outcome::kAwaitWritable;
-    return false;
+  while (held_ > 0) {
+    const size_t moved = step.moved;
+    if (IsUnix(sink) && moved < kStepBytes) {
+      TopUp(source, step);
+      if (!SpliceOut(sink, tools, step)) return false;
+    }
+    if (step.moved == moved) {
+      step.outcome = Outcome::kAwaitWritable;
+      return false;
+    }
   }
   return true;
+}
+
+// Takes more into the pipe that is not empty yet. A unix socket that is full is told to be writable
+// only when three quarters of it were read: until then its reader would soon have nothing to read,
+// and the source's writer nowhere to write.
+void Relay::TopUp(PollDesc& source, const Step& step) {
+  const size_t most = std::min<size_t>({kTopUpBytes, pipe_bytes_, step.limit - step.moved});
+  if (held_ >= most) return;
+  static_cast<void>(source.Reset(Direction::kRead));
+  const IoResult in = TrySpliceIn(source, pipe_.write_fd, most - held_);
+  held_ += static_cast<uint32_t>(in.bytes);
+  // The next read finds what else stood in its way, but an error of the socket is told only once.
+  if (in.failed() && in.error != EINVAL && in.error != ENOMEM) {
+    source.add_edge_bits(PollDesc::kError);
+  }
 }
 
 // Empties the pipe as far as the sink takes it. On failure step.outcome and step.error are set.
@@ -357,7 +373,7 @@ bool Relay::CopyPeeking(PollDesc& source, PollDesc& sink, RelayTools& tools, Ste
   }
   if (got.bytes == 0) {
     const bool more = AfterRead(got, asked, step);
-    if (got.drained) Drained(sink, step);
+    if (got.drained) Drained(source, sink, step);
     return more;
   }
   size_t sent = 0;
@@ -371,7 +387,7 @@ bool Relay::CopyPeeking(PollDesc& source, PollDesc& sink, RelayTools& tools, Ste
     return false;
   }
   if (got.drained) {
-    Drained(sink, step);
+    Drained(source, sink, step);
     return false;
   }
   return true;

@@ -9,19 +9,22 @@
 //
 // Reads start at kFirstReadBytes and double while every write is taken whole.
 //
-// Bulk. A read that fills the whole buffer makes a direction bulk: between two TCP sockets it then
-// splices through a pipe, which is lent only while bytes are inside, and its sink sends full
-// segments (TCP_NODELAY off) until the source is drained. Where that comes again and again within
-// a moment, each time with one segment or two, waking up for each costs more than moving it: it
-// asks for a pause instead (kGather) and finds more at once. It is bulk no more after
-// kSmallWakeups wake-ups that each brought little. What splice says of the source's end is not
-// believed (an urgent mark looks like one): a read confirms it.
+// Bulk. A read that fills the whole buffer makes a direction bulk: it then splices through a pipe,
+// which is lent only while bytes are inside, and its sink sends full segments (TCP_NODELAY off)
+// until the source is drained. Where that comes again and again within a moment, each time with
+// one segment or two, waking up for each costs more than moving it: it asks for a pause instead
+// (kGather) and finds more at once. It is bulk no more after kSmallWakeups wake-ups that each
+// brought little. What splice says of the source's end is not believed (an urgent mark looks like
+// one): a read confirms it.
+//
+// Unix sockets splice as well, but without pauses, for who writes to one can fill no more than its
+// 200 KB; and where one takes only a part, the pipe is topped up while its reader makes room.
 //
 // Owner thread only. Knows no session: what must be decided is returned.
 //
 // Invariants
 //   1. Bytes leave in the order in which they came, each once.
-//   2. It reads only while it holds nothing.
+//   2. It reads only while it holds nothing, but for what tops up the pipe of a unix socket.
 //   3. The end of the source is reported (kEnd) after the last byte was taken by the sink.
 #ifndef PROXY_SESSION_RELAY_H_
 #define PROXY_SESSION_RELAY_H_
@@ -54,6 +57,8 @@ class Relay {
   static constexpr int kStepReads = 16;
   // Asked for at once: 128 KiB costs a fifth more, and a pipe holds 1 MiB of full slots.
   static constexpr size_t kSpliceBytes = 512 * 1024;
+  // In a pipe that a unix socket did not take whole.
+  static constexpr size_t kTopUpBytes = 256 * 1024;
   static constexpr size_t kSmallBytes = 16 * 1024;
   static constexpr uint8_t kSmallWakeups = 4;
   // Bulk that drained its source so often in a row, each time at once and with so much, gathers.
@@ -155,11 +160,12 @@ class Relay {
   bool AfterRead(const struct IoResult& got, size_t asked, Step& step);
   // One splice in and out. True: go on.
   bool Splice(PollDesc& source, PollDesc& sink, RelayTools& tools, Step& step);
+  void TopUp(PollDesc& source, const Step& step);
   bool SpliceOut(PollDesc& sink, RelayTools& tools, Step& step);
-  void EnterBulk(PollDesc& source, PollDesc& sink, const RelayTools& tools);
+  void EnterBulk(const RelayTools& tools);
   void LeaveBulk(PollDesc& sink);
   // The source has nothing now: nothing that was sent may wait for more.
-  void Drained(PollDesc& sink, Step& step);
+  void Drained(const PollDesc& source, PollDesc& sink, Step& step);
   bool Gathers(bool much, const Step& step);
   void SetNoDelay(PollDesc& sink, bool on);
   void ReturnHands(RelayTools& tools);

@@ -171,6 +171,8 @@ ScriptKernel& It() { return ScriptKernel::Get(); }
 int EpollCreate() { return bench::kNoSocket; }
 int EventFd() { return bench::kNoSocket; }
 int EventFdSignal(int) { return 0; }
+int TimerFd() { return bench::kNoSocket; }
+int TimerFdSet(int, int64_t) { return 0; }
 int EpollAdd(int, int fd, uint32_t events, uint64_t data) {
   ScriptCalls::Register(It(), fd, events, data);
   return 0;

@@ -272,8 +272,8 @@ FAULTS = [
         [
             Edit(
                 "poller/scheduler.cc",
-                "    if (inbox_.empty() && !stop_.load(std::memory_order_seq_cst)) timeout = TimeoutNs();",
-                "    if (!stop_.load(std::memory_order_seq_cst)) timeout = TimeoutNs();",
+                "    if (inbox_.empty() && !stop_.load(std::memory_order_seq_cst)) {",
+                "    if (!stop_.load(std::memory_order_seq_cst)) {",
             )
         ],
         [SCHEDULER],

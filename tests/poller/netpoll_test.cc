@@ -48,7 +48,7 @@ class NetpollTest : public TestPointTest {
     for (const bool muted : {false, true}) {
       ASSERT_EQ(send(pair.far(), "x", 1, 0), 1);
       EXPECT_EQ(Poll(), Tasks{});
-      ASSERT_EQ((desc.edge_bits() & PollDesc::kMuted) != 0, muted);
+      ASSERT_EQ((desc.edge_bits() & PollDesc::kReadMuted) != 0, muted);
     }
   }
   void End(PollDesc& desc) {
@@ -140,7 +140,7 @@ TEST_F(NetpollTest, BytesThatNobodyLooksAtEndOneWaitAndThenNoMore) {
   EXPECT_EQ(Poll(), Tasks{});
   EXPECT_EQ(desc.edge_bits() & PollDesc::kUrgent, 0);
   ASSERT_EQ(desc.Reset(kRead), WaitResult::kReady);
-  netpoll_.Unmute(desc);
+  netpoll_.Unmute(desc, kRead);
   Park(desc, kRead, reader_);
   EXPECT_EQ(Poll(), Tasks{&reader_});
   EXPECT_NE(desc.edge_bits() & PollDesc::kUrgent, 0);
@@ -150,6 +150,42 @@ TEST_F(NetpollTest, BytesThatNobodyLooksAtEndOneWaitAndThenNoMore) {
   EXPECT_EQ(Poll(), Tasks{&reader_});
   EXPECT_NE(desc.edge_bits() & PollDesc::kHangup, 0);
   EXPECT_TRUE(desc.BlockEnd(kRead));
+  End(desc);
+}
+
+TEST_F(NetpollTest, AUnixSocketIsSaidToBeWritableOnlyToWhoWaitsForIt) {
+  SocketPair pair;
+  PollDesc& desc = *netpoll_.Allocate(pair.near(), nullptr);
+  desc.add_edge_bits(PollDesc::kUnix);
+  ASSERT_EQ(netpoll_.Register(desc), 0);
+  const auto reports = [&] {
+    EXPECT_EQ(Poll(), Tasks{});
+    const bool said = desc.IsLatched(kWrite);
+    EXPECT_EQ(desc.Reset(kWrite), WaitResult::kReady);
+    return said;
+  };
+  EXPECT_FALSE(reports());
+  // Its peer reads, which for a unix socket is news each time.
+  ASSERT_GT(FillUp(pair.near()), 0u);
+  ASSERT_GT(Empty(pair.far()), 0u);
+  EXPECT_FALSE(reports());
+  // Who waits for room is told, of room that is there already as well.
+  netpoll_.Unmute(desc, kWrite);
+  Park(desc, kWrite, writer_);
+  EXPECT_EQ(Poll(), Tasks{&writer_});
+  EXPECT_TRUE(desc.BlockEnd(kWrite));
+  ASSERT_GT(FillUp(pair.near()), 0u);
+  Park(desc, kWrite, writer_);
+  EXPECT_EQ(Poll(), Tasks{});
+  ASSERT_GT(Empty(pair.far()), 0u);
+  EXPECT_EQ(Poll(), Tasks{&writer_});
+  EXPECT_TRUE(desc.BlockEnd(kWrite));
+  // The next time nobody waits, and that was the last time.
+  for (const bool said : {true, false}) {
+    ASSERT_GT(FillUp(pair.near()), 0u);
+    ASSERT_GT(Empty(pair.far()), 0u);
+    EXPECT_EQ(reports(), said);
+  }
   End(desc);
 }
 

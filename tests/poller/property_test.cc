@@ -320,7 +320,7 @@ class Echoes {
     Next Run(Scheduler& scheduler, Wake wake) noexcept override {
       if (wake == Wake::kStart) {
         desc_ = scheduler.netpoll().Allocate(fd_, nullptr);
-        desc_->add_edge_bits(PollDesc::kStopsShort);
+        desc_->add_edge_bits(PollDesc::kUnix);
         echoes_.Remember(desc_->handle());
       }
       const Next next = with_stack_ ? RunWithStack(scheduler) : RunWithout(scheduler, wake);

@@ -818,14 +818,14 @@ TEST_F(SchedulerTest, AWaitForBytesOfAMutedDescriptorIsToldOfThoseThatCameMeanwh
     pair.Say("x");
     TurnWithoutSleep(scheduler_);
   }
-  ASSERT_NE(desc.edge_bits() & PollDesc::kMuted, 0);
+  ASSERT_NE(desc.edge_bits() & PollDesc::kReadMuted, 0);
   ASSERT_EQ(Empty(pair.near()), 3u);
   ASSERT_EQ(desc.Reset(kRead), WaitResult::kReady);
   LambdaTask reader(AwaitOnce(desc, kRead));
   scheduler_.Spawn(reader);
   TurnWithoutSleep(scheduler_);
   EXPECT_FALSE(reader.done);
-  EXPECT_EQ(desc.edge_bits() & PollDesc::kMuted, 0);
+  EXPECT_EQ(desc.edge_bits() & PollDesc::kReadMuted, 0);
   pair.Say("y");
   TurnUntil(scheduler_, [&] { return reader.done; });
   EXPECT_EQ(reader.last, Wake::kReady);
@@ -835,7 +835,7 @@ TEST_F(SchedulerTest, AWaitForBytesOfAMutedDescriptorIsToldOfThoseThatCameMeanwh
     pair.Say("x");
     TurnWithoutSleep(scheduler_);
   }
-  ASSERT_NE(desc.edge_bits() & PollDesc::kMuted, 0);
+  ASSERT_NE(desc.edge_bits() & PollDesc::kReadMuted, 0);
   ASSERT_EQ(desc.Reset(kRead), WaitResult::kReady);
   LambdaTask waits(WaitOnce(desc, kRead, result_));
   scheduler_.Spawn(waits);

@@ -70,6 +70,10 @@ class RelayTest : public testing::Test {
     source_ = scheduler_->netpoll().Open(from.near, nullptr, &error);
     sink_ = scheduler_->netpoll().Open(to.near, nullptr, &error);
     ASSERT_TRUE(source_ != nullptr && sink_ != nullptr);
+    for (PollDesc* desc : {source_, sink_}) {
+      if (GetInt(desc->fd(), SOL_SOCKET, SO_DOMAIN) == AF_UNIX)
+        desc->add_edge_bits(PollDesc::kUnix);
+    }
   }
 
   void TearDown() override {
@@ -416,10 +420,72 @@ TEST_F(RelayTest, AnExhaustedPipePoolMeansCopyingAndNoLoss) {
   Carry(Bytes(4 << 20, 2));
 }
 
-TEST_F(RelayTest, UnixSocketsAreCopiedInBulkToo) {
+TEST_F(RelayTest, UnixSocketsAreSplicedInBulkToo) {
   Begin(UnixPair(), UnixPair());
   Carry(Bytes(4 << 20));
-  EXPECT_EQ(pipes_->high_water(), 0u);
+  EXPECT_EQ(pipes_->high_water(), 1u);
+}
+
+TEST_F(RelayTest, BulkBetweenAUnixAndATcpSocketArrivesEitherWay) {
+  Begin(UnixPair(), TcpPair());
+  Carry(Bytes(4 << 20));
+  EXPECT_EQ(pipes_->high_water(), 1u);
+  TearDown();
+  relay_ = Relay();
+  Begin(TcpPair(), UnixPair());
+  Carry(Bytes(4 << 20));
+  EXPECT_EQ(pipes_->high_water(), 1u);
+}
+
+TEST_F(RelayTest, APipeThatAUnixSocketTakesInPartIsToppedUp) {
+  Begin(UnixPair(), UnixPair());
+  const std::string bytes = Bytes(4 << 20);
+  Carry(bytes);
+  ASSERT_TRUE(relay_.bulk());
+  // Nobody reads: the sink's buffer fills, then the pipe, and no more than that is taken.
+  size_t sent = 0;
+  Relay::Step step{};
+  for (int i = 0; i < 100; ++i) {
+    sent += SendSome(bytes, sent);
+    step = Run();
+  }
+  EXPECT_EQ(step.outcome, Outcome::kAwaitWritable);
+  const size_t first = relay_.held();
+  EXPECT_GT(first, 0u);
+  EXPECT_LE(first, Relay::kTopUpBytes);
+  // What is read makes room, and it is all there, in order.
+  std::string got;
+  while (got.size() < sent) {
+    Receive(got);
+    Run();
+    ASSERT_LE(relay_.held(), Relay::kTopUpBytes);
+  }
+  EXPECT_EQ(got.size(), sent);
+  EXPECT_TRUE(got == bytes.substr(0, sent));
+}
+
+TEST_F(RelayTest, AResetFoundWhileAPipeIsToppedUpIsTheSourcesError) {
+  Begin(UnixPair(), UnixPair());
+  const std::string bytes = Bytes(4 << 20);
+  Carry(bytes);
+  size_t sent = 0;
+  for (int i = 0; i < 100; ++i) {
+    sent += SendSome(bytes, sent);
+    Run();
+  }
+  ASSERT_GT(relay_.held(), 0u);
+  // It closes with something unread, which is a unix socket's reset; epoll does not get to say so.
+  ASSERT_EQ(send(from_.near, "x", 1, 0), 1);
+  close(std::exchange(from_.far, -1));
+  std::string got;
+  Relay::Step step{};
+  for (int i = 0; i < 1000 && step.outcome != Outcome::kSourceError; ++i) {
+    Receive(got);
+    step = relay_.Run(*source_, *sink_, tools_);
+    ASSERT_NE(step.outcome, Outcome::kEnd) << "it passed for an end in order";
+  }
+  EXPECT_EQ(step.outcome, Outcome::kSourceError);
+  EXPECT_EQ(step.error, ECONNRESET);
 }
 
 TEST_F(RelayTest, AboveTheCapOfChunksBytesStayInTheSourceUntilTheSinkHasThem) {

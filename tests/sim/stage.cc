@@ -208,9 +208,9 @@ std::string SimProxy::Leftovers() const {
     }
   }
   text += Miscounts();
-  // epoll and eventfd, and the idle pipes.
+  // epoll, eventfd and timerfd, and the idle pipes.
   size_t expected = 0;
-  for (const auto& worker : workers_) expected += 2 + 2 * worker->pipe_pool().idle();
+  for (const auto& worker : workers_) expected += 3 + 2 * worker->pipe_pool().idle();
   const int open = world_.OpenDescriptors(process_);
   if (static_cast<size_t>(open) != expected) {
     text += std::to_string(open) + " descriptors are open and not " + std::to_string(expected) +
