@@ -100,6 +100,9 @@ int DialFinish(Scheduler& scheduler, PollDesc& desc, MonotonicTime deadline) {
         return ENOBUFS;
     }
     PARKWAY_TEST_POINT("DialFinish:woken");
+    if ((desc.edge_bits() & (PollDesc::kConnected | PollDesc::kError)) == PollDesc::kConnected) {
+      break;
+    }
     const int error = TakeSocketError(desc);
     if (error != 0) return error;
     // A wake-up is not yet a connection (golang/go#14548): only a peer's name is.

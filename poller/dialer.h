@@ -53,7 +53,8 @@ Dial DialStart(Scheduler& scheduler, const Address& to, void* user,
 void InlineUrgent(PollDesc& desc);
 
 // Waits until the connect that is in progress has succeeded (0) or failed (positive errno):
-// ETIMEDOUT at `deadline`, ECANCELED when evicted. The descriptor stays the caller's.
+// ETIMEDOUT at `deadline`, ECANCELED when evicted. The descriptor stays the caller's. What epoll
+// said tells which it is (PollDesc::kConnected); the socket is asked only where that says nothing.
 int DialFinish(Scheduler& scheduler, PollDesc& desc, MonotonicTime deadline);
 
 // A TCP connect to a dead local port may take that port as its own and connect to itself.

@@ -38,10 +38,9 @@ PollDesc* Netpoll::Allocate(int fd, void* user) {
   return desc;
 }
 
-int Netpoll::Register(PollDesc& desc) {
+int Netpoll::Register(PollDesc& desc, uint8_t muted) {
   PARKWAY_DCHECK(!desc.registered(), "a descriptor is registered once");
-  // A unix socket becomes writable anew whenever its peer has read something.
-  if ((desc.edge_bits() & PollDesc::kUnix) != 0) desc.add_edge_bits(PollDesc::kWriteMuted);
+  desc.add_edge_bits(muted);
   const int error = kernel::EpollAdd(epoll_fd_, desc.fd(), EventsOf(desc), Data(desc));
   if (error == 0) desc.set_registered(true);
   return error;
@@ -53,7 +52,7 @@ PollDesc* Netpoll::Open(int fd, void* user, int* error) {
     *error = -ENOMEM;
     return nullptr;
   }
-  *error = Register(*desc);
+  *error = Register(*desc, /*muted=*/0);
   if (*error == 0) return desc;
   desc->Evict(desc->fdseq());
   Close(*desc);
@@ -125,9 +124,10 @@ void Netpoll::Ready(const epoll_event& event, Polled& polled) {
   if (mask & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) bits |= PollDesc::kHangup;
   if (mask & EPOLLPRI) bits |= PollDesc::kUrgent;
   if (mask & EPOLLERR) bits |= PollDesc::kError;
+  const bool connected = (mask & (EPOLLOUT | EPOLLHUP | EPOLLERR)) == EPOLLOUT;
   // Nothing told of an urgent mark, at which a read would stop as if the end had come.
   if (bits != 0 && (desc->edge_bits() & PollDesc::kReadMuted) != 0) bits |= PollDesc::kUrgent;
-  desc->add_edge_bits(bits);
+  desc->add_edge_bits(bits | (connected ? PollDesc::kConnected : 0));
   desc->SetEventError(mask == EPOLLERR, fdseq);
 
   // Whoever waits is counted before the words change.

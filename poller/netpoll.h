@@ -65,9 +65,10 @@ class Netpoll {
   // A descriptor for `fd`, not yet known to epoll: try the operation first, and Register when it
   // would block. nullptr: out of descriptors.
   PollDesc* Allocate(int fd, void* user);
-  // One epoll_ctl(ADD). Reports what the file is ready for at once, so being late loses nothing.
-  // 0 or -errno.
-  int Register(PollDesc& desc);
+  // One epoll_ctl(ADD). Reports what the file is ready for at once, so being late loses nothing; of
+  // what `muted` (kReadMuted, kWriteMuted) says only once somebody waits for it (Unmute). A hang-up
+  // is always told. 0 or -errno.
+  int Register(PollDesc& desc, uint8_t muted = PollDesc::kWriteMuted);
   // Both; on failure nothing is left and *error is -errno (-ENOMEM: out of descriptors).
   PollDesc* Open(int fd, void* user, int* error);
   // Frees the descriptor; the fd is the caller's to close. REQUIRES: as PollDesc::Close.

@@ -91,6 +91,9 @@ class PollDesc {
   static constexpr uint8_t kWriteMuted = 64;
   // A listener: level-triggered.
   static constexpr uint8_t kLevel = 32;
+  // OUT without HUP or ERR: a connect that was under way has succeeded. (The kernel looks at the
+  // socket when it hands out an event, and one that is not connected yet has no OUT: tcp_poll.)
+  static constexpr uint8_t kConnected = 128;
 
   PollDesc(const PollDesc&) = delete;
   PollDesc& operator=(const PollDesc&) = delete;

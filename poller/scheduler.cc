@@ -38,6 +38,12 @@ constexpr size_t kLeastWarmStacks = 4;
 // How long a worker that has no stack left waits before it looks again.
 constexpr int64_t kNoStackPauseNs = 1'000'000;
 
+// Who waits for a connect is told of room to write. Else a fresh connection has it, and that would
+// be its first event.
+uint8_t MutedAtFirst(Direction first) {
+  return first == Direction::kWrite ? 0 : PollDesc::kWriteMuted;
+}
+
 Wake WakeOf(WaitResult result) {
   switch (result) {
     case WaitResult::kReady:
@@ -300,7 +306,7 @@ bool Scheduler::CommitIdle(Task& task, PollDesc& desc, Direction direction, Wake
   task.state_ = Task::State::kIdle;
   task.desc_ = &desc;
   task.direction_ = direction;
-  if (!desc.registered() && netpoll_.Register(desc) != 0) {
+  if (!desc.registered() && netpoll_.Register(desc, MutedAtFirst(direction)) != 0) {
     wake = Wake::kNotPollable;
     return true;
   }
@@ -428,7 +434,9 @@ WaitResult Scheduler::Wait(PollDesc& desc, Direction direction) {
     WaitResult error = desc.CheckError(direction);
     if (error != WaitResult::kReady) return error;
     PARKWAY_TEST_POINT("Scheduler::Wait:checked");
-    if (!desc.registered() && netpoll_.Register(desc) != 0) return WaitResult::kNotPollable;
+    if (!desc.registered() && netpoll_.Register(desc, MutedAtFirst(direction)) != 0) {
+      return WaitResult::kNotPollable;
+    }
     netpoll_.Unmute(desc, direction);
     if (desc.BlockBegin(direction)) return WaitResult::kReady;
     // Announced. An error that was published before this is seen here; the publisher of a later

@@ -113,7 +113,10 @@ void Worker::OnAccepted(size_t listener, int fd, const Address& peer, bool count
 }
 
 void Worker::Adopt(size_t listener, int fd, const Address& peer, bool counted) {
-  if (listener >= views_.now().plan->listeners.size()) views_.CatchUp();
+  // A slot that is new, or had been somebody else's who is gone, is known in the latest plan, which
+  // the worker that has accepted this one may have heard of before us.
+  const auto& known = views_.now().plan->listeners;
+  if (listener >= known.size() || known[listener]->gone) views_.CatchUp();
   const ListenerPlan& plan = views_.now().listener(listener);
   // Accepted before there was a limit, and here after.
   if (!counted && plan.limits != nullptr && plan.limits->counting()) {

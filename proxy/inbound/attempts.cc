@@ -157,14 +157,24 @@ int Attempts::Conclude(Session& session, const ServerPlan& server, const Heard& 
 }
 
 int Attempts::Establish(Session& session, PollDesc& desc, bool local, MonotonicTime deadline) {
-  if (local) {
+  PollDesc& client = session.client();
+  if (local && early_.WorthATry()) {
     const int error = SendEarlyBytes(session, desc);
+    early_.Tried(error != EAGAIN);
     if (error != EAGAIN) return error;
   }
-  if (!session.client().registered() && scheduler_.netpoll().Register(session.client()) != 0) {
-    return ENOBUFS;
+  // A server that is some way off answers after the client has said something: that is no reason to
+  // wake up. A hang-up is.
+  const uint8_t muted = PollDesc::kWriteMuted | (local ? 0 : PollDesc::kReadMuted);
+  const bool first_wait = !client.registered();
+  if (first_wait && scheduler_.netpoll().Register(client, muted) != 0) return ENOBUFS;
+  const int error = DialFinish(scheduler_, desc, deadline);
+  // If it had said something by now, epoll would have told with the server's answer or before, and
+  // nobody but us has listened.
+  if (error == 0 && local && first_wait && !client.IsLatched(Direction::kRead)) {
+    session.up().set_source_drained();
   }
-  return DialFinish(scheduler_, desc, deadline);
+  return error;
 }
 
 int Attempts::SendEarlyBytes(Session& session, PollDesc& server) {

@@ -19,7 +19,9 @@
 #ifndef PROXY_INBOUND_ATTEMPTS_H_
 #define PROXY_INBOUND_ATTEMPTS_H_
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 
 #include "poller/address.h"
 #include "poller/clock.h"
@@ -32,6 +34,23 @@
 #include "proxy/upstream/views.h"
 
 namespace parkway {
+
+// Whether clients have said something by the time they are accepted, lately: one that is nearby,
+// and whose handshake was seen at once, has not yet, and to ask it is a system call for nothing.
+class EarlyBytes {
+ public:
+  bool WorthATry() { return misses_ < kMostMisses || ++skipped_ % kTryEvery == 0; }
+  void Tried(bool hit) {
+    misses_ = hit ? 0 : static_cast<uint8_t>(std::min(misses_ + 1, kMostMisses));
+  }
+
+ private:
+  static constexpr int kMostMisses = 4;
+  static constexpr uint8_t kTryEvery = 16;
+
+  uint8_t misses_ = 0;
+  uint8_t skipped_ = 0;
+};
 
 class Attempts {
  public:
@@ -60,6 +79,7 @@ class Attempts {
   Views& views_;
   ConnectionLimit& limit_;
   RelayTools& tools_;
+  EarlyBytes early_;
 };
 
 }  // namespace parkway

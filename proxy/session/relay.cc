@@ -175,9 +175,12 @@ bool Relay::AfterRead(const IoResult& got, size_t asked, Step& step) {
   return true;
 }
 
-// Before a read: see InlineUrgent. A short exchange has but one, and is spared the call.
+// Before a read: see InlineUrgent. A short exchange has but one, and perhaps another that finds the
+// FIN, and is spared the call.
 void Relay::BeforeRead(PollDesc& source) {
-  if (inline_due_ && (has_read_ || (source.edge_bits() & PollDesc::kUrgent) != 0)) {
+  const uint8_t bits = source.edge_bits();
+  const bool nothing_follows = (bits & PollDesc::kHangup) != 0;
+  if (inline_due_ && ((has_read_ && !nothing_follows) || (bits & PollDesc::kUrgent) != 0)) {
     InlineUrgent(source);
     inline_due_ = false;
   }

@@ -260,7 +260,7 @@ TEST_F(NetpollTest, T31_AnEventOfAnOldUseDoesNotTouchTheNewOne) {
   old_pair.CloseFar();
   EXPECT_EQ(Poll(), Tasks{});
   EXPECT_TRUE(hangups_.empty());
-  EXPECT_EQ(again.edge_bits(), 0);
+  EXPECT_EQ(again.edge_bits() & ~PollDesc::kConnected, 0);
   EXPECT_EQ(again.CheckError(kRead), WaitResult::kReady);
   EXPECT_EQ(again.Evict(again.fdseq()).woken.reader, &reader_);
   netpoll_.Close(again);
@@ -432,7 +432,7 @@ TEST_F(NetpollTest, X6_AResetAfterAFinIsReportedThoughTheFinWasNot) {
   ASSERT_EQ(shutdown(pair.far(), SHUT_WR), 0);
   Poll();
   EXPECT_TRUE(hangups_.empty()) << "a half-closed connection is no hang-up";
-  EXPECT_EQ(desc.edge_bits(), PollDesc::kHangup) << "but it is remembered that a FIN is there";
+  EXPECT_NE(desc.edge_bits() & PollDesc::kHangup, 0) << "but it is remembered that a FIN is there";
   pair.ResetFar();
   Poll();
   EXPECT_EQ(hangups_, Handles{desc.handle()});

@@ -243,6 +243,7 @@ TEST_F(SocketTest, T50_AShortWriteWaitsForRoom) {
     full = TryWrite(desc, much.data(), much.size()).would_block();
   }
   EXPECT_TRUE(full);
+  scheduler_.netpoll().Unmute(desc, Direction::kWrite);
   Empty(pair.far());
   SeeEvents();
   EXPECT_TRUE(desc.BlockBegin(Direction::kWrite));

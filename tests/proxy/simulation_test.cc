@@ -267,6 +267,8 @@ Plan Show::MakePlan(const Address& listen, const std::vector<ServerPlan>& server
   listener.times.half_close_ns = kHalfCloseNs;
   listener.times.delayed_close_ns = 1 * kSecond;
   if (profile_.limits) AddLimits(listener);
+  // As the planner has it: from the start, so that a worker that hears late knows them too.
+  if (profile_.plans) listener.limits = std::make_shared<ListenerLimits>(listener.numbers);
   plan.Add(listener);
   UpstreamPlan upstream;
   upstream.name = "back";
@@ -542,9 +544,6 @@ void Show::RenameListener(Plan& plan) {
 void Show::ChangeNumbers(ListenerPlan& listener) {
   listener.numbers.max_connections =
       dice_.Chance(3000) ? 0 : static_cast<uint32_t>(1 + dice_.Below(16));
-  if (listener.limits == nullptr) {
-    listener.limits = std::make_shared<ListenerLimits>(listener.numbers);
-  }
 }
 
 std::optional<SlotRef> Show::TakeFree(SlotRef::Kind kind, uint16_t upstream) {
@@ -959,7 +958,7 @@ TEST(SimulationTest, ALineBeforeServersLosesNobodyThoughManyLeave) {
 }
 
 TEST(SimulationTest, PlansThatChangeLoseNobodyAndNobodyGoesToARemovedServer) {
-  const int64_t sessions = std::max<int64_t>(scale::simulated_sessions / 8, 300);
+  const int64_t sessions = std::max<int64_t>(scale::simulated_sessions / 8, 600);
   const Totals totals = PlayAll({.faults = true, .queues = true, .plans = true}, sessions);
   if (only_seed.has_value()) return;
   // It proves nothing if it never happened.

@@ -383,7 +383,10 @@ int World::Wait(Epoll& epoll, epoll_event* events, int capacity) {
         Enqueue(chosen);
       } else if (count < most) {
         ++counts_.false_events;
-        const uint32_t bit = random_.Chance(5000) ? EPOLLIN : EPOLLOUT;
+        uint32_t bit = random_.Chance(5000) ? EPOLLIN : EPOLLOUT;
+        // Not that: tcp_poll is asked when an event is handed out.
+        const auto& socket = static_cast<const Socket&>(*chosen.file);
+        if (socket.state == Socket::State::kConnecting) bit = EPOLLIN;
         report((chosen.file->Mask() | bit) & (chosen.events | EPOLLERR | EPOLLHUP), chosen.data,
                chosen.fd);
         if (events[count - 1].events == 0) --count;
