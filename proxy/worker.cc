@@ -466,7 +466,6 @@ void Worker::Hold(size_t listener, bool hold) {
 }
 
 void Worker::AbortAll(CloseCause cause) {
-  for (const auto& acceptor : acceptors_) acceptor->EndGrace(scheduler_);
   // One that moves bytes ends like one that is idle: with a FIN where nothing is lost.
   sessions_.ForEach([cause](Session& session) {
     session.Abort(cause, session.phase() != Session::Phase::kRelaying);

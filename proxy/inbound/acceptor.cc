@@ -60,10 +60,6 @@ void Acceptor::Stop(Scheduler& scheduler, std::shared_ptr<const void> while_open
   scheduler.Kick(*this);
 }
 
-void Acceptor::EndGrace(Scheduler& scheduler) {
-  if (closing_ == Closing::kGrace) scheduler.Kick(*this);
-}
-
 void Acceptor::Retarget(Scheduler& scheduler, size_t listener, ListenerLimits* own) {
   listener_ = listener;
   if (own == own_) return;

@@ -56,8 +56,6 @@ class Acceptor final : public Task {
   int Start(Scheduler& scheduler);
   // `while_open`: kept until the socket is closed, which is some time after.
   void Stop(Scheduler& scheduler, std::shared_ptr<const void> while_open = nullptr);
-  // The time that was left for handshakes under way ends now.
-  void EndGrace(Scheduler& scheduler);
   // While it is held it accepts nobody; clients wait in the backlog.
   void Hold(Scheduler& scheduler);
   void Unhold(Scheduler& scheduler);
