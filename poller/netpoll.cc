@@ -64,6 +64,11 @@ void Netpoll::Close(PollDesc& desc) {
   cache_.Free(desc);
 }
 
+void Netpoll::End(PollDesc& desc) {
+  desc.End();
+  cache_.Free(desc);
+}
+
 int Netpoll::RegisterListener(PollDesc& desc) {
   const int error = kernel::EpollAdd(epoll_fd_, desc.fd(), EPOLLIN, Data(desc));
   if (error == 0) {

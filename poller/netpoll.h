@@ -73,6 +73,8 @@ class Netpoll {
   PollDesc* Open(int fd, void* user, int* error);
   // Frees the descriptor; the fd is the caller's to close. REQUIRES: as PollDesc::Close.
   void Close(PollDesc& desc);
+  // The same without an Evict before it. REQUIRES: as PollDesc::End.
+  void End(PollDesc& desc);
 
   // Listeners: level-triggered, because an edge strands what waits in the backlog (T54).
   int RegisterListener(PollDesc& desc);

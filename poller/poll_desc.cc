@@ -28,7 +28,6 @@ PollDesc& PollDesc::OfTimer(TimerWheel::Node& node) {
 }
 
 void PollDesc::Open(int fd, void* user) {
-  LeafLockGuard guard(lock_);
   const uintptr_t reader = rg_.load(std::memory_order_relaxed);
   const uintptr_t writer = wg_.load(std::memory_order_relaxed);
   PARKWAY_CHECK(reader == kNil || reader == kReady, "blocked read on a free descriptor");
@@ -45,13 +44,28 @@ void PollDesc::Open(int fd, void* user) {
   wg_.store(kNil, std::memory_order_relaxed);
   rd_.store(0, std::memory_order_relaxed);
   wd_.store(0, std::memory_order_relaxed);
-  SetEventError(false, fdseq());
-  PublishInfo();
+  // Nobody else writes the word of a descriptor that is free.
+  info_.store(PollInfo::Word(fdseq(), 0), std::memory_order_release);
 }
 
 void PollDesc::Close() {
   LeafLockGuard guard(lock_);
   PARKWAY_CHECK(closing_, "close of a descriptor that was not evicted");
+  Leave();
+}
+
+void PollDesc::End() {
+  LeafLockGuard guard(lock_);
+  if (!closing_) {
+    closing_ = true;
+    ++rseq_;
+    ++wseq_;
+  }
+  PARKWAY_TEST_POINT("PollDesc::End:before_publish");
+  Leave();
+}
+
+void PollDesc::Leave() {
   PARKWAY_CHECK(!HasWaiter(), "close of a descriptor that somebody waits on");
   PARKWAY_CHECK(!timer_.linked(), "close of a descriptor whose timer is armed");
   fd_ = -1;
@@ -61,7 +75,7 @@ void PollDesc::Close() {
   // noted (golang/go#60133).
   uint64_t old = info_.load(std::memory_order_relaxed);
   while (!info_.compare_exchange_weak(
-      old, PollInfo::Word(PollInfo::NextSeq(PollInfo::Seq(old)), old & PollInfo::kClosing),
+      old, PollInfo::Word(PollInfo::NextSeq(PollInfo::Seq(old)), PollInfo::kClosing),
       std::memory_order_seq_cst)) {
   }
 }

@@ -534,4 +534,9 @@ void Scheduler::Close(PollDesc& desc) {
   netpoll_.Close(desc);
 }
 
+void Scheduler::End(PollDesc& desc) {
+  wheel_.Cancel(desc.timer());
+  netpoll_.End(desc);
+}
+
 }  // namespace parkway

@@ -191,6 +191,8 @@ class Scheduler {
   void Evict(PollDesc& desc);
   // Frees the descriptor and its timer. The fd is the caller's. REQUIRES: evicted, nobody waits.
   void Close(PollDesc& desc);
+  // Both at once, for who knows that nobody waits.
+  void End(PollDesc& desc);
   // After a change from another thread (poller/remote.h): arms the timer by what is set now.
   void Rearm(PollDesc& desc);
 

@@ -101,7 +101,7 @@ int Worker::AddListener(size_t listener, int fd, bool inherited) {
 void Worker::OnAccepted(size_t listener, int fd, const Address& peer, bool counted) {
   stats_.listeners.At(listener).accepted.Add(1);
   const size_t chosen = views_.now().plan->accept_balance
-                            ? shared_.spread.Choose(options_.index, random_())
+                            ? shared_.spread.Choose(options_.index, random_)
                             : shared_.spread.Keep(options_.index);
   if (chosen == options_.index) {
     Adopt(listener, fd, peer, counted);

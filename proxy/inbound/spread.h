@@ -27,9 +27,10 @@ class Spread {
 
   explicit Spread(size_t workers) : workers_(workers), loads_(new Load[workers]) {}
 
-  // Chooses a worker for a connection that `self` accepted, and counts it there. `random` decides
+  // Chooses a worker for a connection that `self` accepted, and counts it there. `random()` decides
   // among many. Prefers `self` among equals: a hand-over costs a wake-up.
-  size_t Choose(size_t self, uint64_t random) {
+  template <typename Random>
+  size_t Choose(size_t self, Random&& random) {
     for (;;) {
       size_t best = self;
       uint32_t lowest = load(self);
@@ -43,8 +44,9 @@ class Spread {
       if (workers_ <= kLookAtAll) {
         for (size_t worker = 0; worker < workers_; ++worker) consider(worker);
       } else {
-        consider(random % workers_);
-        consider((random >> 32) % workers_);
+        const uint64_t drawn = random();
+        consider(drawn % workers_);
+        consider((drawn >> 32) % workers_);
       }
       if (loads_[best].value.compare_exchange_strong(lowest, lowest + 1,
                                                      std::memory_order_relaxed)) {

@@ -252,8 +252,7 @@ Next Session::OnEnd(Flow& flow) {
   flow.done = true;
   if (!flow.up) NoteServerWait();
   last_activity_ = scheduler().now();
-  // The half-close timeout may be the shorter one.
-  ArmTimer();
+  ArmHalfClosedTimer();
   return Leave(flow);
 }
 
@@ -362,8 +361,7 @@ void Session::Close() {
   for (PollDesc* desc : {server_, client_}) {
     if (desc == nullptr) continue;
     const int fd = desc->fd();
-    s.Evict(*desc);
-    s.Close(*desc);
+    s.End(*desc);
     if (desc == client_ ? reset_client_ : reset_server_) ResetOnClose(fd);
     if (vanish_client_ && desc == client_) VanishOnClose(fd);
     fds[count++] = fd;

@@ -213,6 +213,7 @@ class Session {
   Due NextDue() const;
   int64_t LifetimeNs() const;
   void ArmTimer();
+  void ArmHalfClosedTimer();
   void LookAtTimes();
   // Whoever waits or sleeps goes on.
   void WakeBoth();

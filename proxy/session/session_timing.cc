@@ -105,6 +105,11 @@ void Session::ArmTimer() {
   if (when != MonotonicTime::InfiniteFuture()) s.wheel().Arm(timer_, when);
 }
 
+// The half-close timeout may be the shortest, but than the first look.
+void Session::ArmHalfClosedTimer() {
+  if (server_tuned_ || times().half_close_ns < kFirstLookNs) ArmTimer();
+}
+
 void Session::LookAtTimes() {
   const int64_t now = scheduler().now().ns();
   if (!server_tuned_ && now >= started_.PlusNs(kFirstLookNs).ns()) {

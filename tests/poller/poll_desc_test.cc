@@ -281,6 +281,37 @@ TEST_F(PollDescDeathTest, T16_CloseWithAWaiterIsABrokenInvariant) {
   EXPECT_FALSE(desc_.BlockEnd(kRead));
 }
 
+TEST_F(PollDescTest, T16_EndIsAnEvictAndACloseInOneStep) {
+  const uint32_t seq = desc_.fdseq();
+  const uint32_t rseq = PollDescPeer::Seq(desc_, kRead);
+  desc_.End();
+  EXPECT_NE(desc_.fdseq(), seq);
+  EXPECT_NE(PollDescPeer::Seq(desc_, kRead), rseq) << "a timer of this use is stale";
+  EXPECT_EQ(desc_.CheckError(kRead), WaitResult::kClosing);
+  EXPECT_FALSE(desc_.Evict(seq).applied);
+  EXPECT_FALSE(desc_.SetDeadline(seq, Directions::kBoth, At(10), At(0)).applied);
+  desc_.Open(kFd, nullptr);
+  EXPECT_EQ(desc_.CheckError(kRead), WaitResult::kReady);
+  EXPECT_FALSE(desc_.Evict(seq).applied) << "nor after the next use has begun";
+  EXPECT_EQ(desc_.CheckError(kWrite), WaitResult::kReady);
+}
+
+TEST_F(PollDescTest, T16_EndAfterAnEvictOnlyCloses) {
+  const uint32_t seq = desc_.fdseq();
+  Evict();
+  const uint32_t rseq = PollDescPeer::Seq(desc_, kRead);
+  desc_.End();
+  EXPECT_EQ(PollDescPeer::Seq(desc_, kRead), rseq);
+  EXPECT_NE(desc_.fdseq(), seq);
+  desc_.Open(kFd, nullptr);
+}
+
+TEST_F(PollDescDeathTest, T16_EndWithAWaiterIsABrokenInvariant) {
+  ASSERT_FALSE(desc_.BlockBegin(kRead));
+  EXPECT_DEATH(desc_.End(), "somebody waits");
+  EXPECT_FALSE(desc_.BlockEnd(kRead));
+}
+
 TEST_F(PollDescDeathTest, T16_OpenOfADescriptorThatSomebodyWaitsOnIsABrokenInvariant) {
   ASSERT_FALSE(desc_.BlockBegin(kWrite));
   EXPECT_DEATH(desc_.Open(kFd, nullptr), "blocked write on a free descriptor");

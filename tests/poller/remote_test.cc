@@ -283,6 +283,47 @@ TEST_F(RemoteTest, T18_AHandleOfAUseThatHasEndedDoesNothingToWhoHasTheDescriptor
   End(now);
 }
 
+// The owner ends uses and begins new ones, without a lock, while others still call by old handles.
+TEST_F(RemoteTest, T18_CallsByAHandleRacingTheEndOfItsUseTouchNoLaterUse) {
+  SocketPair pair;
+  std::atomic<uint64_t> published{0};  // a handle that the others may use: index and fdseq
+  std::atomic<bool> over{false};
+  const auto call = [&](auto with) {
+    while (!over.load()) {
+      const uint64_t word = published.load();
+      if (word == 0) continue;
+      with(PollHandle{static_cast<uint32_t>(word), static_cast<uint32_t>(word >> 32)});
+    }
+  };
+  std::thread evicts([&] {
+    call([this](PollHandle handle) { static_cast<void>(RemoteEvict(scheduler_, handle)); });
+  });
+  std::thread shortens([&] {
+    call([this](PollHandle handle) {
+      static_cast<void>(RemoteSetDeadline(scheduler_, handle, Directions::kBoth, MonotonicTime(1)));
+    });
+  });
+  OnWorker([&] {
+    for (int i = 0; i < 2000; ++i) {
+      PollDesc* desc = scheduler_.netpoll().Allocate(pair.near(), nullptr);
+      const PollHandle handle = desc->handle();
+      published.store(uint64_t{handle.fdseq} << 32 | handle.index);
+      std::this_thread::yield();
+      scheduler_.End(*desc);
+      // Nobody has been given the handle of this one.
+      desc = scheduler_.netpoll().Allocate(pair.near(), nullptr);
+      ASSERT_EQ(desc->index(), handle.index);
+      std::this_thread::yield();
+      EXPECT_EQ(desc->CheckError(Direction::kRead), WaitResult::kReady);
+      EXPECT_EQ(desc->CheckError(Direction::kWrite), WaitResult::kReady);
+      scheduler_.End(*desc);
+    }
+  });
+  over = true;
+  evicts.join();
+  shortens.join();
+}
+
 TEST_F(RemoteTest, X2_OfTwoRemoteEvictsAndALocalOneExactlyOneIsApplied) {
   for (int round = 0; round < 100; ++round) {
     SocketPair pair;
