@@ -20,6 +20,9 @@ import sys
 import tempfile
 import unittest
 
+sys.path.append(os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
+import cases  # noqa: E402  (of tests/)
+
 LAYERS = {
     "poller": {"poller"},
     "config": {"config"},
@@ -240,9 +243,4 @@ class House(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    outcome = unittest.main(verbosity=2, exit=False).result
-    failed = {case.id().removeprefix("__main__.") for case, _ in outcome.failures + outcome.errors}
-    for case in sorted(failed):
-        print(f"FAILED {case}")
-    print(f"RESULT passed={outcome.testsRun - len(failed)} failed={len(failed)}")
-    sys.exit(1 if failed or not outcome.testsRun else 0)
+    cases.main()

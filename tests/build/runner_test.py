@@ -16,6 +16,9 @@ sys.path.insert(0, HERE)
 import runner  # noqa: E402  (Bazel runs this file through a link)
 from runner import Outcome  # noqa: E402
 
+sys.path.append(os.path.join(HERE, ".."))
+import cases  # noqa: E402  (of tests/)
+
 GOOGLETEST = """<?xml version="1.0" encoding="UTF-8"?>
 <testsuites tests="5" failures="1" disabled="1" errors="0" name="AllTests">
   <testsuite name="PollDescTest" tests="4">
@@ -301,9 +304,4 @@ class CommandLine(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    outcome = unittest.main(verbosity=2, exit=False).result
-    failed = {case.id().removeprefix("__main__.") for case, _ in outcome.failures + outcome.errors}
-    for case in sorted(failed):
-        print(f"FAILED {case}")
-    print(f"RESULT passed={outcome.testsRun - len(failed)} failed={len(failed)}")
-    sys.exit(1 if failed or not outcome.testsRun else 0)
+    cases.main()

@@ -11,6 +11,9 @@ import sys
 import tempfile
 import unittest
 
+sys.path.append(os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
+import cases  # noqa: E402  (of tests/)
+
 PARKWAY = os.path.abspath("proxy/parkway")
 GOOD = ["--listen=:8080", "--upstream=127.0.0.1:9000"]
 
@@ -160,9 +163,4 @@ class Flags(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    outcome = unittest.main(verbosity=2, exit=False).result
-    failed = {case.id().removeprefix("__main__.") for case, _ in outcome.failures + outcome.errors}
-    for case in sorted(failed):
-        print(f"FAILED {case}")
-    print(f"RESULT passed={outcome.testsRun - len(failed)} failed={len(failed)}")
-    sys.exit(1 if failed or not outcome.testsRun else 0)
+    cases.main()

@@ -11,6 +11,9 @@ import sys
 import tempfile
 import unittest
 
+sys.path.append(os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
+import cases  # noqa: E402  (of tests/)
+
 ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", ".."))
 BUILT = ("proxy/parkway", "proxy/admin/parkwayctl", "deploy/man/parkway.8",
          "deploy/man/parkwayctl.1", "deploy/man/parkway.flags.5")
@@ -82,11 +85,4 @@ class DeployInstall(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    outcome = unittest.main(verbosity=2, exit=False).result
-    failed = {case.id().removeprefix("__main__.") for case, _ in outcome.failures + outcome.errors}
-    for case in sorted(failed):
-        print(f"FAILED {case}")
-    skipped = len(outcome.skipped)
-    print(f"RESULT passed={outcome.testsRun - len(failed) - skipped} failed={len(failed)} "
-          f"skipped={skipped}")
-    sys.exit(1 if failed or not outcome.testsRun else 0)
+    cases.main()

@@ -17,6 +17,9 @@ import threading
 import time
 import unittest
 
+sys.path.append(os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
+import cases  # noqa: E402  (of tests/)
+
 ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", ".."))
 
 ALL_INSTALLED = f"""#!/bin/sh
@@ -272,11 +275,4 @@ class DeployRun(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    outcome = unittest.main(verbosity=2, exit=False).result
-    failed = {case.id().removeprefix("__main__.") for case, _ in outcome.failures + outcome.errors}
-    for case in sorted(failed):
-        print(f"FAILED {case}")
-    skipped = len(outcome.skipped)
-    print(f"RESULT passed={outcome.testsRun - len(failed) - skipped} failed={len(failed)} "
-          f"skipped={skipped}")
-    sys.exit(1 if failed or not outcome.testsRun else 0)
+    cases.main()

@@ -9,6 +9,9 @@ import sys
 import tempfile
 import unittest
 
+sys.path.append(os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
+import cases  # noqa: E402  (of tests/)
+
 # The exposure that `systemd-analyze security` may find: 10 is everything, 0 nothing.
 MOST_EXPOSURE = 2.0
 
@@ -83,11 +86,4 @@ class ManPages(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    outcome = unittest.main(verbosity=2, exit=False).result
-    failed = {case.id().removeprefix("__main__.") for case, _ in outcome.failures + outcome.errors}
-    for case in sorted(failed):
-        print(f"FAILED {case}")
-    skipped = len(outcome.skipped)
-    print(f"RESULT passed={outcome.testsRun - len(failed) - skipped} failed={len(failed)} "
-          f"skipped={skipped}")
-    sys.exit(1 if failed or not outcome.testsRun else 0)
+    cases.main()

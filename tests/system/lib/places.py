@@ -9,13 +9,10 @@ run the same stories with the counts of their column in tests/scale.def.
 """
 
 import os
-import sys
+
+import scale
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
-sys.path.append(os.path.join(ROOT, "tests"))
-
-import scale  # pylint: disable=wrong-import-position
-
 FLAVOUR = scale.FLAVOUR
 
 # How much longer than the optimised build a reaction may take before it counts as a hang.

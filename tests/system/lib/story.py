@@ -1,14 +1,14 @@
-"""A test file's frame: runs its stories and says how it went in a form that a script can read.
-
-Last line: RESULT passed=N failed=M; before it, a line FAILED name for each that did.
+"""A test file's frame: what its stories are made of, and main(), which runs them in a network of their
+own and says how it went as tests/cases.py does.
 """
 
 import os
 import signal
 import sys
 import tempfile
-import time
 import unittest
+
+import cases
 
 from . import net
 
@@ -46,49 +46,6 @@ def folder_of(cls):
     return folder.name
 
 
-class _Result(unittest.TextTestResult):
-    def __init__(self, *arguments, **options):
-        super().__init__(*arguments, **options)
-        self.passed, self.bad, self.skips = 0, [], []
-
-    def getDescription(self, test):
-        return test.id().removeprefix("__main__.")
-
-    def startTest(self, test):
-        super().startTest(test)
-        self._start = time.monotonic()
-
-    def _took(self):
-        self.stream.write(f"  {time.monotonic() - self._start:.1f} s  ")
-
-    def addSuccess(self, test):
-        self._took()
-        super().addSuccess(test)
-        self.passed += 1
-
-    def addFailure(self, test, err):
-        super().addFailure(test, err)
-        self._note(test)
-
-    def addError(self, test, err):
-        super().addError(test, err)
-        self._note(test)
-
-    def addSubTest(self, test, subtest, err):
-        super().addSubTest(test, subtest, err)
-        if err is not None:
-            self._note(test)
-
-    def addSkip(self, test, reason):
-        super().addSkip(test, reason)
-        self.skips.append(test)
-
-    def _note(self, test):
-        name = self.getDescription(test)
-        if name not in self.bad:
-            self.bad.append(name)
-
-
 def main():
     """Runs every story of the calling program, or those named in its arguments.
 
@@ -99,28 +56,4 @@ def main():
             os.environ["PARKWAY_BINARY"] = os.path.abspath(argument.partition("=")[2])
     net.isolate()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    sys.stdout.reconfigure(line_buffering=True)
-    loader = unittest.defaultTestLoader
-    module = sys.modules["__main__"]
-    names = [a for a in sys.argv[1:] if not a.startswith("-")]
-    if names:
-        suite = unittest.TestSuite(
-            test for test in _flat(loader.loadTestsFromModule(module))
-            if any(name in test.id() for name in names))
-    else:
-        suite = loader.loadTestsFromModule(module)
-    runner = unittest.TextTestRunner(sys.stdout, verbosity=2, resultclass=_Result)
-    result = runner.run(suite)
-    for name in result.bad:
-        print(f"FAILED {name}")
-    print(f"RESULT passed={result.passed} failed={len(result.bad)}")
-    nothing_ran = not result.passed and not result.skips
-    sys.exit(1 if result.bad or nothing_ran else 0)
-
-
-def _flat(suite):
-    for test in suite:
-        if isinstance(test, unittest.TestSuite):
-            yield from _flat(test)
-        else:
-            yield test
+    cases.main()
