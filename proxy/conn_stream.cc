@@ -68,6 +68,7 @@ class ConnDesk::Stream final : public ConnStream {
       : desk_(desk), number_(++desk.next_number_), inbox_(std::make_shared<Inbox>()) {
     inbox_->bell = std::move(bell);
     inbox_->walking = desk_.workers_;
+    ++desk_.asked_;
     for (size_t i = 0; i < desk_.workers_; ++i) {
       auto on_found = [&desk = desk_, inbox = std::weak_ptr<Inbox>(inbox_),
                        i](ConnWalks::Found found) {
@@ -77,7 +78,7 @@ class ConnDesk::Stream final : public ConnStream {
           // At once: later a slot may be another server's.
           const std::shared_ptr<const Plan> plan = desk.plan_();
           for (ConnRow& row : found.rows) Name(*plan, row);
-          if (found.last) --here->walking;
+          if (found.last && --here->walking == 0) --desk.asked_;
           here->batches.push_back({i, std::move(found)});
           here->bell();
         });
@@ -90,6 +91,7 @@ class ConnDesk::Stream final : public ConnStream {
 
   ~Stream() override {
     if (inbox_->walking == 0) return;
+    --desk_.asked_;
     for (size_t i = 0; i < desk_.workers_; ++i) {
       desk_.on_worker_(i, [number = number_](ConnWalks& walks) { walks.End(number); });
     }
@@ -200,11 +202,13 @@ void ConnDesk::Kill(const ConnSelector& selector, OnOutcome done) {
   const bool one = selector.id.has_value();
   const auto killing = std::make_shared<Killing>(Killing{std::move(done), workers_, 0});
   const uint64_t number = ++next_number_;
+  ++asked_;
   for (size_t i = 0; i < workers_; ++i) {
-    auto on_found = [&control = control_, killing, one](ConnWalks::Found found) {
-      PostCall(control, [killing, one, killed = found.killed, last = found.last] {
+    auto on_found = [this, killing, one](ConnWalks::Found found) {
+      PostCall(control_, [this, killing, one, killed = found.killed, last = found.last] {
         killing->killed += killed;
         if (!last || --killing->walking > 0) return;
+        --asked_;
         if (one && killing->killed == 0) {
           killing->done(Outcome::Refused("there is no open connection with this ID"));
         } else {

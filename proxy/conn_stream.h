@@ -5,6 +5,10 @@
 //   desk.Kill(selector, [](const Outcome& outcome) { ... });
 //
 // Control thread only; the workers outlive it.
+//
+// Invariants
+//   1. What workers look for, and what they answer, are slots of the plan that the question was put
+//      by. Until their walks are over it is busy, and no slot becomes another's (see SlotReaper).
 #ifndef PROXY_CONN_STREAM_H_
 #define PROXY_CONN_STREAM_H_
 
@@ -40,6 +44,8 @@ class ConnDesk {
   std::unique_ptr<ConnStream> Ask(const ConnQuestion& question, std::function<void()> bell,
                                   std::string* wrong);
   void Kill(const ConnSelector& selector, OnOutcome done);
+  // Whether a worker has not finished with a question that somebody still waits for.
+  bool busy() const { return asked_ > 0; }
 
  private:
   class Stream;
@@ -53,6 +59,7 @@ class ConnDesk {
   const OnWorker on_worker_;
   const std::function<std::shared_ptr<const Plan>()> plan_;
   uint64_t next_number_ = 0;
+  size_t asked_ = 0;  // questions that some worker is not done with
 };
 
 }  // namespace parkway

@@ -71,7 +71,6 @@ class ConnWalks {
   void GoOn(uint64_t number);
   // Nobody wants the rest; `on_found` is not called any more.
   void End(uint64_t number);
-  size_t size() const { return walks_.size(); }
 
  private:
   class Walk;

@@ -98,7 +98,10 @@ class Process final : private ServerWatcher, private Members::Host {
              .workers = options.threads,
              .wake = [this](absl::Duration delay) { reaper_wake_.Once(scheduler_, delay); },
              .log_passes = [this] { return log_->passes(); },
-             .quiet = [this] { return collector_ == nullptr || !collector_->busy(); },
+             .quiet =
+                 [this] {
+                   return (collector_ == nullptr || !collector_->busy()) && !conns_.busy();
+                 },
              .publish = [this] { Publish(); }})),
         reaper_wake_("slots", [this] { reaper_.Look(); }),
         memory_(scheduler_, crew_, [this](const std::string& line) { Say(line); }),

@@ -57,7 +57,9 @@ class SlotReaper {
     std::function<uint32_t(ServerRef)> connections;
     // AccessLog::passes.
     std::function<uint64_t()> log_passes;
-    // Nobody on the control thread is about to name what workers have found.
+    // Nobody on the control thread waits for workers to find something by slots of the plan, or is
+    // about to name what they have found. Asked in one go with vacate(), after which slots have no
+    // name by which anybody could begin to.
     std::function<bool()> quiet;
     // Makes and publishes the plan in which these are vacant.
     std::function<void(const std::vector<SlotRef>&)> vacate;

@@ -52,7 +52,7 @@ void SlotUse::Ask(Slots slots, Answer done) {
   census_.Ask(
       false,
       [this, slots, question, done = std::move(done)](const std::vector<SlowSample>&) {
-        const bool all = views_.oldest() < marked_view_ || walks_.size() > 0;
+        const bool all = views_.oldest() < marked_view_;
         for (size_t i = 0; i < slots->size(); ++i) {
           const SlotRef& slot = (*slots)[i];
           if (all || drains_.Names(slot) || IsOpen(slot)) question->used[i] = true;

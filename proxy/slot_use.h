@@ -6,11 +6,12 @@
 //   use.Clear(slots)             they are nobody's: what was counted of them is forgotten
 //
 // What may refer to a server by its slot: a session, by its last attempt, and while it is still
-// being connected by any attempt before; a view that somebody has pinned; a drain; a walk for
-// `show conns` or `conn kill`; a round of the census. To a listener or an upstream: the same, a
-// session always; and to a listener its socket, which may have somebody in its backlog still, and
-// whom it gives to another worker. What a worker has put into its log or posted to another it has
-// done before it answers.
+// being connected by any attempt before; a view that somebody has pinned; a drain; a round of the
+// census. To a listener or an upstream: the same, a session always; and to a listener its socket,
+// which may have somebody in its backlog still, and whom it gives to another worker. What a worker
+// has put into its log or posted to another it has done before it answers. Walks for `show conns`
+// and `conn kill` are not asked for here: one may begin after the answer, by the name that a slot
+// has until it is vacant, so the control thread, which begins them, waits for them (SlotReaper).
 //
 // Owner thread only; a call of `done` too.
 #ifndef PROXY_SLOT_USE_H_
@@ -24,7 +25,6 @@
 #include <vector>
 
 #include "proxy/census.h"
-#include "proxy/conn_walk.h"
 #include "proxy/core/plan.h"
 #include "proxy/core/stats.h"
 #include "proxy/drain.h"
@@ -48,12 +48,11 @@ class SlotUse {
   };
 
   // `last_session`: the number of the session that the worker made last.
-  SlotUse(Census& census, Views& views, const Drains& drains, const ConnWalks& walks,
-          const Acceptors& acceptors, WorkerStats& stats, const uint64_t& last_session)
+  SlotUse(Census& census, Views& views, const Drains& drains, const Acceptors& acceptors,
+          WorkerStats& stats, const uint64_t& last_session)
       : census_(census),
         views_(views),
         drains_(drains),
-        walks_(walks),
         acceptors_(acceptors),
         stats_(stats),
         last_session_(last_session) {}
@@ -74,7 +73,6 @@ class SlotUse {
   Census& census_;
   Views& views_;
   const Drains& drains_;
-  const ConnWalks& walks_;
   const Acceptors& acceptors_;
   WorkerStats& stats_;
   const uint64_t& last_session_;

@@ -68,7 +68,7 @@ Worker::Worker(const Options& options, WorkerShared& shared)
       health_(*this, scheduler_, views_, stats_, options.index, shared.worker_count, options.seed),
       census_(scheduler_, sessions_, *this),
       walks_(scheduler_, sessions_, options.index),
-      slots_(census_, views_, drains_, walks_, acceptors_, stats_, last_session_) {
+      slots_(census_, views_, drains_, acceptors_, stats_, last_session_) {
   SessionHost::scheduler = &scheduler_;
   TakeWishes();
   tools.buffer = buffer_.get();
