@@ -5,8 +5,8 @@
 #include "poller/kernel.h"
 #include "poller/socket.h"
 #include "poller/stack_overflow.h"
-#include "proxy/closed_of.h"
 #include "proxy/core/post_call.h"
+#include "proxy/worker_counts.h"
 
 namespace parkway {
 
@@ -40,12 +40,6 @@ class AdoptMessage : public Message {
 
 constexpr uint64_t kNsPerUs = 1'000;
 
-void CountTcp(const TcpFacts& facts, TcpStats& stats) {
-  stats.rtt.Add(facts.rtt_us);
-  stats.retransmits.Add(facts.retransmits);
-  stats.rwnd_limited_us.Add(facts.rwnd_limited_us);
-}
-
 }  // namespace
 
 Worker::Worker(const Options& options, WorkerShared& shared)
@@ -62,13 +56,14 @@ Worker::Worker(const Options& options, WorkerShared& shared)
       random_(options.seed),
       reception_(scheduler_, tools, *this),
       drains_(scheduler_, sessions_, views_, options.seed),
-      progress_(scheduler_, sessions_,
-                [this](Session& session) { LogStage(session, StageRecord::What::kProgress); }),
+      progress_(scheduler_, sessions_, [this](Session& session) { log_.GoesOn(session); }),
       connector_(scheduler_, views_, shared.limit, reception_, tools, stats_, random_),
+      log_(options.index, scheduler_, views_, stats_, {shared.spread, shared.stats}),
       health_(*this, scheduler_, views_, stats_, options.index, shared.worker_count, options.seed),
       census_(scheduler_, sessions_, *this),
       walks_(scheduler_, sessions_, options.index),
       slots_(census_, views_, drains_, acceptors_, stats_, last_session_) {
+  shared.stats[options.index] = &stats_;
   SessionHost::scheduler = &scheduler_;
   TakeWishes();
   tools.buffer = buffer_.get();
@@ -143,9 +138,8 @@ void Worker::Adopt(size_t listener, int fd, const Address& peer, bool counted) {
       relay->set_splice(plan.splice == SpliceUse::kAlways);
     }
   }
-  stats_.sessions_in.Add(1);
-  stats_.listeners.At(listener).begun.Add(1);
-  if (log_plan().opens) LogStage(*session, StageRecord::What::kOpen);
+  CountBegin(*session, stats_);
+  log_.Opened(*session);
   session->Start(scheduler_);
 }
 
@@ -168,17 +162,8 @@ void Worker::Refuse(size_t listener, int fd, const Address& peer, CloseCause cau
   if (how == Reject::kRst) ResetOnClose(fd);
   if (how == Reject::kDrop) VanishOnClose(fd);
   kernel::Close(fd);
-  stats_.closed[static_cast<size_t>(cause)].Add(1);
-  stats_.listeners.At(listener).closed.Add(ClosedStats::kNoUpstream, cause);
-  if (!log_plan().on()) return;
-  ClosedRecord record;
-  record.generation = views_.now().plan->generation;
-  record.cause = cause;
-  record.listener = static_cast<uint16_t>(listener);
-  record.upstream = static_cast<uint16_t>(views_.now().listener(listener).upstream);
-  record.client = PackedAddress(peer);
-  record.started = record.ended = scheduler_.now();
-  Log({.what = record});
+  CountRefused(listener, cause, stats_);
+  log_.Refused(listener, peer, cause);
 }
 
 void Worker::ReleaseSlot(size_t listener, bool counted) {
@@ -190,27 +175,13 @@ void Worker::ReleaseSlot(size_t listener, bool counted) {
 
 SessionHost::Progress Worker::Connect(Session& session, Wake wake) {
   const Progress progress = connector_.Connect(session, wake);
-  if (progress == Progress::kConnected && log_plan().connects) {
-    LogStage(session, StageRecord::What::kConnect);
-  }
+  if (progress == Progress::kConnected) log_.Connected(session);
   return progress;
 }
 
 void Worker::LeaveQueue(Session& session) { connector_.LeaveQueue(session); }
 
-void Worker::CountMoved(Session& session) {
-  const Session::Moved moved = session.TakeMoved();
-  stats_.bytes_up.Add(moved.up);
-  stats_.bytes_down.Add(moved.down);
-  ListenerStats& listener = stats_.listeners.At(session.listener);
-  listener.bytes_received.Add(moved.up);
-  listener.bytes_sent.Add(moved.down);
-  // Where the last attempt went, whether it has come to something or not.
-  if (session.attempts == 0) return;
-  ServerStats& server = stats_.server(session.upstream, session.server_index);
-  server.bytes_sent.Add(moved.up);
-  server.bytes_received.Add(moved.down);
-}
+void Worker::CountMoved(Session& session) { CountBytes(session, stats_); }
 
 Keepalive Worker::ServerKeepalive(const Session& session) const {
   return views_.now().roster(session.upstream).plan_of(session.server_index).sockets.keepalive;
@@ -221,8 +192,8 @@ void Worker::Sweep() {
 }
 
 void Worker::Finished(Session& session, const SessionEnd& end) {
-  if (log_plan().on()) LogClosed(session, end);
-  CountEnd(session, end);
+  log_.Ended(session, end);
+  CountEnd(session, end, scheduler_.now(), stats_);
   if (session.counted) {
     const Roster& roster = views_.now().roster(session.upstream);
     roster.balancer().Release(roster, session.server_index, scheduler_.now());
@@ -238,68 +209,10 @@ void Worker::Finished(Session& session, const SessionEnd& end) {
 
 // What is to be looked at when a session ends.
 void Worker::TakeWishes() {
-  const LogPlan& log = log_plan();
+  const LogPlan& log = log_.plan();
   SessionHost::wishes.tcp = log.on();
   SessionHost::wishes.tcp_of_some = options_.tcp_of_some;
   SessionHost::wishes.addresses = log.on() && log.format == LogFormat::kJson;
-}
-
-void Worker::LogClosed(const Session& session, const SessionEnd& end) {
-  const LogPlan& plan = log_plan();
-  if (IsSkipped(plan, session) || !IsInSample(plan, session)) return;
-  LogRecord record;
-  ClosedRecord& closed =
-      record.what.emplace<ClosedRecord>(ClosedOf(session, end, scheduler_.now()));
-  closed.generation = views_.now().plan->generation;
-  AddOthers(session, closed);
-  Log(record);
-}
-
-void Worker::LogStage(const Session& session, StageRecord::What what) {
-  if (!IsInSample(log_plan(), session)) return;
-  LogRecord record;
-  record.what = StageOf(session, what, views_.now().plan->generation, scheduler_.now());
-  Log(record);
-}
-
-// Who else was there. This one still counts everywhere.
-void Worker::AddOthers(const Session& session, ClosedRecord& record) const {
-  uint64_t listener = 0;
-  uint64_t upstream = 0;
-  for (const Worker* worker : shared_.workers) {
-    record.process_connections += worker->sessions();
-    const WorkerStats& stats = worker->stats_;
-    if (const ListenerStats* of = stats.listeners.Find(session.listener)) {
-      listener += of->begun.value() - of->ended.value();
-    }
-    if (const UpstreamStats* of = stats.upstreams.Find(session.upstream)) {
-      upstream += of->begun.value() - of->ended.value();
-    }
-  }
-  record.listener_connections = static_cast<uint32_t>(listener);
-  if (!session.counted_upstream) return;
-  record.upstream_connections = static_cast<uint32_t>(upstream) - 1;
-  if (session.attempts == 0) return;
-  const uint32_t server =
-      views_.now().roster(session.upstream).server(session.server_index).connections();
-  record.server_connections = server - (session.counted ? 1 : 0);
-}
-
-void Worker::CountEnd(Session& session, const SessionEnd& end) {
-  CountMoved(session);
-  stats_.sessions_out.Add(1);
-  stats_.bytes_unsent.Add(session.unsent_bytes());
-  stats_.closed[static_cast<size_t>(session.cause())].Add(1);
-  ListenerStats& listener = stats_.listeners.At(session.listener);
-  listener.ended.Add(1);
-  listener.closed.Add(session.upstream, session.cause());
-  listener.duration.Add(static_cast<uint64_t>(scheduler_.now().ns() - session.started().ns()) /
-                        kNsPerUs);
-  if (session.counted_upstream) stats_.upstreams.At(session.upstream).ended.Add(1);
-  if (end.client.known) CountTcp(end.client, listener.tcp);
-  if (end.server.known) {
-    CountTcp(end.server, stats_.server(session.upstream, session.server_index).tcp);
-  }
 }
 
 void Worker::OnHangup(PollDesc& desc) {
@@ -342,7 +255,7 @@ void Worker::OnNewView(const Generation& before) {
   shared_.limit.Set(now.plan->max_connections);
   for (const auto& acceptor : acceptors_) acceptor->set_most(now.plan->max_accepts);
   health_.Begin();
-  progress_.Follow(log_plan().progress);
+  progress_.Follow(log_.plan().progress);
   connector_.OnNewView();
   for (size_t i = 0; i < now.rosters.size(); ++i) {
     if (i < before.rosters.size() && before.rosters[i] == now.rosters[i]) continue;
@@ -477,20 +390,7 @@ void Worker::OnAcceptorClosed(Acceptor& closed) {
   open_acceptors_.fetch_sub(1, std::memory_order_release);
 }
 
-void Worker::OnAcceptTrouble(size_t listener, int error) {
-  Log({.what = AcceptTroubleRecord{.listener = static_cast<uint16_t>(listener), .error = error}});
-}
-
-void Worker::WouldRefuse(const Session& session, CloseCause cause) {
-  Log({.what = WouldRefuseRecord{
-           .listener = session.listener, .cause = cause, .client = session.client_address()}});
-}
-
-void Worker::Log(const LogRecord& record) {
-  LogRecord numbered = record;
-  numbered.worker = static_cast<uint16_t>(options_.index);
-  if (!log_.Push(numbered)) stats_.log_dropped.Add(1);
-}
+void Worker::OnAcceptTrouble(size_t listener, int error) { log_.AcceptTrouble(listener, error); }
 
 void Worker::PostRefreshGauges() {
   PostCall(scheduler_, [this] { RefreshGauges(); });

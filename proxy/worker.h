@@ -27,7 +27,6 @@
 #include "poller/scheduler.h"
 #include "proxy/census.h"
 #include "proxy/conn_walk.h"
-#include "proxy/core/log_plan.h"
 #include "proxy/core/plan.h"
 #include "proxy/core/stats.h"
 #include "proxy/drain.h"
@@ -46,6 +45,7 @@
 #include "proxy/slot_use.h"
 #include "proxy/upstream/generation.h"
 #include "proxy/upstream/views.h"
+#include "proxy/worker_log.h"
 
 namespace parkway {
 
@@ -58,14 +58,16 @@ struct WorkerShared {
         latest(generations.current()),
         limit(generations.current()->plan->max_connections),
         spread(workers),
-        worker_count(workers) {}
+        worker_count(workers),
+        stats(workers) {}
 
   Generations generations;  // the control thread's, once the workers run
   LatestGeneration latest;
   ConnectionLimit limit;
   Spread spread;
   const size_t worker_count;
-  std::vector<Worker*> workers;  // filled before any of them runs
+  std::vector<Worker*> workers;           // filled before any of them runs
+  std::vector<const WorkerStats*> stats;  // theirs, by number
   // Who begins and watches the drains that a health check asks for; any worker's thread. Nobody:
   // the worker itself tells all of them.
   std::function<void(const DrainOrder&)> drain;
@@ -98,7 +100,7 @@ class Worker final : public SessionHost,
   // Before Run().
   void StartChecks() {
     health_.Begin();
-    progress_.Follow(log_plan().progress);
+    progress_.Follow(log_.plan().progress);
   }
   // Until Stop().
   void Run();
@@ -135,7 +137,7 @@ class Worker final : public SessionHost,
   bool accepting() const { return open_acceptors_.load(std::memory_order_acquire) > 0; }
   uint32_t sessions() const { return shared_.spread.load(options_.index); }
   const WorkerStats& worker_stats() const { return stats_; }
-  LogRing& log_ring() { return log_; }
+  LogRing& log_ring() { return log_.ring(); }
   // Asks for fresh gauges in worker_stats().
   void PostRefreshGauges();
   // Asks for fresh gauges and totals; `done` is called on this worker's thread. See Census.
@@ -178,20 +180,17 @@ class Worker final : public SessionHost,
   void OnAcceptorClosed(Acceptor& acceptor) override;
   void OnAcceptTrouble(size_t listener, int error) override;
   void OnRefused(size_t listener, int fd, const Address& peer) override;
-  void WouldRefuse(const Session& session, CloseCause cause) override;
+  void WouldRefuse(const Session& session, CloseCause cause) override {
+    log_.WouldBeRefused(session, cause);
+  }
 
   void OnNewView(const Generation& before) override;
-  void LogStage(const Session& session, StageRecord::What what);
   void DrainEverywhere(const DrainOrder& order) override;
-  void Log(const LogRecord& record) override;
+  void Log(const LogRecord& record) override { log_.Write(record); }
 
   void OutOfMemory(size_t listener, int fd, const Address& peer, bool counted);
   void Refuse(size_t listener, int fd, const Address& peer, CloseCause cause);
-  void CountEnd(Session& session, const SessionEnd& end);
-  const LogPlan& log_plan() const { return views_.now().plan->log; }
   void TakeWishes();
-  void LogClosed(const Session& session, const SessionEnd& end);
-  void AddOthers(const Session& session, ClosedRecord& record) const;
   void ReleaseSlot(size_t listener, bool counted);
   void SetLimits(const Generation& before);
   void CountAnew(size_t listener);
@@ -213,7 +212,7 @@ class Worker final : public SessionHost,
   Connector connector_;
   std::vector<std::unique_ptr<Acceptor>> acceptors_;
   std::atomic<uint32_t> open_acceptors_{0};
-  LogRing log_;
+  WorkerLog log_;
   HealthDuty health_;
   Census census_;
   ConnWalks walks_;
