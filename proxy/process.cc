@@ -43,7 +43,7 @@
 #include "proxy/system/server_sockets.h"
 #include "proxy/system/signals.h"
 #include "proxy/system/systemd.h"
-#include "proxy/upstream/balancer.h"
+#include "proxy/upstream/ejections.h"
 #include "proxy/worker.h"
 
 namespace parkway {

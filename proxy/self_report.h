@@ -21,7 +21,7 @@
 #include "proxy/observe/readings.h"
 #include "proxy/reload.h"
 #include "proxy/service_report.h"
-#include "proxy/upstream/balancer.h"
+#include "proxy/upstream/ejections.h"
 
 namespace parkway {
 

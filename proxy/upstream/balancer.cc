@@ -1,9 +1,9 @@
 #include "proxy/upstream/balancer.h"
 
-#include <errno.h>
-
 #include <algorithm>
 #include <utility>
+
+#include "absl/time/time.h"
 
 namespace parkway {
 
@@ -14,21 +14,6 @@ constexpr int kDraws = 8;
 // Choices by a number that another worker has changed meanwhile.
 constexpr int kContested = 8;
 constexpr uint32_t kFullWeight = Roster::kFullWeight;
-
-// What is our own trouble says nothing about the server.
-bool IsOurOwn(int error) {
-  switch (error) {
-    case EADDRNOTAVAIL:
-    case EMFILE:
-    case ENFILE:
-    case ENOBUFS:
-    case ENOMEM:
-    case ECANCELED:
-      return true;
-    default:
-      return false;
-  }
-}
 
 // 0..n-1 out of 32 random bits.
 uint32_t Below(uint32_t n, uint32_t bits) {
@@ -41,15 +26,6 @@ bool SlowStartTakes(const Roster& roster, size_t server, const Balancer::Asker& 
   const uint32_t whole = roster.plan_of(server).weight * kFullWeight;
   const uint32_t now = roster.WeightOf(server, asker.now);
   return now == whole || Below(whole, static_cast<uint32_t>(asker.random() >> 32)) < now;
-}
-
-bool OthersUp(const Roster& roster, size_t server) {
-  for (const auto& level : roster.levels()) {
-    for (const uint16_t other : level->servers) {
-      if (other != server && roster.server(other).flags() == 0) return true;
-    }
-  }
-  return false;
 }
 
 }  // namespace
@@ -75,7 +51,7 @@ void Balancer::Dismiss(const Roster& roster) {
   for (size_t i = 0; i < roster.size(); ++i) {
     if (!roster.plan_of(i).gone) continue;
     roster.server(i).Raise(Server::kGone);
-    EndEjection(roster.server(i));
+    ejections_.End(roster.server(i));
   }
 }
 
@@ -94,7 +70,7 @@ void Balancer::Welcome(const Roster& roster, const Roster* before, MonotonicTime
       continue;
     }
     if (!(old->address == plan.address)) {
-      EndEjection(server);
+      ejections_.End(server);
       server.ForgetFailures();
     }
     if (old->state != plan.state) ApplyState(server, plan, now);
@@ -103,7 +79,7 @@ void Balancer::Welcome(const Roster& roster, const Roster* before, MonotonicTime
 
 // As if it had never been there.
 void Balancer::Renew(Server& server, const ServerPlan& plan) {
-  EndEjection(server);
+  ejections_.End(server);
   server.ForgetFailures();
   server.set_back_since(MonotonicTime());
   if (plan.health.on() && !plan.health.initially_up) {
@@ -125,10 +101,6 @@ void Balancer::ApplyState(Server& server, const ServerPlan& plan, MonotonicTime 
   set(Server::kDrained, plan.state == ServerState::kDrain);
   set(Server::kDown, plan.state == ServerState::kDown);
   if (back && plan.slow_start > absl::ZeroDuration()) server.set_back_since(now);
-}
-
-void Balancer::EndEjection(Server& server) {
-  if (server.Lower(Server::kEjected)) ejected_.fetch_sub(1, std::memory_order_relaxed);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -363,8 +335,7 @@ bool Balancer::Up(size_t server, const Wanted& wanted) {
   const uint32_t flags = state.flags() & wanted.away;
   if (flags != 0) {
     if (flags != Server::kEjected) return false;
-    if (wanted.asker.now.ns() < state.ejected_until()) return false;
-    Return(wanted.roster, server, wanted.asker.now);
+    if (!ejections_.ReturnIfOver(wanted.roster, server, wanted.asker.now)) return false;
   }
   return wanted.tried == nullptr || !wanted.tried->Contains(server);
 }
@@ -383,50 +354,6 @@ void Balancer::Connected(const Roster& roster, size_t server, int64_t took_ns, M
   state.ForgetFailures();
   if (roster.plan_of(server).health.traffic_counts) state.NoteConnect(now);
   if (roster.plan().balance == Balance::kLeastTime) state.NoteConnectTime(took_ns, now);
-}
-
-bool Balancer::Failed(const Roster& roster, size_t server, int error, MonotonicTime now) {
-  if (IsOurOwn(error)) return false;
-  Server& failed = roster.server(server);
-  const ServerPlan& plan = roster.plan_of(server);
-  const uint32_t failures = failed.CountFailure();
-  // Each so many, one of those who count them has the say.
-  if (plan.passive_fails == 0 || failures % plan.passive_fails != 0) return false;
-  if ((failed.flags() & (Server::kEjected | Server::kGone)) != 0 || plan.gone) return false;
-  // A place among those who may be away at once.
-  const size_t count = roster.present();
-  const auto most =
-      static_cast<uint32_t>(std::min(count * roster.plan().max_ejection_percent / 100, count - 1));
-  uint32_t ejected = ejected_.load(std::memory_order_relaxed);
-  do {
-    if (ejected >= most) return false;
-  } while (!ejected_.compare_exchange_weak(ejected, ejected + 1, std::memory_order_relaxed));
-  // First until when: who sees the flag looks there.
-  const int64_t before = failed.ejected_until();
-  const int64_t time = failed.NextEjection(now, absl::ToInt64Nanoseconds(plan.ejection_time));
-  failed.set_ejected_until(now.PlusNs(time).ns());
-  failed.set_ejected_since(now);
-  failed.Raise(Server::kEjected);
-  // Asked afterwards, so that two who are the last but one see each other go.
-  if (!OthersUp(roster, server)) {
-    failed.set_ejected_until(before);
-    EndEjection(failed);
-    return false;
-  }
-  failed.ForgetFailures();
-  Tell({ServerChange::What::kEjected, upstream_, server, roster.plan(), failures, error,
-        absl::Nanoseconds(time)});
-  return true;
-}
-
-void Balancer::Return(const Roster& roster, size_t server, MonotonicTime now) {
-  Server& back = roster.server(server);
-  if (!back.Lower(Server::kEjected)) return;  // another worker was first
-  ejected_.fetch_sub(1, std::memory_order_relaxed);
-  back.ForgetFailures();
-  if (roster.plan_of(server).slow_start > absl::ZeroDuration()) back.set_back_since(now);
-  Tell({ServerChange::What::kReturned, upstream_, server, roster.plan(), 0, 0,
-        absl::Nanoseconds(now.ns() - back.ejected_since())});
 }
 
 bool Balancer::Lower(const Roster& roster, size_t server, Server::Flag flag, MonotonicTime now) {
@@ -459,17 +386,6 @@ void Balancer::Serve(const Roster& roster, MonotonicTime now) {
     return choice.kind == Choice::Kind::kServer;
   };
   queue_.Serve(take, [&roster](size_t server) { roster.server(server).Release(); });
-}
-
-MonotonicTime Balancer::NextReturn(const Roster& roster) const {
-  if (ejected_.load(std::memory_order_relaxed) == 0) return MonotonicTime::InfiniteFuture();
-  int64_t first = MonotonicTime::InfiniteFuture().ns();
-  for (size_t i = 0; i < roster.size(); ++i) {
-    const Server& server = roster.server(i);
-    if ((server.flags() & (Server::kEjected | Server::kGone)) != Server::kEjected) continue;
-    first = std::min(first, server.ejected_until());
-  }
-  return MonotonicTime(first);
 }
 
 }  // namespace parkway

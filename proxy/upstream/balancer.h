@@ -24,49 +24,25 @@
 // Invariants
 //   1. A server never has more than max_conns connections, by the roster of who chose it.
 //   2. Nobody is served before those who wait.
-//   3. At least one server of an upstream is not ejected, and at most max_ejection_percent are.
-//   4. A server that is gone is never chosen, nor granted, by whatever roster.
+//   3. A server that is gone is never chosen, nor granted, by whatever roster.
 #ifndef PROXY_UPSTREAM_BALANCER_H_
 #define PROXY_UPSTREAM_BALANCER_H_
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
 #include <random>
 
-#include "absl/time/time.h"
 #include "poller/address.h"
 #include "poller/clock.h"
 #include "proxy/core/plan.h"
+#include "proxy/upstream/ejections.h"
 #include "proxy/upstream/queue.h"
 #include "proxy/upstream/roster.h"
 #include "proxy/upstream/server.h"
 
 namespace parkway {
-
-// A server has changed; one line in the log.
-struct ServerChange {
-  enum class What : uint8_t { kEjected, kReturned };
-
-  What what;
-  size_t upstream;
-  size_t server;
-  const UpstreamPlan& plan;  // while it is told
-  uint32_t failures = 0;     // kEjected: connects that failed in a row
-  int error = 0;             // kEjected: the errno of the last
-  absl::Duration how_long;   // it will be ejected, or was
-};
-
-class ServerWatcher {
- public:
-  // Any thread; must not wait.
-  virtual void OnServerChange(const ServerChange& change) = 0;
-
- protected:
-  ~ServerWatcher() = default;
-};
 
 // The hash of a client's address that kSourceHash goes by: without the port.
 uint64_t HashOfSource(const PackedAddress& client);
@@ -88,12 +64,12 @@ class Balancer {
     size_t server = 0;
   };
 
-  explicit Balancer(size_t upstream) : upstream_(upstream) {}
+  explicit Balancer(size_t upstream) : ejections_(upstream) {}
   Balancer(const Balancer&) = delete;
   Balancer& operator=(const Balancer&) = delete;
 
   // Before the workers run. May be null.
-  void set_watcher(ServerWatcher* watcher) { watcher_ = watcher; }
+  void set_watcher(ServerWatcher* watcher) { ejections_.set_watcher(watcher); }
 
   // `before`: the roster that was made before it, or null. What need not be made anew is shared.
   std::shared_ptr<const Roster> MakeRoster(std::shared_ptr<const UpstreamPlan> plan,
@@ -115,7 +91,9 @@ class Balancer {
   // How an attempt went. Only what says something about the server counts. Failed: true if this
   // one has ejected it.
   static void Connected(const Roster& roster, size_t server, int64_t took_ns, MonotonicTime now);
-  bool Failed(const Roster& roster, size_t server, int error, MonotonicTime now);
+  bool Failed(const Roster& roster, size_t server, int error, MonotonicTime now) {
+    return ejections_.Failed(roster, server, error, now);
+  }
 
   // --- The line ---
 
@@ -126,7 +104,7 @@ class Balancer {
   // Looks whether who waits can be served: for changes that come with time alone.
   void Serve(const Roster& roster, MonotonicTime now);
   // When a server may come back without anybody saying so; InfiniteFuture: none is away.
-  MonotonicTime NextReturn(const Roster& roster) const;
+  MonotonicTime NextReturn(const Roster& roster) const { return ejections_.NextReturn(roster); }
   uint32_t waiting() const { return queue_.waiting(); }
 
   // --- Servers ---
@@ -168,17 +146,10 @@ class Balancer {
 
   void Renew(Server& server, const ServerPlan& plan);
   void ApplyState(Server& server, const ServerPlan& plan, MonotonicTime now);
-  void EndEjection(Server& server);
-  void Return(const Roster& roster, size_t server, MonotonicTime now);
-  void Tell(const ServerChange& change) {
-    if (watcher_ != nullptr) watcher_->OnServerChange(change);
-  }
 
-  const size_t upstream_;
   std::deque<Server> servers_;  // by slot; of MakeRoster: others find them in their roster
-  ServerWatcher* watcher_ = nullptr;
-  Random queue_random_;  // of whoever serves the queue
-  alignas(64) std::atomic<uint32_t> ejected_{0};
+  Random queue_random_;         // of whoever serves the queue
+  Ejections ejections_;
   WaitQueue queue_;
 };
 
