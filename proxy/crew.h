@@ -60,6 +60,8 @@ class Crew {
   // Lets each take a turn.
   void Nudge();
 
+  // That they may all have lent at once.
+  uint64_t pipes_max() const { return uint64_t{options_.threads} * options_.pipes_per_worker; }
   uint32_t sessions() const;
   // Whether a listening socket of any of them is open.
   bool accepting() const;

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "proxy/core/version.h"
 #include "proxy/observe/collect.h"
 
 namespace parkway {
@@ -35,6 +36,8 @@ void AddOwn(const SelfParts& parts, Readings& readings) {
   ProcessReading& process = readings.process;
   process.log_dropped += parts.log.dropped();
   process.version = parts.version;
+  process.version_date = kVersionDate;
+  process.pipes_max = parts.crew.pipes_max();
   process.stopping = parts.ending.asked();
   process.ready = !process.stopping;
   const ReloadState& state = parts.reloader.state();

@@ -43,6 +43,12 @@ uint64_t Sum(const ByCause& closed) {
   return sum;
 }
 
+uint64_t PipesOf(const Readings& readings) {
+  uint64_t sum = 0;
+  for (const WorkerReading& worker : readings.workers) sum += worker.pipes;
+  return sum;
+}
+
 bool Wanted(const UpstreamReading& upstream, std::string_view name) {
   return name.empty() || upstream.name == name;
 }
@@ -112,6 +118,7 @@ std::string InfoText(const Readings& readings) {
   };
   line("Name", "Parkway");
   line("Version", process.version);
+  line("Release_date", process.version_date);
   line("Nbthread", readings.workers.size());
   line("Nbproc", 1);
   line("Process_num", 1);
@@ -123,9 +130,11 @@ std::string InfoText(const Readings& readings) {
   line("Ulimit-n", process.fds_max);
   line("Fds_open", process.fds_open);
   line("Maxconn", process.max_connections);
+  line("Maxpipes", process.pipes_max);
   line("Connection_limit", process.connection_limit);
   line("CurrConns", process.connections);
   line("CumConns", process.accepted);
+  line("PipesUsed", PipesOf(readings));
   line("Closed", process.closed);
   line("Bytes_from_clients", process.bytes_from_clients);
   line("Bytes_from_servers", process.bytes_from_servers);
@@ -148,6 +157,7 @@ std::string InfoText(const Readings& readings) {
   line("Upstream_slots_used", process.upstream_slots_used);
   line("Server_slots", process.server_slots);
   line("Server_slots_used", process.server_slots_used);
+  line("node", process.node);
   line("Ready", process.ready ? 1 : 0);
   line("Stopping", process.stopping ? 1 : 0);
   line("Generation", process.generation);
@@ -163,6 +173,7 @@ Json InfoJson(const Readings& readings) {
   for (const auto& [name, count] : process.accept_errors) errors[name] = count;
   return {{"name", "parkway"},
           {"version", process.version},
+          {"node", process.node},
           {"pid", process.pid},
           {"taken", MomentOrNull(readings.taken)},
           {"started", MomentOrNull(process.started)},
@@ -178,6 +189,8 @@ Json InfoJson(const Readings& readings) {
           {"from_servers_bytes", process.bytes_from_servers},
           {"unsent_bytes", process.bytes_unsent},
           {"splice_bytes", process.splice_bytes},
+          {"pipes", PipesOf(readings)},
+          {"pipes_max", process.pipes_max},
           {"accept_pauses", process.accept_pauses},
           {"accept_errors", std::move(errors)},
           {"log_dropped", process.log_dropped},

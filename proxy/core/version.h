@@ -5,6 +5,8 @@
 namespace parkway {
 
 inline constexpr char kVersion[] = "0.1.0";
+// The day on which it became that; changes with it.
+inline constexpr char kVersionDate[] = "2026/11/24";
 
 }  // namespace parkway
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -57,6 +58,7 @@ uint64_t ResidentBytes() {
 
 void ReadSystem(ProcessReading& to) {
   to.pid = getpid();
+  if (utsname system = {}; uname(&system) == 0) to.node = system.nodename;
   to.fds_open = CountDescriptors();
   rlimit limit = {};
   if (getrlimit(RLIMIT_NOFILE, &limit) == 0) to.fds_max = limit.rlim_cur;

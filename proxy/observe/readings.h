@@ -90,6 +90,8 @@ struct DrainReading {
 
 struct ProcessReading {
   std::string version;
+  std::string version_date;
+  std::string node;  // the name of the machine
   int pid = 0;
   absl::Time started;
   absl::Duration uptime;
@@ -117,6 +119,7 @@ struct ProcessReading {
   uint64_t server_slots = 0;       // that servers have, or had and nobody has yet
   uint64_t server_slots_used = 0;  // of them: by a server, or one that is gone and not forgotten
   uint64_t splice_bytes = 0;       // moved without being copied
+  uint64_t pipes_max = 0;          // that may hold bytes at once
   uint64_t fds_open = 0;
   uint64_t fds_max = 0;
   uint64_t memory_resident_bytes = 0;

@@ -29,6 +29,9 @@ class Shows(AdminStory):
             text = dict(re.findall(r"^(\S+): (.*)$", admin.do("show info"), re.M))
             self.assertEqual((text["Name"], text["CurrConns"], text["Pid"]),
                              ("Parkway", "6", str(parkway.pid)))
+            self.assertEqual((text["PipesUsed"], text["node"]), ("0", socket.gethostname()))
+            self.assertGreater(int(text["Maxpipes"]), 0)
+            self.assertRegex(text["Release_date"], r"^\d{4}/\d\d/\d\d$")
             web = admin.listener("web")
             self.assertEqual((web["state"], web["active"], web["total"]), ("accepting", 6, 6))
             self.assertEqual((web["received_bytes"], web["sent_bytes"]), (30, 30),

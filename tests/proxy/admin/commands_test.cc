@@ -135,6 +135,9 @@ class CommandsTest : public testing::Test {
     readings_ = std::make_shared<Readings>();
     readings_->taken = absl::FromUnixSeconds(1'800'000'000);
     readings_->process.version = "9.9";
+    readings_->process.version_date = "2030/01/31";
+    readings_->process.node = "here";
+    readings_->process.pipes_max = 64;
     readings_->process.pid = 42;
     readings_->process.uptime = absl::Seconds(90'061);
     readings_->process.max_connections = 1000;
@@ -172,6 +175,8 @@ class CommandsTest : public testing::Test {
     app.servers = {a, b};
     readings_->upstreams.push_back(app);
     readings_->workers.resize(2);
+    readings_->workers[0].pipes = 3;
+    readings_->workers[1].pipes = 4;
     DnsReading dns;
     dns.name = "db.example";
     dns.age = absl::InfiniteDuration();
@@ -256,7 +261,8 @@ TEST_F(CommandsTest, InfoHasTheKeysThatToolsForHaproxyRead) {
   const std::string text = Ask("show info").text;
   for (const char* line :
        {"+Name: Parkway\n", "+Version: 9.9\n", "+Pid: 42\n", "+Uptime: 1d 1h1m1s\n",
-        "+Uptime_sec: 90061\n", "+Maxconn: 1000\n", "+CurrConns: 5\n", "+Nbthread: 2\n"}) {
+        "+Uptime_sec: 90061\n", "+Maxconn: 1000\n", "+CurrConns: 5\n", "+Nbthread: 2\n",
+        "+Release_date: 2030/01/31\n", "+Maxpipes: 64\n", "+PipesUsed: 7\n", "+node: here\n"}) {
     EXPECT_THAT(text, HasSubstr(line));
   }
 }
