@@ -27,6 +27,8 @@ SHORT_READ = "//tests/poller:short_read_test"
 RELAY = "//tests/proxy:relay_test"
 SESSION = "//tests/proxy:session_test"
 SIMULATION = "//tests/proxy:simulation_test"
+DIALER = "//tests/poller:listener_dialer_test"
+WAKE_TIMER = "//tests/poller:wake_timer_test"
 
 FAULTS = [
     Fault(
@@ -475,5 +477,89 @@ FAULTS = [
             )
         ],
         [SIMULATION],
+    ),
+    Fault(
+        "client_taken_for_silent_though_it_was_listened_to",
+        "what it said while it waited for a server is never read",
+        [
+            Edit(
+                "proxy/inbound/attempts.cc",
+                "error == 0 && local && first_wait && !client",
+                "error == 0 && local && !client",
+            )
+        ],
+        [SIMULATION],
+    ),
+    Fault(
+        "any_wake_up_is_a_connection",
+        "a server that never answered is taken for connected",
+        [
+            Edit(
+                "poller/dialer.cc",
+                "    const int error = TakeSocketError(desc);\n",
+                "    break;\n    const int error = TakeSocketError(desc);\n",
+            )
+        ],
+        [DIALER],
+    ),
+    Fault(
+        "a_later_timer_is_taken_for_early_enough",
+        "a worker sleeps past its timers",
+        [
+            Edit(
+                "poller/wake_timer.cc",
+                "if (set_to_ > now && set_to_ <= wake) return -1;",
+                "if (set_to_ > now) return -1;",
+            )
+        ],
+        [WAKE_TIMER],
+    ),
+    Fault(
+        "a_fired_timer_is_taken_for_set",
+        "a worker sleeps for ever once its timer has fired",
+        [
+            Edit(
+                "poller/wake_timer.cc",
+                "if (set_to_ > now && set_to_ <= wake) return -1;",
+                "if (set_to_.ns() != 0 && set_to_ <= wake) return -1;",
+            )
+        ],
+        [WAKE_TIMER],
+    ),
+    Fault(
+        "room_is_never_told_of",
+        "a direction that is blocked stays so",
+        [
+            Edit(
+                "poller/scheduler.cc",
+                "  netpoll_.Unmute(desc, direction);\n  if (!desc.CommitIdle",
+                "  if (direction == Direction::kRead) netpoll_.Unmute(desc, direction);\n  if (!desc.CommitIdle",
+            )
+        ],
+        [SIMULATION, SESSION],
+    ),
+    Fault(
+        "error_found_while_topping_up_is_forgotten",
+        "a unix server's reset arrives as an end in order",
+        [
+            Edit(
+                "proxy/session/relay.cc",
+                "    source.add_edge_bits(PollDesc::kError);\n",
+                "",
+            )
+        ],
+        [RELAY],
+    ),
+    Fault(
+        "end_without_a_new_sequence_of_timers",
+        "a timer of an earlier use expires the next",
+        [
+            Edit(
+                "poller/poll_desc.cc",
+                "  if (!closing_) {\n    closing_ = true;\n    ++rseq_;\n    ++wseq_;\n  }\n",
+                "  closing_ = true;\n",
+            )
+        ],
+        [POLL_DESC],
     ),
 ]
