@@ -110,11 +110,12 @@ class Acceptor final : public Task {
   SleepTimer timer_;
   MonotonicTime last_trouble_;
   int most_ = 16;
-  int batch_ = 1;         // at most so many for one wake-up
-  int left_ = 0;          // of the present batch
-  bool counted_ = false;  // at own_, the one that is to be accepted next
-  bool paused_ = false;   // by a limit: sleeps
-  bool held_ = false;     // by an operator
+  int batch_ = 1;           // at most so many for one wake-up
+  int left_ = 0;            // of the present batch
+  uint64_t full_turn_ = 0;  // of the scheduler, in which the last batch was full
+  bool counted_ = false;    // at own_, the one that is to be accepted next
+  bool paused_ = false;     // by a limit: sleeps
+  bool held_ = false;       // by an operator
   ConnectionLimit* waits_for_slot_of_ = nullptr;
   Closing closing_ = Closing::kNo;
   std::shared_ptr<const void> while_open_;

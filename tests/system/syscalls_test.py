@@ -7,6 +7,7 @@ and its share of two waits for 16 connections: 4.125 calls.
 
 import re
 import signal
+import socket
 import threading
 import time
 import unittest
@@ -85,6 +86,45 @@ class SystemCalls(story.Story):
         self.assertLessEqual(sum(counts.values()) / connections, 16, counts)
         # One registration of each of its two sockets.
         self.assertLessEqual(counts.get("epoll_ctl", 0), 2 * (connections + CONNECTIONS))
+
+    def test_a_client_that_speaks_after_it_was_accepted_costs_nothing_besides(self):
+        # Under strace, above, a client has always spoken by then; without it hardly ever.
+        listen = f"127.0.0.1:{net.free_port()}"
+        port = net.free_port()  # none that a connect could take for its own end
+        server = socket.create_server(("127.0.0.1", port))
+        self.addCleanup(server.close)
+        server.settimeout(10)
+        parkway = self.started(Parkway(listen, f"127.0.0.1:{port}", threads=1, access_log="off"))
+
+        def exchange():
+            host, port = listen.rsplit(":", 1)
+            with socket.create_connection((host, int(port)), timeout=10) as client:
+                connection, _ = server.accept()  # so the client's is accepted as well
+                with connection:
+                    connection.settimeout(10)
+                    client.sendall(b"q" * 64)
+                    self.assertEqual(connection.recv(100), b"q" * 64)
+                    connection.sendall(b"a" * 64)
+                    connection.shutdown(socket.SHUT_WR)
+                    self.assertEqual(client.recv(100), b"a" * 64)
+                    self.assertEqual(client.recv(100), b"")
+
+        for _ in range(8):
+            exchange()  # it learns that it is in vain to ask at once
+        connections = 64
+        strace = Strace(parkway.pid, self.own)
+        for _ in range(connections):
+            exchange()
+        counts = strace.counts()
+        self.show("connection of who speaks late", counts, connections)
+        # accept4, socket, connect, two epoll_ctl, three reads and two writes, shutdown, close; a
+        # fourth read where the FIN came behind the answer, and one early in 16.
+        waits = counts.pop("epoll_pwait2")
+        self.assertLessEqual(waits / connections, 6.5, counts)
+        self.assertLessEqual(sum(counts.values()) / connections, 13.5, counts)
+        self.assertLessEqual(counts["accept4"] / connections, 1.2, "one that comes alone, one call")
+        for name in ("getpeername", "getsockopt", "setsockopt"):
+            self.assertLessEqual(counts.get(name, 0), 2, counts)
 
     def test_metrics_ask_the_kernel_about_one_short_connection_in_thirty_two(self):
         listen, http = (f"127.0.0.1:{net.free_port()}" for _ in range(2))
