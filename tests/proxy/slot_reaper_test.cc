@@ -82,7 +82,7 @@ class SlotReaperTest : public testing::Test, private SessionHost, private Views:
   WorkerStats stats_;
   Census census_{scheduler_, sessions_, *this};
   Drains drains_{scheduler_, sessions_, views_, 1};
-  const SlotUse::Acceptors acceptors_;
+  SlotUse::Acceptors acceptors_;
   const uint64_t last_session_ = 0;
   SlotUse use_{census_, views_, drains_, acceptors_, stats_, last_session_};
   ConnWalks walks_{scheduler_, sessions_, 0};
