@@ -28,6 +28,7 @@ RELAY = "//tests/proxy:relay_test"
 SESSION = "//tests/proxy:session_test"
 SIMULATION = "//tests/proxy:simulation_test"
 DIALER = "//tests/poller:listener_dialer_test"
+SLOT_REAPER = "//tests/proxy:slot_reaper_test"
 WAKE_TIMER = "//tests/poller:wake_timer_test"
 
 FAULTS = [
@@ -465,6 +466,18 @@ FAULTS = [
             )
         ],
         [SIMULATION],
+    ),
+    Fault(
+        "slot_given_away_under_a_walk",
+        "conn kill listener=NAME ends connections of the listener that got the slot meanwhile",
+        [
+            Edit(
+                "proxy/conn_stream.h",
+                "  bool busy() const { return asked_ > 0; }\n",
+                "  bool busy() const { return false; }\n",
+            )
+        ],
+        [SLOT_REAPER],
     ),
     Fault(
         "removed_server_is_chosen_by_an_older_view",
