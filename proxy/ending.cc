@@ -51,7 +51,8 @@ void Ending::Run() {
   host_.begun();
   Wait();
   // Sockets that are closing may still let somebody in whose handshake was done. Nobody cuts their
-  // grace short: who stands in the queue of a closed one is reset by the kernel, and nobody says so.
+  // grace short: who stands in the queue of a closed one is reset by the kernel, and nobody says
+  // so.
   const MonotonicTime patience = scheduler_.now() + kAbortPatience;
   while ((crew_.accepting() || crew_.sessions() > 0) && scheduler_.now() < patience) {
     for (const auto& worker : crew_.workers()) worker->PostAbortAll(CloseCause::kDrain);

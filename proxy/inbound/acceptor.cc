@@ -131,8 +131,8 @@ Next Acceptor::Accept(Scheduler& scheduler) {
     stats_.accept_pauses.Add(1);
     return Pause(scheduler, kResourcePauseNs);
   }
-  // A full batch: more may wait, and epoll says so at once if they do. Then the next is larger: with
-  // one that comes now and then, each attempt to take a second would be in vain.
+  // A full batch: more may wait, and epoll says so at once if they do. Then the next is larger:
+  // with one that comes now and then, each attempt to take a second would be in vain.
   const uint64_t turn = scheduler.turns();
   if (turn - full_turn_ <= 1) batch_ = std::min(batch_ * 2, most_);
   full_turn_ = turn;

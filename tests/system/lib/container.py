@@ -64,7 +64,7 @@ def enter(prepare):
         copies = prepare(folder)
         copies += [(HERE, f"{_TESTS}/system")]
         copies += [(os.path.join(places.ROOT, "tests", name), f"{_TESTS}/{name}")
-                   for name in ("scale.py", "scale.def")]
+                   for name in ("scale.py", "scale.def", "cases.py")]
         command = [os.path.join(HERE, "with-systemd")]
         for source, destination in copies:
             command += ["--copy", f"{source}:{destination}"]
