@@ -24,7 +24,7 @@ Netpoll::Netpoll(void* owner) : cache_(owner) {
     return;
   }
   init_error_ = kernel::EpollAdd(epoll_fd_, wake_fd_, EPOLLIN | EPOLLET, 0);
-  if (init_error_ == 0) init_error_ = wake_timer_.Init(epoll_fd_, 0);
+  if (init_error_ == 0) init_error_ = wake_timer_.Init(epoll_fd_, kTimerData);
 }
 
 Netpoll::~Netpoll() {
@@ -165,7 +165,10 @@ void Netpoll::Poll(int64_t timeout_ns, Polled& polled) {
   polled.full = count == kEventsPerPoll;
   for (int i = 0; i < count; ++i) {
     // The wake-up has done its work by ending the wait; the inbox says what it was for.
-    if (static_cast<uint32_t>(events_[i].data.u64) == 0) continue;
+    if (static_cast<uint32_t>(events_[i].data.u64) == 0) {
+      if (events_[i].data.u64 == kTimerData) wake_timer_.Fired();
+      continue;
+    }
     Ready(events_[i], polled);
   }
 }

@@ -110,6 +110,9 @@ class Netpoll {
   // The kernel wakes for bytes with IN and PRI.
   static constexpr uint32_t kReadEvents = EPOLLIN | EPOLLPRI;
 
+  // Index 0: see invariant 1.
+  static constexpr uint64_t kTimerData = uint64_t{1} << 32;
+
   static uint64_t Data(const PollDesc& desc) {
     return static_cast<uint64_t>(desc.fdseq()) << 32 | desc.index();
   }

@@ -36,13 +36,16 @@ class WakeTimer {
   // Makes the timerfd, as `data` in this epoll, edge-triggered and never read. 0 or -errno.
   int Init(int epoll_fd, uint64_t data);
 
+  // Its event has come, so it has fired, whatever the clock says.
+  void Fired() { set_to_ = MonotonicTime(); }
+
   // What a wait that is to end at `wake` may take as its timeout, in nanoseconds: -1 if something
   // else will end it, 0 if `wake` is not after `now`.
   int64_t Sleep(MonotonicTime wake, MonotonicTime now);
 
  private:
   int fd_ = -1;
-  MonotonicTime set_to_{};  // it has not fired yet if this is after now
+  MonotonicTime set_to_{};  // if this is after now, it is still to fire or its event to come
 };
 
 }  // namespace parkway

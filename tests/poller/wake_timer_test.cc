@@ -78,6 +78,16 @@ TEST_F(WakeTimerTest, WhatIsSoonerThanTheTimerIsNotMissed) {
   EXPECT_GE(SleepUntil(near), near);
 }
 
+TEST_F(WakeTimerTest, OneWhoseEventHasComeIsNotCountedOnThoughTheClockIsBehind) {
+  const MonotonicTime now = ReadMonotonicClock();
+  const MonotonicTime due = now.PlusNs(15 * kMs);
+  EXPECT_EQ(timer_.Sleep(due, now), -1);
+  epoll_event event;
+  ASSERT_EQ(kernel::EpollWait(epoll_, &event, 1, 10'000 * kMs), 1);
+  timer_.Fired();
+  EXPECT_EQ(timer_.Sleep(due, due.PlusNs(-5)), 5) << "else it would sleep for ever";
+}
+
 TEST_F(WakeTimerTest, OneThatFiredWhileNobodySleptEndsTheNextSleepAtOnce) {
   const MonotonicTime due = ReadMonotonicClock().PlusNs(15 * kMs);
   const MonotonicTime before = ReadMonotonicClock();
