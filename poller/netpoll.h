@@ -5,9 +5,9 @@
 //   poll.Poll(-1, polled);                             // waits; polled.runnable is to be queued
 //
 // A descriptor is registered once: no DEL before close (the kernel forgets a file when its last
-// descriptor is closed), and no MOD but for a listener that pauses and for what would wake the
-// worker again and again for nothing (Mute). Events that
-// arrive for a use that has ended are told by the sequence in epoll's data and dropped.
+// descriptor is closed), and no MOD but for a listener that pauses, for what would wake the worker
+// again and again for nothing (kReadMuted, kWriteMuted), and when somebody waits for that. Events
+// that arrive for a use that has ended are told by the sequence in epoll's data and dropped.
 //
 // Sleeping and waking (an eventcount). The worker: PrepareToSleep, look at the inbox once more,
 // Poll, and awake again. Another thread: put something into the inbox, Break. Break writes only

@@ -97,15 +97,19 @@ TEST(SimulationTest, AResetComesAfterAllThatHadArrivedBeforeIt) {
   }
 }
 
+// Clients whose handshakes are under way for long, one every 2 ms.
+void ComeFromAfar(SmallWorld& small) {
+  small.world().SetPath(small.kFront, {.least_ns = 5 * kMillisecond, .most_ns = 60 * kMillisecond});
+  for (int i = 0; i < 200; ++i) {
+    small.Add(Says(1000, Script::End::kFin), Says(1000, Script::End::kFinLast),
+              i * 2 * kMillisecond);
+  }
+}
+
 TEST(SimulationTest, ADrainResetsNobodyWhoseHandshakeIsDone) {
   for (const uint64_t seed : FewSeeds(20)) {
     SmallWorld small(seed, {.workers = 2});
-    small.world().SetPath(small.kFront,
-                          {.least_ns = 5 * kMillisecond, .most_ns = 60 * kMillisecond});
-    for (int i = 0; i < 200; ++i) {
-      small.Add(Says(1000, Script::End::kFin), Says(1000, Script::End::kFinLast),
-                i * 2 * kMillisecond);
-    }
+    ComeFromAfar(small);
     small.world().After(200 * kMillisecond, [&] { small.stage().StopAccepting(small.proxy()); });
     small.Play();
     size_t served = 0;
@@ -122,12 +126,7 @@ TEST(SimulationTest, ADrainResetsNobodyWhoseHandshakeIsDone) {
 TEST(SimulationTest, AStopAtOnceLeavesNobodyUnsaidWhoseHandshakeIsDone) {
   for (const uint64_t seed : FewSeeds(20)) {
     SmallWorld small(seed, {.workers = 2});
-    small.world().SetPath(small.kFront,
-                          {.least_ns = 5 * kMillisecond, .most_ns = 60 * kMillisecond});
-    for (int i = 0; i < 200; ++i) {
-      small.Add(Says(1000, Script::End::kFin), Says(1000, Script::End::kFinLast),
-                i * 2 * kMillisecond);
-    }
+    ComeFromAfar(small);
     // As the process does it: it stops to accept and ends everybody, again until nobody is left,
     // while the last packets of handshakes are still under way.
     small.world().After(200 * kMillisecond, [&] { small.stage().StopAccepting(small.proxy()); });
