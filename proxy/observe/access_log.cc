@@ -59,6 +59,8 @@ void AccessLog::SetPlan(std::shared_ptr<const Plan> plan) {
 }
 
 void AccessLog::Say(std::string line) {
+  // By the level of now: when the line is written it may be another one.
+  if (FLAGS_minloglevel > google::GLOG_INFO) return;
   {
     std::lock_guard<std::mutex> lock(mutex_);
     if (orders_.lines.size() >= kMostLines) return;

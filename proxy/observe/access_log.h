@@ -39,7 +39,8 @@ class AccessLog {
   void Start();
   // The names, and where lines go, are those of this one from now on. Before any worker goes by it.
   void SetPlan(std::shared_ptr<const Plan> plan);
-  // A line about the process, through glog. Never waits; beyond a bound it is dropped.
+  // A line about the process, through glog, unless its level hides it now. Never waits; beyond a
+  // bound it is dropped.
   void Say(std::string line);
   // A line as it is, such as the numbers of an interval.
   void Write(std::string line);

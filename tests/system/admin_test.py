@@ -318,6 +318,11 @@ class Changes(AdminStory):
         parkway.admin.do("set log_level info")
         parkway.admin.do("server weight app/a 3")
         parkway.wait_line(lambda line: "server weight app/a 3" in line, PATIENCE, "it")
+        # The level of the moment counts, not that of when the line is written.
+        hidden = "set log_level warning; server weight app/a 2; set log_level info; "
+        self.assertEqual(parkway.admin.say(hidden * 20 + "\n").count("weight"), 20)
+        parkway.admin.do("server weight app/a 4")
+        parkway.wait_line(lambda line: "server weight app/a 4" in line, PATIENCE, "it")
         self.assertFalse([line for line in parkway.lines if "server weight app/a 2" in line])
         self.assertIn("info, warning or error", parkway.admin.refused("set log_level loud"))
 

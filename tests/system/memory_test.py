@@ -14,6 +14,7 @@ from lib.process import until
 
 PAIRS = 9000
 BLOCKED = 4000
+MOST_BURSTS = 4
 WORKERS = 2
 PER_PAIR = 512
 WARM_STACKS = 64 * 64 * 1024 * WORKERS  # kWarmStacks of kStackSlotBytes, per worker
@@ -74,7 +75,10 @@ class Memory(story.Story):
         parkway.finish()
 
     def bursts(self, parkway, pairs, burst):
-        """Twice `burst()`: what is left after the first is bounded, and the second adds nothing."""
+        """What is left after a `burst()` is bounded, and soon one more adds nothing.
+
+        Not always the second: how many stacks and tables are in use at once, and stay warm, is luck
+        until a burst has had the most. A leak grows each time."""
         self.quiet(parkway)
         start = procfs.private_bytes(parkway.pid)
         fds = procfs.descriptors(parkway.pid)
@@ -82,12 +86,15 @@ class Memory(story.Story):
         self.quiet(parkway)
         first = procfs.private_bytes(parkway.pid)
         self.assertLessEqual(first - start, PER_PAIR * pairs + WARM_STACKS)
-        burst()
-        self.quiet(parkway)
-        second = procfs.private_bytes(parkway.pid)
-        print(f"\n  start {start >> 10} KiB, after each burst {first >> 10}, {second >> 10} KiB",
-              end="")
-        self.assertLessEqual(second, first * 1.02)
+        left = [first]
+        while len(left) == 1 or (left[-1] > left[-2] * 1.02 and len(left) < MOST_BURSTS):
+            burst()
+            self.quiet(parkway)
+            left.append(procfs.private_bytes(parkway.pid))
+        print(f"\n  start {start >> 10} KiB, after each burst "
+              f"{', '.join(str(bytes_ >> 10) for bytes_ in left)} KiB", end="")
+        self.assertLessEqual(left[-1], left[-2] * 1.02)
+        self.assertLessEqual(left[-1] - start, PER_PAIR * pairs + WARM_STACKS)
         self.assertEqual(procfs.descriptors(parkway.pid), fds)
 
     def test_nine_thousand_connects_into_a_black_hole_leave_nothing(self):
