@@ -66,6 +66,8 @@ Outcome DrainDesk::BeginServer(const Plan& plan, const std::string& upstream,
       order.upstream = static_cast<uint16_t>(u);
       order.server = static_cast<uint16_t>(s);
       order.over = over;
+      // It may be gone already, and have its name for a moment yet.
+      on_use_({.slot = order.upstream, .server = order.server});
       const std::string what = absl::StrCat("server ", upstream, "/", servers[s].name);
       const uint64_t id = Begin(what, order);
       if (outcome.ok) continue;

@@ -18,6 +18,7 @@
 #include <list>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -38,9 +39,12 @@ class DrainDesk {
   // What that of the end of the process is called.
   static constexpr char kStop[] = "stop";
 
+  // Called before workers hear of an order that refers to this server.
+  using OnUse = std::function<void(const SlotRef&)>;
+
   // Both outlive this.
-  DrainDesk(Scheduler& scheduler, const Workers& workers)
-      : scheduler_(scheduler), workers_(workers) {}
+  DrainDesk(Scheduler& scheduler, const Workers& workers, OnUse on_use)
+      : scheduler_(scheduler), workers_(workers), on_use_(std::move(on_use)) {}
   DrainDesk(const DrainDesk&) = delete;
   DrainDesk& operator=(const DrainDesk&) = delete;
 
@@ -81,6 +85,7 @@ class DrainDesk {
 
   Scheduler& scheduler_;
   const Workers& workers_;
+  const OnUse on_use_;
   std::list<Entry> entries_;
   uint64_t last_id_ = 0;
   MonotonicTime next_look_;

@@ -100,6 +100,12 @@ void SlotReaper::Follow(const std::shared_ptr<const Plan>& plan) {
   host_.wake(kBetweenRounds);
 }
 
+void SlotReaper::Use(const SlotRef& slot) {
+  if (asked_ == nullptr) return;
+  const auto found = std::find(asked_->begin(), asked_->end(), slot);
+  if (found != asked_->end()) used_[found - asked_->begin()] = true;
+}
+
 void SlotReaper::Look() {
   if (state_ == State::kResting) {
     waking_ = false;

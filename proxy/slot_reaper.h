@@ -74,6 +74,9 @@ class SlotReaper {
   void Follow(const std::shared_ptr<const Plan>& plan);
   // As wake() was asked for it.
   void Look();
+  // Workers are about to be told something that refers to it. Whether it is over only they know: the
+  // next round asks them.
+  void Use(const SlotRef& slot);
 
  private:
   enum class State : uint8_t { kResting, kMarking, kAsking, kLogging, kClearing };
@@ -91,7 +94,7 @@ class SlotReaper {
   std::shared_ptr<const Plan> plan_;
   State state_ = State::kResting;
   bool waking_ = false;
-  // Of the round: those that came to life again are taken out.
+  // Of the round: those that came to life again, or that somebody began to refer to, count as used.
   SlotUse::Slots asked_;
   std::vector<bool> used_;
   std::vector<SlotRef> vacated_;

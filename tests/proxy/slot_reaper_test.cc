@@ -38,6 +38,8 @@ std::shared_ptr<const Plan> OneListenerThatIsGone() {
   return plan;
 }
 
+constexpr SlotRef kOld{.kind = SlotRef::Kind::kListener, .slot = 0};
+
 ConnQuestion AllOfOld() {
   ConnQuestion question;
   question.selector.listener = "old";
@@ -156,6 +158,26 @@ TEST_F(SlotReaperTest, WhoGoesAwayBeforeTheEndKeepsNoSlot) {
   Look();
   EXPECT_EQ(vacated_.size(), 1u);
   LetWalk();
+}
+
+TEST_F(SlotReaperTest, ASlotIsNobodyElsesWhileADrainThatBeganLateEndsConnectionsByIt) {
+  BeginRound();
+  DrainOrder order;
+  order.whom = DrainOrder::Whom::kListeners;
+  order.listeners = {kOld.slot};
+  order.over = absl::Hours(1);
+  reaper_.Use(kOld);
+  drains_.Begin(order);
+  Look();
+  EXPECT_TRUE(vacated_.empty()) << "the worker has answered before it heard of the drain";
+  BeginRound();
+  Look();
+  EXPECT_TRUE(vacated_.empty()) << "the drain goes on";
+  drains_.Stop();
+  Settle();
+  BeginRound();
+  Look();
+  EXPECT_EQ(vacated_.size(), 1u);
 }
 
 }  // namespace
