@@ -169,10 +169,12 @@ bool Relay::AfterRead(const IoResult& got, size_t asked, Step& step) {
     read_bytes_ = std::max<uint32_t>(read_bytes_ / 2, kFirstReadBytes);
     return false;
   }
-  if (got.bytes == asked) {
-    read_bytes_ = static_cast<uint32_t>(std::min<size_t>(read_bytes_ * 2, kMostHeldBytes));
-  }
+  if (got.bytes == asked) GrowReads();
   return true;
+}
+
+void Relay::GrowReads() {
+  read_bytes_ = static_cast<uint32_t>(std::min<size_t>(read_bytes_ * 2, kMostHeldBytes));
 }
 
 // Before a read: see InlineUrgent. A short exchange has but one, and perhaps another that finds the
@@ -203,7 +205,14 @@ bool Relay::Copy(PollDesc& source, PollDesc& sink, RelayTools& tools, Step& step
       const bool held = Hold(tools.buffer + sent, got.bytes - sent, tools);
       PARKWAY_CHECK(held, "a chunk that was there before the read is gone");
       source_ended_ = got.end;
-      read_bytes_ = kFirstReadBytes;
+      // A unix socket seldom takes all of a large read, however fast its reader is.
+      if (!IsUnix(sink)) {
+        read_bytes_ = kFirstReadBytes;
+      } else if (got.bytes == kMostHeldBytes) {
+        EnterBulk(tools);
+      } else if (got.bytes == asked) {
+        GrowReads();
+      }
       if (ok) step.outcome = Outcome::kAwaitWritable;
       return false;
     }

@@ -437,6 +437,16 @@ TEST_F(RelayTest, BulkBetweenAUnixAndATcpSocketArrivesEitherWay) {
   EXPECT_EQ(pipes_->high_water(), 1u);
 }
 
+TEST_F(RelayTest, AUnixSocketThatTakesLargeReadsOnlyInPartIsSplicedToAsWell) {
+  const Pair to = UnixPair();
+  // No room for all of a read that fills the buffer.
+  const int small = 16 * 1024;
+  ASSERT_EQ(setsockopt(to.near, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), 0);
+  Begin(TcpPair(), to);
+  Carry(Bytes(4 << 20));
+  EXPECT_EQ(pipes_->high_water(), 1u);
+}
+
 TEST_F(RelayTest, APipeThatAUnixSocketTakesInPartIsToppedUp) {
   Begin(UnixPair(), UnixPair());
   const std::string bytes = Bytes(4 << 20);
