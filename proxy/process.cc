@@ -90,8 +90,7 @@ class Process final : private ServerWatcher, private Members::Host {
         idle_(scheduler_, crew_, [this] { OnIdle(); }),
         listening_(crew_.workers(), options.inherited),
         holds_(crew_.workers(), [this] { return planner_->current(); }),
-        drains_(scheduler_, crew_.workers(),
-                [this](const SlotRef& slot) { reaper_.Use(slot); }),
+        drains_(scheduler_, crew_.workers(), [this](const SlotRef& slot) { reaper_.Use(slot); }),
         reaper_(ReaperHostOf(
             {.scheduler = scheduler_,
              .crew = crew_,

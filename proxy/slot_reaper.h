@@ -74,8 +74,8 @@ class SlotReaper {
   void Follow(const std::shared_ptr<const Plan>& plan);
   // As wake() was asked for it.
   void Look();
-  // Workers are about to be told something that refers to it. Whether it is over only they know: the
-  // next round asks them.
+  // Workers are about to be told something that refers to it. Whether it is over only they know:
+  // the next round asks them.
   void Use(const SlotRef& slot);
 
  private:

@@ -7,8 +7,8 @@
 // nothing; a blocked one holds at most kMostHeldBytes, and above the worker's cap of chunks
 // nothing at all: it peeks, sends, and discards what was sent.
 //
-// Reads start at kFirstReadBytes and double while every write is taken whole; by a unix socket, which
-// often takes a part, also in part.
+// Reads start at kFirstReadBytes and double while every write is taken whole; by a unix socket,
+// which often takes a part, also in part.
 //
 // Bulk. A read that fills the whole buffer makes a direction bulk: it then splices through a pipe,
 // which is lent only while bytes are inside, and its sink sends full segments (TCP_NODELAY off)
