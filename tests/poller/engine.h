@@ -4,8 +4,6 @@
 #ifndef TESTS_POLLER_ENGINE_H_
 #define TESTS_POLLER_ENGINE_H_
 
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -24,6 +22,7 @@
 #include "poller/scheduler.h"
 #include "poller/task.h"
 #include "poller/test_point.h"
+#include "tests/poller/connected_pair.h"
 
 namespace parkway {
 
@@ -139,23 +138,7 @@ class SocketPair {
 // Two connected TCP sockets of this machine, non-blocking; closes what is still open.
 class TcpPair {
  public:
-  TcpPair() {
-    const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address = {};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t length = sizeof(address);
-    auto* generic = reinterpret_cast<sockaddr*>(&address);
-    EXPECT_EQ(bind(listener, generic, length), 0);
-    EXPECT_EQ(listen(listener, 1), 0);
-    EXPECT_EQ(getsockname(listener, generic, &length), 0);
-    far_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    EXPECT_EQ(connect(far_, generic, length), 0);
-    near_ = accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    EXPECT_GE(near_, 0);
-    EXPECT_EQ(fcntl(far_, F_SETFL, O_NONBLOCK), 0);
-    close(listener);
-  }
+  explicit TcpPair(bool inline_urgent = false) : ends_(ConnectedPair(inline_urgent)) {}
   ~TcpPair() {
     CloseNear();
     CloseFar();
@@ -163,28 +146,27 @@ class TcpPair {
   TcpPair(const TcpPair&) = delete;
   TcpPair& operator=(const TcpPair&) = delete;
 
-  int near() const { return near_; }  // the engine's end
-  int far() const { return far_; }    // the peer's
+  int near() const { return ends_.near; }  // the engine's end
+  int far() const { return ends_.far; }    // the peer's
   void CloseNear() {
-    if (near_ >= 0) close(std::exchange(near_, -1));
+    if (ends_.near >= 0) close(std::exchange(ends_.near, -1));
   }
   void CloseFar() {
-    if (far_ >= 0) close(std::exchange(far_, -1));
+    if (ends_.far >= 0) close(std::exchange(ends_.far, -1));
   }
-  int ReleaseNear() { return std::exchange(near_, -1); }
+  int ReleaseNear() { return std::exchange(ends_.near, -1); }
   // The peer sends RST.
   void ResetFar() {
     const linger now = {.l_onoff = 1, .l_linger = 0};
-    EXPECT_EQ(setsockopt(far_, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
+    EXPECT_EQ(setsockopt(ends_.far, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
     CloseFar();
   }
   void Say(const std::string& text) const {
-    EXPECT_EQ(send(far_, text.data(), text.size(), 0), static_cast<ssize_t>(text.size()));
+    EXPECT_EQ(send(ends_.far, text.data(), text.size(), 0), static_cast<ssize_t>(text.size()));
   }
 
  private:
-  int near_ = -1;
-  int far_ = -1;
+  Pair ends_;
 };
 
 // Writes to `fd` until it would block; how much that was.

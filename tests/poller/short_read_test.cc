@@ -1,11 +1,7 @@
 // What a read that returned less than it asked for means, by what the events have said before it:
 // on real connections, because it is the kernel's word that is believed.
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <string>
@@ -13,6 +9,7 @@
 #include "gtest/gtest.h"
 #include "poller/netpoll.h"
 #include "poller/socket.h"
+#include "tests/poller/engine.h"
 
 namespace parkway {
 namespace {
@@ -23,31 +20,14 @@ class ShortReadTest : public testing::Test {
  protected:
   ShortReadTest() {
     signal(SIGPIPE, SIG_IGN);
-    const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address = {};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t length = sizeof(address);
-    auto* any = reinterpret_cast<sockaddr*>(&address);
-    const int on = 1;
-    setsockopt(listener, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
-    EXPECT_EQ(bind(listener, any, length), 0);
-    EXPECT_EQ(listen(listener, 1), 0);
-    EXPECT_EQ(getsockname(listener, any, &length), 0);
-    far_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    EXPECT_EQ(connect(far_, any, length), 0);
-    near_ = accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    close(listener);
     int error = 0;
-    desc_ = poll_.Open(near_, nullptr, &error);
+    desc_ = poll_.Open(pair_.near(), nullptr, &error);
     EXPECT_EQ(error, 0);
     Poll(0);  // that it is writable
   }
   ~ShortReadTest() override {
     desc_->Evict(desc_->fdseq());
     poll_.Close(*desc_);
-    close(near_);
-    if (far_ >= 0) close(far_);
   }
 
   void Poll(int64_t timeout_ns) {
@@ -55,13 +35,8 @@ class ShortReadTest : public testing::Test {
     poll_.Poll(timeout_ns, polled);
   }
   void Say(const std::string& text, int flags = 0) {
-    ASSERT_EQ(send(far_, text.data(), text.size(), flags), static_cast<ssize_t>(text.size()));
-  }
-  void Reset() {
-    const linger now = {1, 0};
-    ASSERT_EQ(setsockopt(far_, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
-    close(far_);
-    far_ = -1;
+    ASSERT_EQ(send(pair_.far(), text.data(), text.size(), flags),
+              static_cast<ssize_t>(text.size()));
   }
   IoResult Read() {
     char bytes[100];
@@ -71,8 +46,7 @@ class ShortReadTest : public testing::Test {
   }
 
   Netpoll poll_{nullptr};
-  int near_ = -1;
-  int far_ = -1;
+  TcpPair pair_{/*inline_urgent=*/true};
   PollDesc* desc_ = nullptr;
   std::string got_;
 };
@@ -92,7 +66,7 @@ TEST_F(ShortReadTest, HasEmptiedTheQueueAndTheNextBytesMakeAnEdge) {
 
 TEST_F(ShortReadTest, AfterAFinWasReportedReachedTheEnd) {
   Say("last");
-  ASSERT_EQ(shutdown(far_, SHUT_WR), 0);
+  ASSERT_EQ(shutdown(pair_.far(), SHUT_WR), 0);
   Poll(kSecond);
   ASSERT_NE(desc_->edge_bits() & PollDesc::kHangup, 0);
   const IoResult result = Read();
@@ -120,7 +94,7 @@ TEST_F(ShortReadTest, AtAnUrgentMarkIsNotTheEndThoughTheFinHasCome) {
   Say("ab");
   Say("U", MSG_OOB);
   Say("cd");
-  ASSERT_EQ(shutdown(far_, SHUT_WR), 0);
+  ASSERT_EQ(shutdown(pair_.far(), SHUT_WR), 0);
   Poll(kSecond);
   const IoResult first = Read();
   ASSERT_EQ(got_, "ab");
@@ -134,7 +108,7 @@ TEST_F(ShortReadTest, AtAnUrgentMarkIsNotTheEndThoughTheFinHasCome) {
 
 TEST_F(ShortReadTest, BeforeAnErrorIsNeitherDrainedNorTheEnd) {
   Say("last");
-  Reset();
+  pair_.ResetFar();
   Poll(kSecond);
   const IoResult first = Read();
   EXPECT_EQ(got_, "last");
@@ -144,12 +118,12 @@ TEST_F(ShortReadTest, BeforeAnErrorIsNeitherDrainedNorTheEnd) {
 }
 
 TEST_F(ShortReadTest, OfNothingAfterAnotherCallTookTheErrorIsAReset) {
-  Reset();
+  pair_.ResetFar();
   Poll(kSecond);
   ASSERT_NE(desc_->edge_bits() & PollDesc::kError, 0);
   EXPECT_EQ(TryWrite(*desc_, "x", 1).error, ECONNRESET);
   char byte;
-  ASSERT_EQ(recv(near_, &byte, 1, 0), 0) << "what the kernel says now";
+  ASSERT_EQ(recv(pair_.near(), &byte, 1, 0), 0) << "what the kernel says now";
   const IoResult result = Read();
   EXPECT_EQ(result.error, ECONNRESET);
   EXPECT_FALSE(result.end);

@@ -110,10 +110,7 @@ TEST_F(SocketTest, T46_AFinThatCameAfterTheLastEventIsNotClaimed) {
 // A pair whose urgent bytes are data in their place, as the engine's listeners and dialers have it.
 class InlinePair : public TcpPair {
  public:
-  InlinePair() {
-    const int on = 1;
-    EXPECT_EQ(setsockopt(near(), SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)), 0);
-  }
+  InlinePair() : TcpPair(/*inline_urgent=*/true) {}
   void SayUrgent(char byte) const { EXPECT_EQ(send(far(), &byte, 1, MSG_OOB), 1); }
 };
 
