@@ -60,11 +60,13 @@ PollDesc* Netpoll::Open(int fd, void* user, int* error) {
 }
 
 void Netpoll::Close(PollDesc& desc) {
+  Forget(desc);
   desc.Close();
   cache_.Free(desc);
 }
 
 void Netpoll::End(PollDesc& desc) {
+  Forget(desc);
   desc.End();
   cache_.Free(desc);
 }
@@ -94,6 +96,11 @@ int Netpoll::Deregister(PollDesc& desc) {
     desc.clear_edge_bits(PollDesc::kReadMuted | PollDesc::kWriteMuted);
   }
   return error;
+}
+
+void Netpoll::Forget(PollDesc& desc) {
+  // If it is closed already, epoll may have forgotten it.
+  if ((desc.edge_bits() & PollDesc::kLevel) != 0) static_cast<void>(Deregister(desc));
 }
 
 uint32_t Netpoll::EventsOf(const PollDesc& desc) {

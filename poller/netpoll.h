@@ -5,9 +5,10 @@
 //   poll.Poll(-1, polled);                             // waits; polled.runnable is to be queued
 //
 // A descriptor is registered once: no DEL before close (the kernel forgets a file when its last
-// descriptor is closed), and no MOD but for a listener that pauses, for what would wake the worker
-// again and again for nothing (kReadMuted, kWriteMuted), and when somebody waits for that. Events
-// that arrive for a use that has ended are told by the sequence in epoll's data and dropped.
+// descriptor is closed) but for a listener, and no MOD but for a listener that pauses, for what
+// would wake the worker again and again for nothing (kReadMuted, kWriteMuted), and when somebody
+// waits for that. Events that arrive for a use that has ended are told by the sequence in epoll's
+// data and dropped.
 //
 // Sleeping and waking (an eventcount). The worker: PrepareToSleep, look at the inbox once more,
 // Poll, and awake again. Another thread: put something into the inbox, Break. Break writes only
@@ -76,7 +77,9 @@ class Netpoll {
   // The same without an Evict before it. REQUIRES: as PollDesc::End.
   void End(PollDesc& desc);
 
-  // Listeners: level-triggered, because an edge strands what waits in the backlog (T54).
+  // Listeners: level-triggered, because an edge strands what waits in the backlog (T54). Close
+  // takes them out of epoll: if others hold the file too, who waits in its backlog would end each
+  // sleep.
   int RegisterListener(PollDesc& desc);
   int PauseListener(PollDesc& desc);
   int ResumeListener(PollDesc& desc);
@@ -119,6 +122,8 @@ class Netpoll {
   void Ready(const epoll_event& event, Polled& polled);
   static uint32_t EventsOf(const PollDesc& desc);
   void SetMuted(PollDesc& desc, uint8_t bit, bool muted);
+  // What must not outlive this use of the descriptor.
+  void Forget(PollDesc& desc);
 
   PollCache cache_;
   int epoll_fd_ = -1;

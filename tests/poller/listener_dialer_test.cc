@@ -1,5 +1,6 @@
 // Listening and connecting with real sockets of this machine.
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/resource.h>
@@ -125,6 +126,30 @@ TEST_F(ListenerDialerTest, T54_WhatStaysInTheBacklogIsReportedAgain) {
   TurnUntil(scheduler_, [&] { return task.done; });
   EXPECT_EQ(AcceptOne(fd).error, EAGAIN);
   EndUse(scheduler_, desc);
+}
+
+TEST_F(ListenerDialerTest, T35_AListenerThatOthersHoldAsWellIsForgottenWhenItIsClosed) {
+  Address bound;
+  const int elsewhere = Listen(&bound);
+  const int fd = Keep(dup(elsewhere));
+  PollDesc& desc = *scheduler_.netpoll().Allocate(fd, nullptr);
+  ASSERT_EQ(scheduler_.netpoll().RegisterListener(desc), 0);
+  EndUse(scheduler_, desc);
+  close(fd);
+  Connect(bound);
+  const uint64_t turns = scheduler_.turns();
+  SleepTimer timer;
+  LambdaTask task([&](Scheduler&, Wake wake) {
+    return wake == Wake::kTimer ? Next::Done() : Next::SleepUntil(timer, In(50));
+  });
+  scheduler_.Spawn(task);
+  TurnUntil(scheduler_, [&] { return task.done; });
+  EXPECT_LE(scheduler_.turns() - turns, 10u) << "who waits there ends each sleep";
+  // It comes back, with the number that it had.
+  ASSERT_EQ(dup3(elsewhere, fd, O_CLOEXEC), fd);
+  PollDesc& again = *scheduler_.netpoll().Allocate(fd, nullptr);
+  EXPECT_EQ(scheduler_.netpoll().RegisterListener(again), 0);
+  EndUse(scheduler_, again);
 }
 
 TEST_F(ListenerDialerTest, T55_OutOfDescriptorsTheListenerIsPausedSilentAndResumed) {
