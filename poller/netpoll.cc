@@ -140,7 +140,9 @@ void Netpoll::Ready(const epoll_event& event, Polled& polled) {
   // Nothing told of an urgent mark, at which a read would stop as if the end had come.
   if (bits != 0 && (desc->edge_bits() & PollDesc::kReadMuted) != 0) bits |= PollDesc::kUrgent;
   desc->add_edge_bits(bits | (connected ? PollDesc::kConnected : 0));
-  desc->SetEventError(mask == EPOLLERR, fdseq);
+  // Of what is muted we are told nothing, so there an error alone is but an error.
+  constexpr uint8_t kMuted = PollDesc::kReadMuted | PollDesc::kWriteMuted;
+  desc->SetEventError(mask == EPOLLERR && (desc->edge_bits() & kMuted) == 0, fdseq);
 
   // Whoever waits is counted before the words change.
   if ((mask & (EPOLLHUP | EPOLLERR)) != 0 && !desc->HasWaiter()) {

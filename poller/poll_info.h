@@ -3,7 +3,7 @@
 //   63..32  fdseq: how often the descriptor was freed; never 0
 //   3       write deadline expired
 //   2       read deadline expired
-//   1       event error: the last event was EPOLLERR and nothing else
+//   1       event error: the last event was EPOLLERR and nothing else, of a file with nothing muted
 //   0       closing
 //
 // One word, so that "is this event for the present owner?" and "note its error" are a single

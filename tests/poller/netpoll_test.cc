@@ -241,6 +241,33 @@ TEST_F(NetpollTest, AnEventThatIsAnErrorAndNothingElseMakesReadsNotPollable) {
   close(ends[1]);
 }
 
+TEST_F(NetpollTest, AnErrorAloneSaysNothingOfAFileWhoseRoomIsNotReported) {
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof(address);
+  auto* generic = reinterpret_cast<sockaddr*>(&address);
+  const int gone = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  ASSERT_EQ(bind(gone, generic, length), 0);
+  ASSERT_EQ(getsockname(gone, generic, &length), 0);
+  close(gone);
+  const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  ASSERT_EQ(connect(fd, generic, length), 0);
+  PollDesc& desc = *netpoll_.Allocate(fd, nullptr);
+  ASSERT_EQ(netpoll_.Register(desc), 0);
+  Park(desc, kRead, reader_);
+  // Nobody is there to take it, and the socket is told so; after that it is as good as before.
+  ASSERT_EQ(send(fd, "x", 1, 0), 1);
+  EXPECT_EQ(Poll(10'000'000'000), Tasks{&reader_});
+  EXPECT_TRUE(desc.BlockEnd(kRead));
+  char byte;
+  EXPECT_EQ(recv(fd, &byte, 1, 0), -1);
+  EXPECT_EQ(errno, ECONNREFUSED);
+  EXPECT_EQ(desc.CheckError(kRead), WaitResult::kReady) << "else nobody could wait there again";
+  End(desc);
+  close(fd);
+}
+
 // ---------------------------------------------------------------------------------------------
 // Stale events and reuse
 
