@@ -105,7 +105,7 @@ Next Acceptor::Accept(Scheduler& scheduler) {
         stats_.accept_pauses.Add(1);
         return Pause(scheduler, wait_ns);
       case Admission::kRefuse:
-        return Refuse();
+        return Refuse(scheduler);
     }
     const Accepted accepted = AcceptOne(fd_);
     if (accepted.fd >= 0) {
@@ -120,16 +120,8 @@ Next Acceptor::Accept(Scheduler& scheduler) {
       return Next::AwaitReadable(*desc_);
     }
     stats_.CountAcceptError(accepted.error);
-    if (!AcceptMustPause(accepted.error)) continue;  // that one connection has gone
-    if (accepted.error == EMFILE || accepted.error == ENFILE) {
-      rlimit descriptors;
-      if (kernel::GetDescriptorLimit(&descriptors) == 0) {
-        limit_.FitToDescriptors(descriptors.rlim_cur);
-      }
-    }
-    Trouble(scheduler, accepted.error);
-    stats_.accept_pauses.Add(1);
-    return Pause(scheduler, kResourcePauseNs);
+    // Else that one connection has gone.
+    if (AcceptMustPause(accepted.error)) return PauseForWant(scheduler, accepted.error);
   }
   // A full batch: more may wait, and epoll says so at once if they do. Then the next is larger:
   // with one that comes now and then, each attempt to take a second would be in vain.
@@ -189,7 +181,7 @@ void Acceptor::GiveBack() {
 }
 
 // One too many, where that is to be told at once.
-Next Acceptor::Refuse() {
+Next Acceptor::Refuse(Scheduler& scheduler) {
   const Accepted accepted = AcceptOne(fd_);
   if (accepted.fd >= 0) {
     stats_.accepted.Add(1);
@@ -197,8 +189,24 @@ Next Acceptor::Refuse() {
     if (left_ > 0) return Next::Yield();
   } else if (accepted.error == EAGAIN) {
     batch_ = 1;
+  } else {
+    stats_.CountAcceptError(accepted.error);
+    if (AcceptMustPause(accepted.error)) return PauseForWant(scheduler, accepted.error);
   }
   return Next::AwaitReadable(*desc_);
+}
+
+// Of descriptors or memory, as `error` says.
+Next Acceptor::PauseForWant(Scheduler& scheduler, int error) {
+  if (error == EMFILE || error == ENFILE) {
+    rlimit descriptors;
+    if (kernel::GetDescriptorLimit(&descriptors) == 0) {
+      limit_.FitToDescriptors(descriptors.rlim_cur);
+    }
+  }
+  Trouble(scheduler, error);
+  stats_.accept_pauses.Add(1);
+  return Pause(scheduler, kResourcePauseNs);
 }
 
 Next Acceptor::Pause(Scheduler& scheduler, int64_t for_ns) {
@@ -249,6 +257,8 @@ Next Acceptor::Close(Scheduler& scheduler) {
   EmptyQueue();
   if (closing_ == Closing::kAsked && !is_unix_ && !inherited_) {
     closing_ = Closing::kGrace;
+    // Who comes meanwhile is accepted at its end.
+    SetHeard(scheduler, false);
     return Next::SleepUntil(timer_, scheduler.now().PlusNs(kCloseGraceNs));
   }
   scheduler.Close(*desc_);

@@ -90,7 +90,8 @@ class Acceptor final : public Task {
   bool TryAcquire(ConnectionLimit& limit);
   void GiveBack();
   void EndWaiting();
-  Next Refuse();
+  Next Refuse(Scheduler& scheduler);
+  Next PauseForWant(Scheduler& scheduler, int error);
   Next Pause(Scheduler& scheduler, int64_t for_ns);
   void Resume(Scheduler& scheduler);
   void SetHeard(Scheduler& scheduler, bool heard);
