@@ -127,8 +127,8 @@ struct Snapshot {
 // Descriptors that are no connection's. The process: standard streams, signals, timers, logs, the
 // flags files, and those that libraries open for a moment.
 inline constexpr uint64_t kProcessDescriptors = 16;
-// A worker: epoll and its wake-up.
-inline constexpr uint64_t kWorkerDescriptors = 2;
+// A worker: epoll, its wake-up and its timer.
+inline constexpr uint64_t kWorkerDescriptors = 3;
 // Health checks that one worker has under way at once, each with a descriptor.
 inline constexpr uint64_t kMostChecksPerWorker = 64;
 // Pipes hold what a bulk stream has in flight: at most so many for each worker, and together no

@@ -77,8 +77,8 @@ TEST(LoadTest, TheSimpleCaseNeedsTwoFlags) {
   EXPECT_EQ(snapshot.upstreams[0].servers[1].name, "127.0.0.1:9001");
   EXPECT_EQ(snapshot.scalars, DefaultScalars());
   EXPECT_EQ(snapshot.threads, 2u);
-  EXPECT_EQ(snapshot.reserved_descriptors, 16u + 2 * (1 + 2 + 2 * 32));
-  EXPECT_EQ(snapshot.max_connections, (4096u - 150) / 2);
+  EXPECT_EQ(snapshot.reserved_descriptors, 16u + 2 * (1 + 3 + 2 * 32));
+  EXPECT_EQ(snapshot.max_connections, (4096u - 152) / 2);
 }
 
 TEST(LoadTest, AFlagsFileSaysTheSameAsTheCommandLine) {
@@ -292,7 +292,7 @@ TEST(LoadTest, ManyListenersAndUpstreamsInAnyOrder) {
   ASSERT_EQ(db.size(), 1u);
   EXPECT_EQ(db[0].settings.sndbuf, 0u);
   EXPECT_EQ(snapshot.upstreams[1].settings.sndbuf, 32u * 1024);
-  EXPECT_EQ(snapshot.reserved_descriptors, 16u + 2 * (4 + 2 + 2 * 32));
+  EXPECT_EQ(snapshot.reserved_descriptors, 16u + 2 * (4 + 3 + 2 * 32));
 }
 
 TEST(LoadTest, TenThousandServersInAThousandUpstreamsLoadAtOnce) {
@@ -576,24 +576,24 @@ TEST(LoadTest, AutomaticLimitsFollowTheMachineAndAreNeverZero) {
 
 TEST(LoadTest, TooManyConnectionsNameTheNumberThatWouldDo) {
   const char* line =
-      "command line: --max_connections: 20000 connections need 40150 descriptors with all others, "
-      "and the hard limit is 4096; 1973 would fit, or raise the limit of open files (nofile) to "
-      "40150";
+      "command line: --max_connections: 20000 connections need 40152 descriptors with all others, "
+      "and the hard limit is 4096; 1972 would fit, or raise the limit of open files (nofile) to "
+      "40152";
   EXPECT_THAT(ErrorsOf(LoadMore({"--max_connections=20000"})), ElementsAre(line));
   const LoadResult check = LoadMore({"--max_connections=20000", "--check"});
   EXPECT_EQ(check.action, Action::kCheck);
   EXPECT_EQ(check.exit_code, 0);
   EXPECT_THAT(check.warnings, ElementsAre(line));
-  EXPECT_THAT(LoadMore({"--max_connections=1973"}).errors, IsEmpty());
+  EXPECT_THAT(LoadMore({"--max_connections=1972"}).errors, IsEmpty());
 }
 
 TEST(LoadTest, TheLimitOfAnotherMachineMayBeGiven) {
   const LoadResult refused = LoadMore({"--max_connections=20000", "-t", "--nofile=8192"});
   EXPECT_EQ(refused.exit_code, kExitCheckFailed);
   EXPECT_THAT(refused.errors,
-              ElementsAre(HasSubstr("20000 connections need 40150 descriptors with all others, and "
-                                    "the hard limit is 8192; 4021 would fit")));
-  EXPECT_EQ(LoadMore({"--max_connections=20000", "-t", "--nofile=40150"}).action, Action::kCheck);
+              ElementsAre(HasSubstr("20000 connections need 40152 descriptors with all others, and "
+                                    "the hard limit is 8192; 4020 would fit")));
+  EXPECT_EQ(LoadMore({"--max_connections=20000", "-t", "--nofile=40152"}).action, Action::kCheck);
   EXPECT_THAT(ErrorsOf(LoadMore({"--nofile=8192"})),
               ElementsAre("command line: --nofile: it is for --check only; raise the limit of open "
                           "files itself, as with ulimit -n or LimitNOFILE="));
@@ -609,8 +609,8 @@ TEST(LoadTest, ExplainSaysWhatFollows) {
   EXPECT_EQ(
       LoadWith(arguments, {}, facts).text,
       "workers: 2 (auto), for 2 CPUs\n"
-      "connections: at most 1972 (auto)\n"
-      "descriptors: 4096 allowed; 3944 for connections, 152 reserved, with 2 listening "
+      "connections: at most 1971 (auto)\n"
+      "descriptors: 4096 allowed; 3942 for connections, 154 reserved, with 2 listening "
       "addresses and 32 pipes for each worker\n"
       "memory: 1MiB for as many idle connections, at 512 bytes each, and what the kernel takes "
       "for their sockets\n"
@@ -632,7 +632,7 @@ TEST(LoadTest, ExplainSaysWhatFollows) {
   EXPECT_EQ(result.text,
             "workers: 1, for 2 CPUs; the cgroup allows 150% of one CPU\n"
             "connections: at most 40000\n"
-            "descriptors: 100000 allowed; 80000 for connections, 84 reserved, with 2 listening "
+            "descriptors: 100000 allowed; 80000 for connections, 85 reserved, with 2 listening "
             "addresses and 32 pipes for each worker\n"
             "memory: 20MiB for as many idle connections, at 512 bytes each, and what the kernel "
             "takes for their sockets; the cgroup allows 1024MiB\n"

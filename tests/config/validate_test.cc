@@ -171,8 +171,8 @@ TEST(ValidateTest, NamesAreGivenAndFound) {
 }
 
 TEST(ValidateTest, TheReserveCountsWhatEachWorkerOpens) {
-  EXPECT_EQ(ReservedDescriptors(1, 1, 0), kProcessDescriptors + 1 + 2);
-  EXPECT_EQ(ReservedDescriptors(4, 3, 32), kProcessDescriptors + 4 * (3 + 2 + 64));
+  EXPECT_EQ(ReservedDescriptors(1, 1, 0), kProcessDescriptors + 1 + 3);
+  EXPECT_EQ(ReservedDescriptors(4, 3, 32), kProcessDescriptors + 4 * (3 + 3 + 64));
 }
 
 TEST(ValidateTest, ChecksOfServersThatAreUnderWayAtOnceHaveDescriptorsToo) {

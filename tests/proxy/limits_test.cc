@@ -1,13 +1,27 @@
 #include "proxy/inbound/limits.h"
 
 #include <atomic>
+#include <filesystem>
+#include <iterator>
 #include <thread>
 #include <vector>
 
+#include "config/snapshot.h"
 #include "gtest/gtest.h"
+#include "poller/scheduler.h"
 
 namespace parkway {
 namespace {
+
+TEST(DescriptorsTest, AsManyAreReservedForAWorkerAsItOpens) {
+  const auto open = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
+  };
+  const auto before = open();
+  const Scheduler scheduler({}, nullptr);
+  ASSERT_EQ(scheduler.init_error(), 0);
+  EXPECT_EQ(static_cast<uint64_t>(open() - before), config::kWorkerDescriptors);
+}
 
 TEST(ConnectionLimitTest, GivesAsManySlotsAsItHas) {
   ConnectionLimit limit(2);
