@@ -211,9 +211,7 @@ FAULTS = [
         [
             Edit(
                 "proxy/session/relay.cc",
-                "      source_ended_ = got.end;\n      read_bytes_ = kFirstReadBytes;\n"
                 "      if (ok) step.outcome = Outcome::kAwaitWritable;",
-                "      source_ended_ = got.end;\n      read_bytes_ = kFirstReadBytes;\n"
                 "      if (ok) step.outcome = got.end ? Outcome::kEnd : Outcome::kAwaitWritable;",
             )
         ],
@@ -429,7 +427,7 @@ FAULTS = [
                 "false && !source.registered() &&",
             )
         ],
-        [SIMULATION],
+        [SESSION],
     ),
     Fault(
         "kernel_queue_forgotten_at_a_timeout",

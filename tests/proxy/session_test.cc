@@ -248,6 +248,21 @@ TEST_F(SessionTest, AResetWaitsUntilTheSendQueueOfTheOtherSideIsEmpty) {
   EXPECT_EQ(unsent_, 0u);
 }
 
+TEST_F(SessionTest, AResetIsHeardOfThoughTheFirstBytesNeverFoundRoom) {
+  const Pair client = TcpPair();
+  const Pair server = TcpPair(/*far_receives=*/4096);
+  // More has come than the server takes before anybody has waited for the client.
+  const int little = 4096;
+  ASSERT_EQ(setsockopt(server.near, SOL_SOCKET, SO_SNDBUF, &little, sizeof(little)), 0);
+  const std::string some(32 * 1024, 'x');
+  while (send(client.far, some.data(), some.size(), 0) > 0) {
+  }
+  Begin(client, server);
+  ASSERT_TRUE(session_->up().held() > 0) << "the server takes no more";
+  ResetNow(client_.far);
+  EXPECT_TRUE(TurnUntil([&] { return session_->phase() != Session::Phase::kRelaying; }));
+}
+
 TEST_F(SessionTest, AResetWaitsForASlowReceiverAsLongAsDelayedCloseAndNotLonger) {
   times_.delayed_close_ns = kSecond / 20;
   Begin(TcpPair(/*far_receives=*/4096), TcpPair());
