@@ -163,9 +163,12 @@ class HttpServer::Impl {
       if (accepted.fd >= 0) {
         server_.LetIn(accepted.fd, accepted.peer);
       } else if (AcceptMustPause(accepted.error)) {
-        // Level-triggered: what waits is reported again.
+        // Who waits is reported at each turn, and would end this sleep at once.
+        PollDesc& desc = *server_.listen_desc_;
+        static_cast<void>(scheduler.netpoll().PauseListener(desc));
         static_cast<void>(scheduler.SleepUntil(scheduler.now().PlusNs(kAcceptPauseNs)));
         if (server_.stopping_) return Leave();
+        static_cast<void>(scheduler.netpoll().ResumeListener(desc));
       }
       return Next::AwaitReadable(*server_.listen_desc_);
     }
