@@ -270,7 +270,7 @@ void Connector::Granted(Session& session, size_t server) {
 
 void Connector::ArmQueued(Session& session, const Waiting& waiting) {
   const Roster& roster = RosterOf(session);
-  MonotonicTime when = roster.balancer().NextReturn(roster);
+  MonotonicTime when = roster.balancer().NextReturn(roster, scheduler_.now());
   if (waiting.deadline != MonotonicTime()) when = std::min(when, waiting.deadline);
   if (when == MonotonicTime::InfiniteFuture()) when = MonotonicTime();
   scheduler_.SetDeadline(session.client(), Directions::kRead, when);

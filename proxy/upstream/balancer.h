@@ -103,8 +103,10 @@ class Balancer {
   bool Leave(const Roster& roster, Ticket& ticket, MonotonicTime now);
   // Looks whether who waits can be served: for changes that come with time alone.
   void Serve(const Roster& roster, MonotonicTime now);
-  // When a server may come back without anybody saying so; InfiniteFuture: none is away.
-  MonotonicTime NextReturn(const Roster& roster) const { return ejections_.NextReturn(roster); }
+  // When a server may come back without anybody saying so, after `now`; InfiniteFuture: none will.
+  MonotonicTime NextReturn(const Roster& roster, MonotonicTime now) const {
+    return ejections_.NextReturn(roster, now);
+  }
   uint32_t waiting() const { return queue_.waiting(); }
 
   // --- Servers ---

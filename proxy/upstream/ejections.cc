@@ -80,13 +80,13 @@ bool Ejections::ReturnIfOver(const Roster& roster, size_t server, MonotonicTime 
   return true;
 }
 
-MonotonicTime Ejections::NextReturn(const Roster& roster) const {
+MonotonicTime Ejections::NextReturn(const Roster& roster, MonotonicTime now) const {
   if (ejected_.load(std::memory_order_relaxed) == 0) return MonotonicTime::InfiniteFuture();
   int64_t first = MonotonicTime::InfiniteFuture().ns();
   for (size_t i = 0; i < roster.size(); ++i) {
     const Server& server = roster.server(i);
     if ((server.flags() & (Server::kEjected | Server::kGone)) != Server::kEjected) continue;
-    first = std::min(first, server.ejected_until());
+    if (server.ejected_until() > now.ns()) first = std::min(first, server.ejected_until());
   }
   return MonotonicTime(first);
 }

@@ -66,8 +66,9 @@ class Ejections {
   void End(Server& server) {
     if (server.Lower(Server::kEjected)) ejected_.fetch_sub(1, std::memory_order_relaxed);
   }
-  // When the first comes back; InfiniteFuture: none is away.
-  MonotonicTime NextReturn(const Roster& roster) const;
+  // When the next one's time is over, after `now`; InfiniteFuture: nobody's. Whose time was over
+  // before comes back with a choice, but not while something else keeps it away.
+  MonotonicTime NextReturn(const Roster& roster, MonotonicTime now) const;
 
  private:
   void Tell(const ServerChange& change) {

@@ -109,6 +109,7 @@ class Bound {
   bool Failed(size_t server, int error, MonotonicTime now) {
     return balancer_.Failed(*roster_, server, error, now);
   }
+  MonotonicTime NextReturn(MonotonicTime now) { return balancer_.NextReturn(*roster_, now); }
   bool Enqueue(std::unique_ptr<Ticket> ticket, MonotonicTime now) {
     return balancer_.Enqueue(*roster_, std::move(ticket), now);
   }
@@ -523,6 +524,19 @@ TEST(BalancerTest, EjectionsGrowToFiveMinutesAndAreForgottenAfterThat) {
   }
   pool.Fail(0, 5, now + 301);
   EXPECT_EQ(pool.watcher.changes.back().how_long, absl::Seconds(10));
+}
+
+TEST(BalancerTest, WhoIsEjectedAndDownReturnsAtNoTimeThatHasPassed) {
+  Pool pool(EqualPlan(Balance::kRoundRobin, 4));
+  pool.Fail(0, 5, 0);
+  pool.Fail(1, 5, 5);
+  EXPECT_EQ(pool.balancer.NextReturn(At(6)), At(10));
+  // The checks have found it down as well: no choice brings it back.
+  pool.balancer.Raise(0, Server::kUnhealthy);
+  pool.balancer.Release(pool.Open(11), At(11));
+  EXPECT_EQ(pool.balancer.NextReturn(At(11)), At(15));
+  pool.balancer.Raise(1, Server::kUnhealthy);
+  EXPECT_EQ(pool.balancer.NextReturn(At(15)), MonotonicTime::InfiniteFuture());
 }
 
 TEST(BalancerTest, AtMostHalfOfAPoolIsEjectedAndNeverTheLast) {

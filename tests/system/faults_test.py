@@ -134,6 +134,24 @@ class Servers(Faults):
         line = parkway.closing_line(f"127.0.0.1:{sock_port}")
         self.assertIn(line["cause"], ("connect_refused", "local_port_exhausted"))
 
+    def test_a_client_in_line_costs_nothing_while_another_server_is_ejected_and_down(self):
+        fails, full = self.started(Server()), self.started(Server())
+        parkway = self.started(Parkway.from_flags(
+            [f"--listen={self.listen}", "--upstream=name=app balance=first queue_timeout=off",
+             f"--server=name=fails addr={fails.address} health=tcp health_interval=2s fall=2 "
+             "passive_fails=1 ejection_time=1s",
+             f"--server=name=full addr={full.address} max_conns=1", "--drain_timeout=200ms"],
+            self.listen))
+        fails.accept().close()  # its first check, which alone says that it is up
+        fails.close()
+        for _ in range(2):
+            self.started(connect(self.listen))
+        for what in ("fails: ejected", "fails is DOWN"):
+            parkway.wait_line(lambda line, what=what: what in line, PATIENCE, what)
+        # Until the time of its ejection is over, whether that was its first or its second.
+        time.sleep(2)
+        self.assert_calm(parkway)
+
 
 class Clients(Faults):
 
