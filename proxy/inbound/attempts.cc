@@ -86,9 +86,12 @@ int Attempts::Once(Session& session, const ServerPlan& server, const Heard& hear
   session.set_server(dial.desc);
   // With a header the client's first bytes must not go ahead of it.
   const bool at_once = server.local && server.send_proxy == nullptr;
-  int error = dial.in_progress ? Establish(session, *dial.desc, at_once, deadline) : 0;
-  if (error == 0 && server.may_connect_to_itself && ConnectedToItself(*dial.desc, target)) {
+  int error = 0;
+  // Before anything is said: another server could not be told it again.
+  if (server.may_connect_to_itself && ConnectedToItself(*dial.desc, target)) {
     error = ECONNREFUSED;
+  } else if (dial.in_progress) {
+    error = Establish(session, *dial.desc, at_once, deadline);
   }
   return Conclude(session, server, heard, deadline, error);
 }

@@ -134,6 +134,34 @@ class Servers(Faults):
         line = parkway.closing_line(f"127.0.0.1:{sock_port}")
         self.assertIn(line["cause"], ("connect_refused", "local_port_exhausted"))
 
+    def test_what_a_client_said_does_not_go_into_a_connection_to_itself(self):
+        port, client_port = net.free_port(), net.free_port()
+        drawn = net.sysctl("net.ipv4.ip_local_port_range")
+        net.sysctl("net.ipv4.ip_local_port_range", f"{port} {port}")
+        self.addCleanup(net.sysctl, "net.ipv4.ip_local_port_range", drawn)
+        path = f"{self.folder()}/alive"
+        server = self.started(socket.socket(socket.AF_UNIX))
+        server.bind(path)
+        server.listen()
+        server.settimeout(PATIENCE)
+        parkway = self.started(Parkway.from_flags(
+            [f"--listen={self.listen}", "--upstream=name=app balance=first",
+             f"--server=name=dead addr=127.0.0.1:{port}",
+             f"--server=name=alive addr=unix:{path}"], self.listen))
+        client = self.started(socket.socket())
+        client.bind(("127.0.0.1", client_port))
+        host, listen_port = self.listen.split(":")
+        # It has spoken when it is accepted.
+        parkway.signal(signal.SIGSTOP)
+        until(lambda: procfs.stopped(parkway.pid), PATIENCE, "it is stopped")
+        client.connect((host, int(listen_port)))
+        client.sendall(b"for a server")
+        parkway.signal(signal.SIGCONT)
+        accepted = self.started(server.accept()[0])
+        accepted.settimeout(PATIENCE)
+        self.assertEqual(accepted.recv(100), b"for a server")
+
+
     def test_a_client_in_line_costs_nothing_while_another_server_is_ejected_and_down(self):
         fails, full = self.started(Server()), self.started(Server())
         parkway = self.started(Parkway.from_flags(

@@ -49,6 +49,15 @@ def traced(pid):
     return True
 
 
+def stopped(pid):
+    """Whether each of its threads has obeyed a SIGSTOP."""
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/stat", encoding="ascii") as file:
+            if file.read().rpartition(")")[2].split()[0] != "T":
+                return False
+    return True
+
+
 def waiting_workers(pid):
     """How many workers wait in epoll: what they began is done, down to the last count."""
     waiting = 0
