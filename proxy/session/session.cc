@@ -200,12 +200,7 @@ Next Session::AfterStep(Flow& flow, const Relay::Step& step, Wake wake) {
       }
       return Next::AwaitReadable(source);
     case Relay::Outcome::kAwaitWritable:
-      // Nobody waits for the source meanwhile, and its reset is to be heard of all the same.
-      if (phase_ == Phase::kRelaying && !source.registered() &&
-          scheduler().netpoll().Register(source) != 0) {
-        Abort(CloseCause::kLocalResources, true);
-        return Leave(flow);
-      }
+      if (phase_ == Phase::kRelaying && !Heard(source)) return Leave(flow);
       if (wake == Wake::kNotPollable && !sink.registered()) {
         Abort(CloseCause::kLocalResources, true);
         return Leave(flow);
@@ -234,6 +229,12 @@ Next Session::AfterStep(Flow& flow, const Relay::Step& step, Wake wake) {
   return Leave(flow);
 }
 
+bool Session::Heard(PollDesc& desc) {
+  if (desc.registered() || scheduler().netpoll().Register(desc) == 0) return true;
+  Abort(CloseCause::kLocalResources, true);
+  return false;
+}
+
 // The source has ended and all of it was taken.
 Next Session::OnEnd(Flow& flow) {
   SetCause(flow.up ? CloseCause::kClientFin : CloseCause::kServerFin);
@@ -249,6 +250,7 @@ Next Session::OnEnd(Flow& flow) {
     OnSideError(flow.up ? Side::kServer : Side::kClient, -error);
     return Leave(flow);
   }
+  if (!Heard(flow.up ? *client_ : *server_)) return Leave(flow);
   flow.done = true;
   if (!flow.up) NoteServerWait();
   last_activity_ = scheduler().now();

@@ -186,6 +186,9 @@ class Session {
   void NoteStep(Flow& flow, const Relay::Step& step, size_t held_before);
   // The receiver of this direction takes no more until it has room.
   void NoteStuck(Flow& flow);
+  // Nobody may wait for this socket from now on, and its reset is to be heard of all the same.
+  // False: epoll has refused it, and the session ends.
+  bool Heard(PollDesc& desc);
   Next SleepForTokens(Flow& flow);
   Next OnEnd(Flow& flow);
   // One side's socket has failed with `error`; 0: ask the socket.

@@ -43,13 +43,7 @@ void Session::NoteStuck(Flow& flow) {
 }
 
 Next Session::SleepForTokens(Flow& flow) {
-  // Nobody waits for either socket meanwhile, and a reset is to be heard of all the same.
-  for (PollDesc* desc : {client_, server_}) {
-    if (!desc->registered() && scheduler().netpoll().Register(*desc) != 0) {
-      Abort(CloseCause::kLocalResources, true);
-      return Leave(flow);
-    }
-  }
+  if (!Heard(*client_) || !Heard(*server_)) return Leave(flow);
   SessionExtras::Way& of = way(flow);
   extras_->paced_ns += of.pacer.ReadyAt().ns() - scheduler().now().ns();
   return Next::SleepUntil(of.sleep, of.pacer.ReadyAt());

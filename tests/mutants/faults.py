@@ -423,8 +423,8 @@ FAULTS = [
         [
             Edit(
                 "proxy/session/session.cc",
-                "phase_ == Phase::kRelaying && !source.registered() &&",
-                "false && !source.registered() &&",
+                "if (phase_ == Phase::kRelaying && !Heard(source)) return Leave(flow);",
+                "static_cast<void>(source);",
             )
         ],
         [SESSION],

@@ -179,6 +179,22 @@ TEST_F(SessionTest, TwoFinsEndItInOrderAndNobodySeesAReset) {
   EXPECT_EQ(cause_, CloseCause::kClientFin);
 }
 
+TEST_F(SessionTest, AResetBehindAFinIsHeardOfThoughNobodyEverWaitedForThatSide) {
+  const Pair client = TcpPair();
+  // As much as the first read asks for, so that the next one meets the FIN before anybody waits.
+  const std::string all(Relay::kFirstReadBytes, 'q');
+  ASSERT_EQ(send(client.far, all.data(), all.size(), 0), static_cast<ssize_t>(all.size()));
+  ASSERT_EQ(shutdown(client.far, SHUT_WR), 0);
+  Begin(client, TcpPair());
+  std::string got;
+  ASSERT_TRUE(TurnUntil([&] { return !Receive(server_.far, got); }));
+  EXPECT_EQ(got, all);
+  ASSERT_NE(session_, nullptr) << "the server may still answer";
+  ResetNow(client_.far);
+  ASSERT_TRUE(TurnUntil([&] { return session_ == nullptr; }));
+  EXPECT_EQ(cause_, CloseCause::kClientRst);
+}
+
 TEST_F(SessionTest, WhatMovedIsTakenOncePerDirectionWhileItLives) {
   Begin(TcpPair(), TcpPair());
   const auto send_and_turn = [&](int from, int to, const std::string& what, std::string& got) {
