@@ -28,8 +28,12 @@ SynBytes::SynBytes(Session& session, std::string header, RelayTools& tools)
     add(session_.up().held_bytes());
   } else if (!session_.up().source_ended()) {
     const IoResult peeked = TryPeek(session_.client(), tools_.buffer, kMostBytes);
-    // What is wrong with the client its own reader finds.
-    if (!peeked.failed()) add({tools_.buffer, peeked.bytes});
+    // What is wrong with the client its own reader finds, but an error is told only once.
+    if (peeked.failed()) {
+      session_.client().add_edge_bits(PollDesc::kError);
+    } else {
+      add({tools_.buffer, peeked.bytes});
+    }
   }
   first_.parts = parts_;
 }

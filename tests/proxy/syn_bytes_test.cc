@@ -1,6 +1,7 @@
 // What goes with the SYN to a server, on real sockets: a session whose connector is the test.
 #include "proxy/inbound/syn_bytes.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -63,9 +64,11 @@ class SynBytesTest : public testing::Test, public SessionHost, public Scheduler:
     shutdown(server_.far, SHUT_WR);
     ASSERT_TRUE(TurnUntil([this] { return session_ == nullptr; }));
     char got[8192];
-    for (ssize_t n; (n = recv(server_.far, got, sizeof(got), 0)) > 0;) {
+    ssize_t n;
+    while ((n = recv(server_.far, got, sizeof(got), 0)) > 0) {
       relayed_.append(got, static_cast<size_t>(n));
     }
+    error_ = n == 0 ? 0 : errno;
     close(client_.far);
     close(server_.far);
     EXPECT_EQ(chunks_.in_use(), 0u);
@@ -121,6 +124,7 @@ class SynBytesTest : public testing::Test, public SessionHost, public Scheduler:
   Session* session_ = nullptr;
   bool connected_ = false;
   std::string relayed_;  // what the server got from the relay, not with the SYN
+  int error_ = -1;       // and then; 0: a FIN
   uint64_t up_ = 0;
 };
 
@@ -130,6 +134,17 @@ TEST_F(SynBytesTest, WhereNothingWasSaidTheConnectGoesAlone) {
     EXPECT_FALSE(syn.any());
   });
   EXPECT_EQ(relayed_, "");
+}
+
+TEST_F(SynBytesTest, AResetThatTheLookMetIsNoFinToTheServer) {
+  Play("", [this](Session& session) {
+    const linger now = {1, 0};
+    ASSERT_EQ(setsockopt(client_.far, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
+    close(std::exchange(client_.far, -1));
+    SynBytes syn(session, "", tools);
+    EXPECT_FALSE(syn.any());
+  });
+  EXPECT_EQ(error_, ECONNRESET);
 }
 
 TEST_F(SynBytesTest, AHeaderGoesWithoutAWordOfTheClient) {
