@@ -74,8 +74,9 @@ SessionHost::Progress Connector::TryServers(Session& session, Tried& tried, Hear
   // What is known of a server is read for each attempt, and holds until it has ended.
   Views::Pin view(views_);
   int error = 0;
-  while (session.attempts < std::max(RosterOf(session).plan().connect_attempts, 1)) {
-    // Who was granted one has waited already, and holds it.
+  // Who was granted one has waited already, and holds it.
+  while (granted != kNoServer ||
+         session.attempts < std::max(RosterOf(session).plan().connect_attempts, 1)) {
     if (granted == kNoServer) {
       if (const int ended = Pause(session, session.attempts); ended != 0) {
         error = ended;
@@ -215,7 +216,7 @@ SessionHost::Progress Connector::StillQueued(Session& session, Wake wake) {
       Tried tried = waiting.tried;
       Heard heard = std::move(waiting.heard);
       LeaveQueue(session);
-      scheduler_.SetDeadline(session.client(), Directions::kRead, MonotonicTime());
+      GoOn(session);
       return TryServers(session, tried, heard, kNoServer);
     }
     if (in_time) {
@@ -234,15 +235,19 @@ SessionHost::Progress Connector::StillQueued(Session& session, Wake wake) {
   }
   Tried tried = waiting.tried;
   Heard heard = std::move(waiting.heard);
-  SessionExtras& extras = session.extras();
-  extras.queued_ns += scheduler_.now().ns() - extras.in_line_since.ns();
-  extras.in_line_since = MonotonicTime();
   const size_t server = waiting.server;
   stats_.upstreams.At(session.upstream)
       .queue_time.Add(static_cast<uint64_t>(scheduler_.now().ns() - waiting.since.ns()) / kNsPerUs);
   queued_.erase(found);
-  scheduler_.SetDeadline(session.client(), Directions::kRead, MonotonicTime());
+  GoOn(session);
   return TryServers(session, tried, heard, server);
+}
+
+void Connector::GoOn(Session& session) {
+  SessionExtras& extras = session.extras();
+  extras.queued_ns += scheduler_.now().ns() - extras.in_line_since.ns();
+  extras.in_line_since = MonotonicTime();
+  scheduler_.SetDeadline(session.client(), Directions::kRead, MonotonicTime());
 }
 
 bool Connector::StillThere(Session& session) {

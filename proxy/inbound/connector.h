@@ -71,6 +71,8 @@ class Connector {
   SessionHost::Progress TryServers(Session& session, Tried& tried, Heard& heard, size_t granted);
   SessionHost::Progress JoinQueue(Session& session, const Tried& tried, Heard& heard);
   SessionHost::Progress StillQueued(Session& session, Wake wake);
+  // It stands in line no more.
+  void GoOn(Session& session);
   void Granted(Session& session, size_t server);
   void ArmQueued(Session& session, const Waiting& waiting);
   // False: the client has left, and the session has a cause.

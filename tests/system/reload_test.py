@@ -2,6 +2,7 @@
 """Reloads in the running process: nothing is touched that did not change, and what is wrong changes
 nothing."""
 
+import json
 import os
 import random
 import selectors
@@ -196,16 +197,18 @@ class Reload(story.Story):
 
     def test_who_waits_in_line_goes_where_his_listener_leads_now(self):
         one, two = (server.address for server in self.servers)
+        path = f"{self.folder()}/access.log"
+        log = (f"--access_log=file:{path}", "--log_format=json")
         for threads in (1, 4):
             listen = f"--listen=name=web addr={self.listen} upstream="
             parkway = self.start(
                 threads, f"{listen}app", "--upstream=name=app queue_timeout=30s",
-                f"--server=upstream=app name=a addr={one} max_conns=1")
+                f"--server=upstream=app name=a addr={one} max_conns=1", *log)
             first = Link(self.listen, self.servers[0])
             waits = self.started(connect(self.listen))
             waits.send(5)
             waits.sees_nothing(0.2)
-            self.reload(parkway, f"{listen}other", f"--upstream=name=other servers={two}")
+            self.reload(parkway, f"{listen}other", f"--upstream=name=other servers={two}", *log)
             server = self.started(self.servers[1].accept())
             server.receive(5)
             server.send(9)
@@ -213,8 +216,36 @@ class Reload(story.Story):
             first.client.send(70_000)
             first.server.receive(70_000)
             first.close()
+            waits.sees_nothing(0.2)
             waits.close()
             parkway.finish()
+            with open(path, encoding="utf-8") as file:
+                line = json.loads(list(file)[-1])
+            self.assertEqual(line["upstream"], "other")
+            self.assertGreaterEqual(line["queue_ms"], 200)
+            # From there on it was served.
+            self.assertLessEqual(line["queue_ms"], line["duration_ms"] - 200)
+
+    def test_who_waits_in_line_gets_his_turn_though_attempts_are_fewer_now(self):
+        dead = f"127.0.0.1:{net.free_port()}"
+        lines = (f"--listen={self.listen}",
+                 "--upstream=name=app balance=first queue_timeout=30s passive_fails=off",
+                 f"--server=name=dead addr={dead}",
+                 f"--server=name=full addr={self.servers[0].address} max_conns=1")
+        parkway = self.start(1, *lines)
+        first = Link(self.listen, self.servers[0])
+        waits = self.started(connect(self.listen))
+        waits.send(5)
+        # It has made one attempt, at the dead one.
+        waits.sees_nothing(0.2)
+        self.reload(parkway, *lines, "--connect_attempts=1")
+        first.close()
+        server = self.started(self.servers[0].accept())
+        server.receive(5)
+        server.send(9)
+        waits.receive(9)
+        waits.close()
+        parkway.finish()
 
     def test_a_port_that_comes_back_at_once_is_listened_on_again(self):
         for threads in (1, 4):
