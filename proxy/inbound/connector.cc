@@ -58,7 +58,8 @@ SessionHost::Progress Connector::Connect(Session& session, Wake wake) {
     const Views::Pin view(views_);
     const ListenerPlan& listener = view->listener(session.listener);
     const bool limited = listener.limits != nullptr && listener.limits->limits_sources();
-    if ((listener.front != nullptr || limited) && !reception_.Receive(session, listener, heard)) {
+    if ((listener.front != nullptr || limited) &&
+        (!reception_.Receive(session, listener, heard) || WasReset(session))) {
       return SessionHost::Progress::kFailed;
     }
   }
@@ -197,6 +198,8 @@ SessionHost::Progress Connector::JoinQueue(Session& session, const Tried& tried,
 }
 
 SessionHost::Progress Connector::StillQueued(Session& session, Wake wake) {
+  // Who ends it gives back its place, or what it was granted.
+  if (WasReset(session)) return SessionHost::Progress::kFailed;
   const auto found = queued_.find(&session);
   PARKWAY_CHECK(found != queued_.end(), "a session is in line and has no place there");
   Waiting& waiting = found->second;
@@ -261,6 +264,14 @@ bool Connector::StillThere(Session& session) {
     session.FailConnect(CloseCause::kClientFin);
     return false;
   }
+  return true;
+}
+
+// What it had said before can still be read, so a read does not tell.
+bool Connector::WasReset(Session& session) {
+  if ((session.client().edge_bits() & PollDesc::kError) == 0) return false;
+  const int error = TakeSocketError(session.client());
+  session.FailClient(error != 0 ? error : ECONNRESET);
   return true;
 }
 

@@ -77,6 +77,8 @@ class Connector {
   void ArmQueued(Session& session, const Waiting& waiting);
   // False: the client has left, and the session has a cause.
   bool StillThere(Session& session);
+  // True: it was reset while somebody waited for what it says, and the session has a cause.
+  bool WasReset(Session& session);
   // `again`: at a server that this client has tried.
   ServerStats& CountAttempt(Session& session, bool again);
   // Before attempt number `attempt`. 0, or the errno that ends it.

@@ -422,7 +422,10 @@ class Balancing(story.Story):
             self.assertEqual(numbers["stacks"], before)
             for client in waiting[:25]:
                 client.close()
-            for client in waiting[25:]:
+            for i, client in enumerate(waiting[25:]):
+                # What it has said is still there to be read when the reset comes.
+                if i % 2 == 0:
+                    client.sock.sendall(b"is it my turn?")
                 client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
                                        b"\1\0\0\0\0\0\0\0")
                 client.close()

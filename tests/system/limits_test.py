@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 
-from lib import net, story
+from lib import net, procfs, story
 from lib.admin import Admin
 from lib.daemon import PATIENCE, Parkway
 from lib.greeter import Connection, Greeter
@@ -214,6 +214,23 @@ class FirstWords(Limits):
         self.assertEqual(1, flood.accepted)
         self.assertEqual("preread_timeout", parkway.closing_line(self.name(silent))["cause"])
         self.assertEqual(1, flood.accepted)
+
+    def test_a_client_that_speaks_and_is_reset_at_once_wants_no_server(self):
+        flood = self.started(Flood(self.server))
+        parkway = self.parkway(1, "--connect_on=data", "--preread_timeout=60s",
+                               "--stats_interval=100ms")
+        client = self.client()
+        name = self.name(client)
+        parkway.settled(lambda n: n["connections"] == 1, "it is waited for")
+        # One event tells of both.
+        parkway.signal(signal.SIGSTOP)
+        until(lambda: procfs.stopped(parkway.pid), PATIENCE, "it is stopped")
+        client.sendall(b"hello")
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        client.close()
+        parkway.signal(signal.SIGCONT)
+        self.assertEqual("client_rst", parkway.closing_line(name)["cause"])
+        self.assertEqual(0, flood.accepted)
 
 
 class Rejections(Limits):
