@@ -121,8 +121,11 @@ int DialFinish(Scheduler& scheduler, PollDesc& desc, MonotonicTime deadline) {
 bool ConnectedToItself(const PollDesc& desc, const Address& to) {
   sockaddr_storage here;
   socklen_t length = sizeof(here);
-  return kernel::GetSockName(desc.fd(), reinterpret_cast<sockaddr*>(&here), &length) == 0 &&
-         Address::FromSockaddr(reinterpret_cast<sockaddr*>(&here), length) == to;
+  if (kernel::GetSockName(desc.fd(), reinterpret_cast<sockaddr*>(&here), &length) != 0)
+    return false;
+  const Address name = Address::FromSockaddr(reinterpret_cast<sockaddr*>(&here), length);
+  // Who dials no address in particular comes to the one that it comes from.
+  return to.is_any() ? name.port() == to.port() : name == to;
 }
 
 void DialClose(Scheduler& scheduler, PollDesc& desc) {

@@ -19,7 +19,8 @@ namespace {
 
 // Reached without leaving this machine.
 bool IsLocal(const config::Address& address, const config::SystemFacts& facts) {
-  if (address.is_unix() || address.is_loopback()) return true;
+  // No address in particular is this machine's, too.
+  if (address.is_unix() || address.is_loopback() || address.is_any()) return true;
   const config::Address wanted = address.Unmapped();
   return std::any_of(facts.own_addresses.begin(), facts.own_addresses.end(),
                      [&wanted](const config::Address& own) {

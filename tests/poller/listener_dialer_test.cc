@@ -319,6 +319,9 @@ TEST_F(ListenerDialerTest, AConnectionToItselfIsRecognised) {
   static_cast<void>(connect(fd, to.data(), to.size()));
   PollDesc& desc = *scheduler_.netpoll().Allocate(fd, nullptr);
   EXPECT_TRUE(ConnectedToItself(desc, to));
+  const Address nobody = Address::Ipv4({0, 0, 0, 0}, to.port());
+  EXPECT_TRUE(ConnectedToItself(desc, nobody)) << "the kernel takes it for the one we come from";
+  EXPECT_FALSE(ConnectedToItself(desc, Address::Ipv4({0, 0, 0, 0}, to.port() ^ 1)));
   EndUse(scheduler_, desc);
 }
 

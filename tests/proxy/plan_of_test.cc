@@ -102,6 +102,8 @@ TEST(PlanOfTest, AServerIsLocalIfItIsReachedWithoutLeavingTheMachine) {
   EXPECT_TRUE(local("unix:/run/x.sock"));
   EXPECT_TRUE(local("192.0.2.7:9000"));
   EXPECT_TRUE(local("[::ffff:192.0.2.7]:9000"));
+  EXPECT_TRUE(local("0.0.0.0:9000"));
+  EXPECT_TRUE(local("[::]:9000"));
   EXPECT_FALSE(local("192.0.2.8:9000"));
   EXPECT_FALSE(local("[2001:db8::1]:9000"));
 }

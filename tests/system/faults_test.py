@@ -117,11 +117,18 @@ class Servers(Faults):
         parkway.finish()
 
     def test_a_dead_local_port_does_not_become_a_connection_to_itself(self):
+        for host in ("127.0.0.1", "0.0.0.0", "[::]"):
+            with self.subTest(host):
+                self.setUp()
+                self.dead_local_port(host)
+                self.doCleanups()
+
+    def dead_local_port(self, server):
         port = net.free_port()
         drawn = net.sysctl("net.ipv4.ip_local_port_range")
         net.sysctl("net.ipv4.ip_local_port_range", f"{port} {port}")
         self.addCleanup(net.sysctl, "net.ipv4.ip_local_port_range", drawn)
-        parkway = self.parkway(f"127.0.0.1:{port}")
+        parkway = self.parkway(f"{server}:{port}")
         sock_port = net.free_port()
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", sock_port))
