@@ -107,8 +107,20 @@ void Balancer::ApplyState(Server& server, const ServerPlan& plan, MonotonicTime 
 // A choice
 
 Balancer::Choice Balancer::Choose(const Roster& roster, const Asker& asker) {
-  if (queue_.waiting() > 0) return {Choice::Kind::kWait};
-  return Take(roster, asker);
+  if (queue_.waiting() == 0) return Take(roster, asker);
+  // Those who wait hoped for a server that is up; who comes now would wait for none.
+  const bool hopeless = roster.plan().all_down == AllDown::kClose && !AnyUp(roster, asker);
+  return {hopeless ? Choice::Kind::kNone : Choice::Kind::kWait};
+}
+
+bool Balancer::AnyUp(const Roster& roster, const Asker& asker) {
+  for (const auto& level : roster.levels()) {
+    const Wanted wanted{roster, asker, nullptr, AwayIn(*level, roster, asker)};
+    for (const uint16_t server : level->servers) {
+      if (Up(server, wanted)) return true;
+    }
+  }
+  return false;
 }
 
 Balancer::Choice Balancer::Take(const Roster& roster, const Asker& asker) {

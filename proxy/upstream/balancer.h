@@ -142,6 +142,7 @@ class Balancer {
   size_t PickLowest(const Level& level, const Wanted& wanted, uint32_t* seen, Score score);
   size_t Draw(const Level& level, const Wanted& wanted);
 
+  bool AnyUp(const Roster& roster, const Asker& asker);
   bool Up(size_t server, const Wanted& wanted);
   bool Fits(size_t server, const Wanted& wanted);
   uint32_t AwayIn(const Level& level, const Roster& roster, const Asker& asker);

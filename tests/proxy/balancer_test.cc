@@ -704,6 +704,26 @@ TEST(BalancerTest, WhoIsHeldWhileAllAreDownGoesOnWhenOneIsUp) {
 
 // Four threads come, wait, leave and go; nobody is ever above max_conns, and at the end nobody is
 // left in line while there is room.
+TEST(BalancerTest, NobodyJoinsALineForServersThatAreAllDownUnlessTheyAreToBeHeld) {
+  for (const AllDown all_down : {AllDown::kClose, AllDown::kHold}) {
+    UpstreamPlan plan = EqualPlan(Balance::kFirst, 2);
+    plan.all_down = all_down;
+    for (ServerPlan& server : plan.servers) server.max_conns = 1;
+    Scheduler scheduler({}, nullptr);
+    std::vector<int> order;
+    Pool pool(plan);
+    for (size_t i = 0; i < 2; ++i) pool.Open();
+    auto visitor = std::make_unique<Visitor>(scheduler, order, 0);
+    Visitor& waits = *visitor;
+    ASSERT_TRUE(pool.balancer.Enqueue(std::move(visitor), At(0)));
+    pool.balancer.Raise(0, Server::kUnhealthy);
+    EXPECT_EQ(pool.Choose().kind, Kind::kWait) << "one is up, and full";
+    pool.balancer.Raise(1, Server::kUnhealthy);
+    EXPECT_EQ(pool.Choose().kind, all_down == AllDown::kClose ? Kind::kNone : Kind::kWait);
+    EXPECT_TRUE(pool.balancer.Leave(waits, At(0)));
+  }
+}
+
 TEST(BalancerTest, MaxConnsIsExactWithFourThreads) {
   constexpr size_t kThreads = 4;
   constexpr uint32_t kMost = 3;
