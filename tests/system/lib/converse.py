@@ -31,6 +31,7 @@ class Part:
         self.pause = draw.choice([0, 0, 0, 0.001, 0.003])
         self.reads = draw.choice([100, 4096, 65536, 1_000_000])
         self.read_pause = draw.choice([0, 0, 0, 0.002])
+        # Of a client. One that shrinks once bytes flow makes the kernel wait 0.2 s for each segment.
         self.receive_buffer = draw.choice([0, 0, 20_000, 100_000])
         self.fin_is_last = False  # it says FIN only when it has heard the other's
         self.resets_at = None     # after so many bytes
@@ -66,8 +67,6 @@ class End:
         self._heard_all = threading.Event()
         self._sending = self._reading = None  # how that ended
         sock.settimeout(SECONDS)
-        if self.mine.receive_buffer:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.mine.receive_buffer)
 
     def run(self, tells_resets):
         """`tells_resets`: the other end's reset must be seen, for neither way is a unix socket, which
@@ -178,6 +177,9 @@ class Conversations:
         """One conversation, to its end."""
         sock = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
         sock.settimeout(SECONDS)
+        small = Conversation(self.seed, number).parts[CLIENT].receive_buffer
+        if small:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, small)
         left = deadline(SECONDS)
         try:
             while True:
