@@ -302,7 +302,7 @@ bool Relay::Splice(PollDesc& source, PollDesc& sink, RelayTools& tools, Step& st
     LeaveBulk(sink);
     if (in.error == EINVAL) {
       splicing_ = Splicing::kImpossible;
-    } else if (in.failed()) {
+    } else if (in.failed() && in.error != ENOMEM) {  // that is the pipe's, not the source's
       step.outcome = Outcome::kSourceError;
       step.error = in.error;
       return false;

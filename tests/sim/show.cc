@@ -62,7 +62,7 @@ Faults Show::MakeFaults() {
     faults.stale_event = often(3000);
     faults.few_events = often(4000);
     faults.accept_aborted = often(1000);
-    faults.splice_einval = often(500);
+    faults.splice_refused = often(500);
     faults.small_pipe = often(5000);
     faults.syn_lost = often(500);
   }

@@ -952,7 +952,7 @@ int64_t World::FaultySend(Socket& socket, const char* data, size_t size, bool ur
 
 int64_t World::SpliceIn(Socket& from, PipeEnd& to, size_t size) {
   PipeBuffer& pipe = *to.buffer;
-  if (random_.Chance(faults_.splice_einval)) return -EINVAL;
+  if (random_.Chance(faults_.splice_refused)) return random_.Chance(5000) ? -EINVAL : -ENOMEM;
   if (!pipe.reader) return -EPIPE;
   if (pipe.slots.size() >= pipe.slot_count) return -EAGAIN;
   // Unlike recv it never goes past an urgent mark.
