@@ -12,9 +12,9 @@
 // Owner thread only.
 //
 // Invariants
-//   1. A sleep until `wake` ends no later than that: because the timerfd is set to then or earlier and
-//      has not fired yet, or by the wait's own timeout, which counts from `now`: later by the time
-//      that has passed since that was read, which is no more than the turn took.
+//   1. A sleep until `wake` ends no later than that: because the timerfd is set to then or earlier
+//      and has not fired yet, or by the wait's own timeout, which counts from `now`: later by the
+//      time that has passed since that was read, which is no more than the turn took.
 #ifndef POLLER_WAKE_TIMER_H_
 #define POLLER_WAKE_TIMER_H_
 
