@@ -101,7 +101,7 @@ struct Faults {
   uint32_t socket_resources = 0;
   uint32_t epoll_add = 0;  // ENOSPC, ENOMEM
   uint32_t send_enobufs = 0;
-  uint32_t no_local_port = 0;  // connect: EADDRNOTAVAIL
+  uint32_t no_local_port = 0;   // connect: EADDRNOTAVAIL
   uint32_t splice_refused = 0;  // EINVAL or ENOMEM
   uint32_t pipe_resources = 0;
   uint32_t small_pipe = 0;  // F_SETPIPE_SZ: EPERM above 64 KiB
