@@ -86,6 +86,7 @@ void FileWatch::Add(const std::string& path, std::function<void()> changed) {
 
 void FileWatch::Remove(const std::string& path) {
   files_.erase(path);
+  if (desc_ == nullptr) return;
   for (auto it = directories_.begin(); it != directories_.end();) {
     auto& leads = it->second.leads;
     std::erase_if(leads, [&path](const auto& lead) { return lead.second == path; });
@@ -111,7 +112,8 @@ void FileWatch::Stop() {
 FileWatch::Identity FileWatch::Look(const std::string& path) {
   struct stat info;
   if (stat(path.c_str(), &info) != 0) return {};
-  return {info.st_dev, info.st_ino, info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec};
+  // Not that of its bytes alone: who was refused may be let in now.
+  return {info.st_dev, info.st_ino, info.st_size, info.st_ctim.tv_sec, info.st_ctim.tv_nsec};
 }
 
 void FileWatch::Follow(const std::string& path) {

@@ -14,7 +14,7 @@
 //
 // Invariants
 //   1. A callback is called from a task of the watch, and only if the file is another one than at
-//      the last call, or at Add: other file, size or time, or there and not there.
+//      the last call, or at Add: other file, size, time or mode, or there and not there.
 #ifndef PROXY_UPSTREAM_RESOLVER_FILE_WATCH_H_
 #define PROXY_UPSTREAM_RESOLVER_FILE_WATCH_H_
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -115,6 +116,15 @@ TEST_F(FileWatchTest, LinksThatLeadToItAreFollowedAsAMountedConfigMapHasThem) {
   EXPECT_TRUE(Told());
 }
 
+TEST_F(FileWatchTest, AFileThatMayBeReadNowIsToldOf) {
+  const std::string path = root_ + "/file";
+  Write(path, "1");
+  ASSERT_EQ(0, chmod(path.c_str(), 0));
+  Watch(path);
+  ASSERT_EQ(0, chmod(path.c_str(), 0600));
+  EXPECT_TRUE(Told());
+}
+
 TEST_F(FileWatchTest, WhatIsNoLongerWatchedIsNotTold) {
   const std::string path = root_ + "/file";
   Watch(path);
@@ -131,6 +141,7 @@ TEST_F(FileWatchTest, ACallbackMayStopTheWatch) {
   watch_.Add(path, [this] { watch_.Stop(); });
   Write(path, "1");
   EXPECT_TRUE(stage_.TurnUntil([this] { return watch_.idle(); }));
+  watch_.Remove(path);
 }
 
 }  // namespace
