@@ -58,7 +58,7 @@ bool Ejections::Failed(const Roster& roster, size_t server, int error, Monotonic
   failed.Raise(Server::kEjected);
   // Asked afterwards, so that two who are the last but one see each other go.
   if (!OthersUp(roster, server)) {
-    failed.set_ejected_until(before);
+    failed.TakeBackEjection(before);
     End(failed);
     return false;
   }

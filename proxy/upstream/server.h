@@ -78,6 +78,11 @@ class alignas(64) Server {
   int64_t ejected_until() const { return ejected_until_.load(std::memory_order_relaxed); }
   // For how long, if it is ejected at `now`: `base_ns` times how often that has happened lately.
   int64_t NextEjection(MonotonicTime now, int64_t base_ns);
+  // It is not ejected after all. `until`: what NextEjection found.
+  void TakeBackEjection(int64_t until) {
+    ejections_.fetch_sub(1, std::memory_order_relaxed);
+    set_ejected_until(until);
+  }
   void set_ejected_until(int64_t when) { ejected_until_.store(when, std::memory_order_relaxed); }
   int64_t ejected_since() const { return ejected_since_.load(std::memory_order_relaxed); }
   void set_ejected_since(MonotonicTime now) {

@@ -526,6 +526,20 @@ TEST(BalancerTest, EjectionsGrowToFiveMinutesAndAreForgottenAfterThat) {
   EXPECT_EQ(pool.watcher.changes.back().how_long, absl::Seconds(10));
 }
 
+TEST(BalancerTest, WhoIsSparedAsTheLastOneIsNotEjectedForLongerAfterwards) {
+  Pool pool(EqualPlan(Balance::kRoundRobin, 2));
+  pool.Fail(0, 5, 0);
+  pool.Visits(2, 10);
+  EXPECT_FALSE(pool.Ejected(0));
+  pool.balancer.Raise(1, Server::kUnhealthy);
+  pool.Fail(0, 50, 11);
+  EXPECT_FALSE(pool.Ejected(0));
+  pool.balancer.Lower(1, Server::kUnhealthy, At(12));
+  pool.Fail(0, 5, 13);
+  EXPECT_TRUE(pool.Ejected(0));
+  EXPECT_EQ(pool.watcher.changes.back().how_long, absl::Seconds(20)) << "the second time";
+}
+
 TEST(BalancerTest, WhoIsEjectedAndDownReturnsAtNoTimeThatHasPassed) {
   Pool pool(EqualPlan(Balance::kRoundRobin, 4));
   pool.Fail(0, 5, 0);
