@@ -14,6 +14,8 @@ namespace {
 
 // Before the next look for a free place among those that are under way.
 constexpr int64_t kCrowdedPauseNs = 10'000'000;
+// Pauses are drawn out, or cut short, by at most this part of them.
+constexpr int64_t kJitterPart = 10;
 
 // Two checks with the same are one.
 std::string KeyOf(const ProbePlan& probe) {
@@ -24,6 +26,11 @@ std::string KeyOf(const ProbePlan& probe) {
     key += ':';
     key += part;
   };
+  // Each of those that are tried, or it would go on with those of an answer long gone.
+  for (const Address& candidate : probe.candidates) add(candidate.ToString());
+  if (!probe.candidates.empty()) {
+    add(std::to_string(absl::ToInt64Nanoseconds(probe.happy_eyeballs_delay)));
+  }
   add(probe.send);
   add(probe.expect);
   add(probe.source.ToString());
@@ -98,6 +105,9 @@ class HealthChecker::Check final : public Task {
     for (const Member& member : before) {
       if (member.plan != nullptr) checker_.sink_.OnHealthEnd(member.ref, now);
     }
+    if (members_.empty()) return;
+    // One that is new, or what is new in a plan, may want to know sooner: than any pause is now.
+    if (next_ > now + Interval() + Interval() / kJitterPart) checker_.scheduler_.Kick(*this);
   }
 
   const char* name() const override { return "health check"; }
@@ -109,11 +119,13 @@ class HealthChecker::Check final : public Task {
       const int64_t within = absl::ToInt64Nanoseconds(Interval()) / 2;
       return SleepFor(scheduler, static_cast<int64_t>(checker_.random_() % (within + 1)));
     }
+    if (wake == Wake::kKick) return SleepFor(scheduler, checker_.Jittered(Interval()));
     if (TrafficTells(scheduler.now())) return SleepFor(scheduler, checker_.Jittered(Interval()));
     if (checker_.under_way_ >= kMostAtOnce || !scheduler.StackAvailable()) {
       return SleepFor(scheduler, kCrowdedPauseNs);
     }
     const MonotonicTime started = scheduler.now();
+    next_ = MonotonicTime();
     ++checker_.under_way_;
     ++checker_.probes_;
     const ProbeResult result = RunProbe(scheduler, *plan_, &current_, [this] { return ending_; });
@@ -149,7 +161,8 @@ class HealthChecker::Check final : public Task {
   }
 
   Next SleepFor(Scheduler& scheduler, int64_t ns) {
-    return Next::SleepUntil(timer_, scheduler.now().PlusNs(std::max<int64_t>(ns, 1)));
+    next_ = scheduler.now().PlusNs(std::max<int64_t>(ns, 1));
+    return Next::SleepUntil(timer_, next_);
   }
 
   // Until the one that is most in a hurry wants to know.
@@ -205,6 +218,7 @@ class HealthChecker::Check final : public Task {
   const std::shared_ptr<const ProbePlan> plan_;
   std::vector<Member> members_;
   SleepTimer timer_;
+  MonotonicTime next_;  // until when it sleeps; zero: it does not
   PollDesc* current_ = nullptr;
   bool fresh_ = true;  // it has told nothing yet
   bool ending_ = false;
@@ -261,9 +275,9 @@ void HealthChecker::Ended(Check& check) {
 
 int64_t HealthChecker::Jittered(absl::Duration whole) {
   const int64_t ns = absl::ToInt64Nanoseconds(whole);
-  const int64_t tenth = ns / 10;
-  if (tenth <= 0) return ns;
-  return ns - tenth + static_cast<int64_t>(random_() % static_cast<uint64_t>(2 * tenth + 1));
+  const int64_t part = ns / kJitterPart;
+  if (part <= 0) return ns;
+  return ns - part + static_cast<int64_t>(random_() % static_cast<uint64_t>(2 * part + 1));
 }
 
 }  // namespace parkway

@@ -14,8 +14,9 @@
 //   down                    `rise` successes in a row bring it up
 //   in between              it is asked every fast_interval
 //
-// A later plan leaves a check alone that is in both, with what its servers have concluded; others
-// begin or end.
+// A later plan leaves a check alone that is in both, with what its servers have concluded, but that
+// it is made sooner if a shorter interval, or a server that is new, asks for that; others begin or
+// end.
 //
 // Owner thread only. ChecksOf: any.
 //

@@ -364,6 +364,18 @@ TEST(ChecksOfTest, TheSameQuestionToTheSameAddressIsAskedOnce) {
   EXPECT_EQ(checks[2].members[0].ref.upstream, 2);
 }
 
+TEST(ChecksOfTest, AServerOfOtherAddressesIsAskedAnewThoughTheFirstIsTheSame) {
+  const Address one = Address::Ipv4({10, 0, 0, 1}, 80);
+  Plan plan;
+  plan.upstreams.resize(1);
+  Edit(plan.upstreams[0]).servers = {Checked(one), Checked(one)};
+  Edit(plan.upstreams[0]).servers[0].health.probe.candidates = {one,
+                                                                Address::Ipv4({10, 0, 0, 2}, 80)};
+  Edit(plan.upstreams[0]).servers[1].health.probe.candidates = {one,
+                                                                Address::Ipv4({10, 0, 0, 3}, 80)};
+  EXPECT_EQ(ChecksOf(plan).size(), 2u);
+}
+
 class HealthCheckerTest : public testing::Test, public HealthSink {
  protected:
   void OnHealthChange(const HealthChange& change) override {
@@ -437,6 +449,28 @@ TEST_F(HealthCheckerTest, AServerThatGoesAndComesIsToldOfOnceEachTimeForEveryPoo
   EXPECT_EQ(told_[3], "up 1/0 L4OK");
   Stop();
   close(fd);
+}
+
+TEST_F(HealthCheckerTest, WhoJoinsACheckThatSleepsForLongIsToldSoon) {
+  Answerer server({});
+  plan_.upstreams.resize(1);
+  Edit(plan_.upstreams[0]).servers = {Checked(server.address())};
+  Edit(plan_.upstreams[0]).servers[0].health.interval = absl::Hours(1);
+  Start();
+  TurnUntil([&] { return passed_ == 1; });
+  plan_.upstreams.resize(2);
+  Edit(plan_.upstreams[1]).servers = {Checked(server.address())};
+  Edit(plan_.upstreams[1]).servers[0].health.interval = absl::Hours(1);
+  Edit(plan_.upstreams[1]).servers[0].health.initially_up = false;
+  checker_->Set(ChecksOf(plan_));
+  TurnUntil([&] { return !told_.empty(); });
+  EXPECT_EQ(told_[0], "up 1/0 L4OK");
+  // And what waits for an hour does not when the configuration says otherwise.
+  Edit(plan_.upstreams[0]).servers[0].health.interval = absl::Milliseconds(20);
+  checker_->Set(ChecksOf(plan_));
+  const uint64_t seen = checker_->probes();
+  TurnUntil([&] { return checker_->probes() >= seen + 3; });
+  Stop();
 }
 
 TEST_F(HealthCheckerTest, WorkersShareTheChecksAmongThem) {
