@@ -24,7 +24,7 @@ Listening::Door Listening::MakeDoor(std::shared_ptr<const ListenerPlan> listener
   door.slot = slot;
   door.fds = sockets.fds;
   door.inherited = sockets.inherited;
-  if (listener->address.is_path() && !sockets.inherited) door.path = listener->address.path();
+  door.path = sockets.path;
   door.told = std::move(listener);
   return door;
 }
@@ -107,7 +107,7 @@ void Listening::Apply(const Plan& next, Changes& changes,
   for (const std::string& key : changes.closed) {
     const Door door = std::move(doors_[key]);
     doors_.erase(key);
-    if (!door.path.empty()) RemovePath(door.path);
+    RemovePath(door.path);
     const auto open = std::make_shared<char>();
     closing_.push_back({door.told->address, open});
     for (size_t i = 0; i < door.fds.size(); ++i) workers_[i]->PostRemoveListener(door.slot, open);
@@ -132,9 +132,7 @@ void Listening::Apply(const Plan& next, Changes& changes,
 }
 
 void Listening::RemovePaths() {
-  for (const auto& [key, door] : doors_) {
-    if (!door.path.empty()) RemovePath(door.path);
-  }
+  for (const auto& [key, door] : doors_) RemovePath(door.path);
 }
 
 }  // namespace parkway

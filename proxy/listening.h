@@ -63,7 +63,7 @@ class Listening {
     std::shared_ptr<const ListenerPlan> told;  // what its sockets go by
     std::vector<int> fds;                      // of worker 0, 1, ...
     bool inherited = false;
-    std::string path;  // to be removed
+    SocketPath path;  // to be removed
   };
 
   static std::string KeyOf(const ListenerPlan& listener) { return listener.address.ToString(); }

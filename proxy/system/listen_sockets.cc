@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <optional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "poller/kernel.h"
@@ -46,6 +47,18 @@ std::string GiveTo(const ListenerPlan& plan, const std::string& path) {
   if (error == 0) return "";
   return absl::StrCat("listener ", plan.name, ": cannot set the owner and mode of ", path, ": ",
                       strerror(error), error == EPERM ? "; that needs CAP_CHOWN" : "");
+}
+
+// As it is now.
+SocketPath PathOf(std::string path) {
+  SocketPath made;
+  struct stat info;
+  if (lstat(path.c_str(), &info) == 0) {
+    made.device = info.st_dev;
+    made.file = info.st_ino;
+  }
+  made.path = std::move(path);
+  return made;
 }
 
 bool MayVanish() {
@@ -125,7 +138,8 @@ ListenSockets OpenListenSockets(const ListenerPlan& plan, size_t workers,
   }
   // The default umask must not decide who may connect.
   if (sockets.error.empty() && address.is_path()) {
-    sockets.error = GiveTo(plan, std::string(address.path()));
+    sockets.path = PathOf(std::string(address.path()));
+    sockets.error = GiveTo(plan, sockets.path.path);
   }
   if (!sockets.error.empty()) {
     std::string error = sockets.error;
@@ -159,7 +173,11 @@ std::string Readjust(const ListenerPlan& before, const ListenerPlan& plan,
   return GiveTo(plan, std::string(plan.address.path()));
 }
 
-void RemovePath(const std::string& path) { unlink(path.c_str()); }
+void RemovePath(const SocketPath& path) {
+  if (path.path.empty()) return;
+  const SocketPath now = PathOf(path.path);
+  if (now.device == path.device && now.file == path.file) unlink(path.path.c_str());
+}
 
 void Discard(const ListenerPlan& plan, ListenSockets& sockets) {
   // Only a socket that was bound has made the path.

@@ -6,6 +6,7 @@
 #define PROXY_SYSTEM_LISTEN_SOCKETS_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -14,10 +15,19 @@
 
 namespace parkway {
 
+// A path that a unix socket was bound to, and the file that this has made there: another one may
+// be there later, which is somebody else's.
+struct SocketPath {
+  std::string path;  // empty: none
+  uint64_t device = 0;
+  uint64_t file = 0;
+};
+
 struct ListenSockets {
   std::vector<int> fds;    // for worker 0, 1, ...; one if the address is a unix socket's
   bool inherited = false;  // others hold it too: one, whatever the address
-  std::string error;       // why there are none: one line
+  SocketPath path;
+  std::string error;  // why there are none: one line
 
   bool ok() const { return error.empty(); }
 };
@@ -35,8 +45,8 @@ std::string Readjust(const ListenerPlan& before, const ListenerPlan& plan,
 // What `plan` says otherwise and only a socket that is not bound yet can be told; null: nothing.
 const char* NeedsNewSocket(const ListenerPlan& before, const ListenerPlan& plan);
 
-// Nobody finds a unix socket by it any more.
-void RemovePath(const std::string& path);
+// Nobody finds a unix socket by it any more. One that somebody else has put there stays.
+void RemovePath(const SocketPath& path);
 
 // Closes sockets that nobody got, and removes the path that came with them.
 void Discard(const ListenerPlan& plan, ListenSockets& sockets);

@@ -2,8 +2,10 @@
 """The end of the daemon, and the beginning of the next one: nobody who got in is thrown out."""
 
 import collections
+import os
 import re
 import signal
+import socket
 import subprocess
 import time
 import unittest
@@ -188,6 +190,17 @@ class Drain(Stop):
         killed.signal(signal.SIGKILL)
         killed.wait(PATIENCE)  # its path is still there, and nobody listens
         self.parkway().finish()
+
+    def test_a_unix_path_that_is_somebody_elses_by_now_stays(self):
+        path = f"{self.folder()}/front.sock"
+        self.listen = f"unix:{path}"
+        parkway = self.parkway()
+        other = self.started(socket.socket(socket.AF_UNIX))
+        other.bind(f"{path}.new")
+        other.listen()
+        os.rename(f"{path}.new", path)
+        parkway.finish()
+        connect(self.listen).close()
 
 
 class Storm(Stop):
