@@ -38,6 +38,10 @@ void Holds::HoldAll(bool hold) {
   Apply();
 }
 
+void Holds::Follow() {
+  std::erase_if(named_, [this](const std::string& name) { return !IsThere(name); });
+}
+
 void Holds::Apply() const {
   const std::shared_ptr<const Plan> plan = plan_();
   for (size_t i = 0; i < plan->listeners.size(); ++i) {

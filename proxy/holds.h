@@ -4,6 +4,7 @@
 //   Holds holds(workers, current_plan);
 //   holds.Hold("web");  holds.HoldAll(true);
 //   holds.Apply();                       // after listeners have come
+//   holds.Follow();                      // after some have gone: those are not paused any more
 //
 // Control thread only.
 #ifndef PROXY_HOLDS_H_
@@ -39,6 +40,8 @@ class Holds {
   void HoldAll(bool hold);
   // What an operator has paused accepts again; told at the next Apply.
   void Forget() { named_.clear(); }
+  // Forgets the names of which there is no listener any more: one that comes later is another.
+  void Follow();
   // Tells the workers.
   void Apply() const;
 

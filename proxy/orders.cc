@@ -61,6 +61,7 @@ void Orders::Reload(const Control::Reload& how, const OnOutcome& done) {
 void Orders::OnReload(const Control::Reload& how, const Outcome& outcome) {
   if (outcome.ok) {
     if (how.reset_runtime) parts_.holds.Forget();
+    parts_.holds.Follow();
     parts_.holds.Apply();
     parts_.applied();
   }

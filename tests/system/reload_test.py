@@ -349,6 +349,21 @@ class Reload(story.Story):
                 link.close()
             parkway.finish()
 
+    def test_a_listener_that_was_paused_and_removed_comes_back_as_another(self):
+        path = f"{self.folder()}/admin.sock"
+        lines = (f"--upstream=name=app servers={self.servers[0].address}",
+                 f"--admin_socket={path}",
+                 f"--listen=name=other addr=127.0.0.1:{net.free_port()} upstream=app")
+        web = f"--listen=name=web addr={self.listen} upstream=app"
+        parkway = self.start(1, web, *lines)
+        admin = Admin(path)
+        admin.do("listener pause web")
+        self.reload(parkway, *lines)
+        self.assertEqual([], admin.json("show config --runtime"))
+        self.reload(parkway, web, *lines)
+        until(lambda: admin.listener("web")["state"] == "accepting", PATIENCE, "it accepts")
+        parkway.finish()
+
     def test_those_who_ask_meanwhile_share_a_round(self):
         path = f"{self.folder()}/admin.sock"
         parkway = self.start(2, f"--listen=name=web addr={self.listen} upstream=app",
