@@ -87,6 +87,9 @@ class Members {
   // not known are not there.
   std::vector<config::Server> Of(const config::Upstream& upstream) const;
 
+  // The lines of its servers_file, as they were when it was right last.
+  const std::vector<config::Server>& FileServers(const config::Upstream& upstream) const;
+
   // A name that has no address.
   struct Missing {
     std::string text;    // "upstream app server a: app.example.net has no address"
@@ -128,7 +131,6 @@ class Members {
   void OnFile(const std::string& path);
   // True: its servers have been read.
   bool ReadFile(const config::Upstream& upstream);
-  const std::vector<config::Server>& FileServers(const config::Upstream& upstream) const;
   FileWatch& Watch();
   // Both snapshots, as far as there are any.
   std::vector<const config::Snapshot*> Snapshots() const;

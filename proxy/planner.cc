@@ -184,7 +184,10 @@ std::string Planner::Change(const std::string& upstream, const ChangeServers& ch
   for (const config::Upstream& in : snapshot_->upstreams) {
     if (in.name != upstream) continue;
     Overrides before = overrides_;
-    std::string wrong = change(overrides_, in, Expanded(in, overrides_).servers);
+    // What the file says now is what a reload will compare with.
+    config::Upstream as_now = in;
+    if (file_servers_of_) as_now.file_servers = file_servers_of_(in);
+    std::string wrong = change(overrides_, as_now, Expanded(in, overrides_).servers);
     if (wrong.empty()) Remake(&wrong);
     if (!wrong.empty()) overrides_ = std::move(before);
     return wrong;

@@ -53,6 +53,9 @@ class Planner {
   };
   // Before the first plan, or those of the lines count.
   void set_servers_of(ServersOf servers_of) { servers_of_ = std::move(servers_of); }
+  // The lines of its servers_file as they are now; else those that the configuration was loaded
+  // with count.
+  void set_file_servers_of(ServersOf lines_of) { file_servers_of_ = std::move(lines_of); }
 
   // `reset_runtime`: what was changed at run time is to be forgotten.
   Draft Configure(std::shared_ptr<const config::Snapshot> snapshot, bool reset_runtime = false);
@@ -100,6 +103,7 @@ class Planner {
   std::shared_ptr<const config::Snapshot> snapshot_;
   Overrides overrides_;
   ServersOf servers_of_;
+  ServersOf file_servers_of_;
   std::map<std::string, std::shared_ptr<ListenerLimits>> limits_;  // by listener
   std::shared_ptr<const Plan> current_;
   std::set<SlotRef> free_;  // vacant in current_

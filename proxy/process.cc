@@ -266,6 +266,8 @@ int Process::Run() {
   }
   planner_->set_servers_of(
       [this](const config::Upstream& upstream) { return members_.Of(upstream); });
+  planner_->set_file_servers_of(
+      [this](const config::Upstream& upstream) { return members_.FileServers(upstream); });
   if (int code = kExitOk; !FindServers(&code)) {
     StopOwnTasks();
     return code;
