@@ -1,5 +1,6 @@
 #include "proxy/drain_desk.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -20,16 +21,23 @@ bool HasOrder(const SessionsRule& rule, DrainOrder& order) {
   return true;
 }
 
+// Whether the server of an order about one takes connections, as far as the plan has a say.
+bool TakesAny(const Plan& plan, const DrainOrder& order) {
+  const ServerPlan& server = plan.upstreams[order.upstream]->servers[order.server];
+  // Who was found to be down is no better for an operator's word.
+  return !server.gone &&
+         (order.cause == CloseCause::kServerDown || server.state == ServerState::kReady);
+}
+
 }  // namespace
 
 uint64_t DrainDesk::Begin(std::string what, const DrainOrder& order) {
   if (scheduler_.now() >= next_look_) Look();
   entries_.push_back({.id = ++last_id_,
                       .what = std::move(what),
-                      .tally = order.tally,
+                      .order = order,
                       .begun = scheduler_.now(),
                       .ended = MonotonicTime(),
-                      .over = order.over,
                       .left = nullptr});
   for (const auto& worker : workers_) worker->PostDrain(order);
   return last_id_;
@@ -79,7 +87,34 @@ Outcome DrainDesk::BeginServer(const Plan& plan, const std::string& upstream,
   return outcome;
 }
 
-void DrainDesk::FollowRemovals(const Plan& before, const Generation& next) {
+// Whether what it was begun for has changed since `before`.
+bool DrainDesk::IsOver(const DrainOrder& order, const Plan& before, const Plan& now) {
+  switch (order.whom) {
+    case DrainOrder::Whom::kAll:
+      return false;
+    case DrainOrder::Whom::kListeners:
+      return std::any_of(order.listeners.begin(), order.listeners.end(),
+                         [&before, &now](uint16_t slot) {
+                           return before.listeners[slot]->gone && !now.listeners[slot]->gone;
+                         });
+    case DrainOrder::Whom::kServer:
+      return !TakesAny(before, order) && TakesAny(now, order);
+    case DrainOrder::Whom::kBackups:
+      return TakesAny(before, order) && !TakesAny(now, order);
+  }
+  return false;
+}
+
+void DrainDesk::FollowChanges(const Plan& before, const Generation& next) {
+  for (Entry& entry : entries_) {
+    if (entry.ended != MonotonicTime() || entry.left != nullptr) continue;
+    if (!IsOver(entry.order, before, *next.plan)) continue;
+    entry.order.tally->cancelled.store(true, std::memory_order_relaxed);
+  }
+  BeginRemovals(before, next);
+}
+
+void DrainDesk::BeginRemovals(const Plan& before, const Generation& next) {
   const Plan& now = *next.plan;
   for (size_t i = 0; i < before.listeners.size(); ++i) {
     const ListenerPlan& old = *before.listeners[i];
@@ -120,14 +155,14 @@ void DrainDesk::BeginForHealth(const Plan& plan, const DrainOrder& order) {
 }
 
 uint64_t DrainDesk::Watch(std::string what, uint32_t total, std::function<uint32_t()> left) {
-  auto tally = std::make_shared<DrainTally>();
-  tally->total.store(total, std::memory_order_relaxed);
+  DrainOrder nobody;
+  nobody.over = absl::InfiniteDuration();
+  nobody.tally->total.store(total, std::memory_order_relaxed);
   entries_.push_back({.id = ++last_id_,
                       .what = std::move(what),
-                      .tally = std::move(tally),
+                      .order = std::move(nobody),
                       .begun = scheduler_.now(),
                       .ended = MonotonicTime(),
-                      .over = absl::InfiniteDuration(),
                       .left = std::move(left)});
   return last_id_;
 }
@@ -137,7 +172,7 @@ void DrainDesk::Look() {
   next_look_ = now + kLookPause;
   size_t over = 0;
   for (Entry& entry : entries_) {
-    const DrainTally& tally = *entry.tally;
+    const DrainTally& tally = *entry.order.tally;
     if (entry.ended == MonotonicTime() && entry.left == nullptr &&
         (tally.ended.load(std::memory_order_acquire) >= workers_.size() ||
          tally.cancelled.load(std::memory_order_relaxed))) {
@@ -156,14 +191,14 @@ DrainProgress DrainDesk::ProgressOf(const Entry& entry) const {
   progress.id = entry.id;
   progress.what = entry.what;
   progress.counted = entry.left != nullptr ||
-                     entry.tally->counted.load(std::memory_order_acquire) >= workers_.size();
-  progress.total = entry.tally->total.load(std::memory_order_relaxed);
-  progress.left =
-      entry.left != nullptr ? entry.left() : entry.tally->left.load(std::memory_order_relaxed);
+                     entry.order.tally->counted.load(std::memory_order_acquire) >= workers_.size();
+  progress.total = entry.order.tally->total.load(std::memory_order_relaxed);
+  progress.left = entry.left != nullptr ? entry.left()
+                                        : entry.order.tally->left.load(std::memory_order_relaxed);
   progress.ended = entry.ended != MonotonicTime();
   const MonotonicTime until = progress.ended ? entry.ended : scheduler_.now();
   progress.passed = absl::Nanoseconds(until.ns() - entry.begun.ns());
-  progress.over = entry.over;
+  progress.over = entry.order.over;
   return progress;
 }
 

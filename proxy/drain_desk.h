@@ -1,10 +1,14 @@
 // DrainDesk: the drains of the process: begun on all workers, watched, and told of.
 //
 //   uint64_t id = desk.Begin("25 % of all", order);
-//   desk.FollowRemovals(*before, now);       // on_remove of servers and listeners
+//   desk.FollowChanges(*before, now);        // on_remove of servers and listeners
 //   desk.BeginForHealth(*now, order);        // on_down and on_up
 //   desk.Watch("stop", 17, sessions);        // nobody is ended, but it is told of like the others
 //   desk.List()
+//
+// What takes connections again is not drained any more: a server that is back, or that an operator
+// has made ready, or a listener that is there again, keeps who comes, and who is still there. And
+// backups keep theirs when the server that they stood back for takes nobody.
 //
 // One that is over is remembered for a minute, so that who waits for it hears of it; but not more
 // than some hundreds, the youngest.
@@ -54,8 +58,8 @@ class DrainDesk {
   // Of a server by its name, or of all servers that are one of a name's addresses.
   Outcome BeginServer(const Plan& plan, const std::string& upstream, const std::string& server,
                       absl::Duration over);
-  // What a later generation has no more, as its on_remove says.
-  void FollowRemovals(const Plan& before, const Generation& next);
+  // What a later generation has no more, as its on_remove says; and what it has again.
+  void FollowChanges(const Plan& before, const Generation& next);
 
   // What a health check has changed, as on_down and on_up say: an order of a worker.
   void BeginForHealth(const Plan& plan, const DrainOrder& order);
@@ -71,13 +75,14 @@ class DrainDesk {
   struct Entry {
     uint64_t id;
     std::string what;
-    std::shared_ptr<DrainTally> tally;
+    DrainOrder order;
     MonotonicTime begun;
-    MonotonicTime ended;  // zero: not yet
-    absl::Duration over;
+    MonotonicTime ended;             // zero: not yet
     std::function<uint32_t()> left;  // of one that is only watched
   };
 
+  static bool IsOver(const DrainOrder& order, const Plan& before, const Plan& now);
+  void BeginRemovals(const Plan& before, const Generation& next);
   DrainProgress ProgressOf(const Entry& entry) const;
 
   // Forgets those that have been over for long.

@@ -71,8 +71,15 @@ void HealthDuty::OnHealthState(ServerRef ref, bool up, MonotonicTime now) {
 }
 
 void HealthDuty::OnHealthEnd(ServerRef ref, MonotonicTime now) {
+  const ServerPlan& plan = RosterOf(ref).plan_of(ref.server);
+  // Nobody finds it down any more, until somebody does so anew.
+  const auto drain = drains_.find({ref.upstream, ref.server});
+  if (drain != drains_.end() && !drain->second.up && !plan.gone &&
+      (!plan.health.on() || plan.health.initially_up)) {
+    Cancel(drain);
+  }
   // Whoever checks it now says what it is.
-  if (RosterOf(ref).plan_of(ref.server).health.on()) return;
+  if (plan.health.on()) return;
   OnHealthState(ref, true, now);
 }
 
@@ -92,13 +99,15 @@ void HealthDuty::Log(const HealthChange& change) {
   host_.Log({.what = record});
 }
 
+void HealthDuty::Cancel(Followed::iterator drain) {
+  drain->second.tally->cancelled.store(true, std::memory_order_relaxed);
+  drains_.erase(drain);
+}
+
 void HealthDuty::Follow(const HealthChange& change) {
   // What the change before has begun is over: it was about another state.
   const auto before = drains_.find({change.ref.upstream, change.ref.server});
-  if (before != drains_.end()) {
-    before->second->cancelled.store(true, std::memory_order_relaxed);
-    drains_.erase(before);
-  }
+  if (before != drains_.end()) Cancel(before);
   const SessionsRule& rule = change.up ? change.plan->on_up : change.plan->on_down;
   if (rule.kind == SessionsRule::Kind::kKeep) return;
   DrainOrder order;
@@ -109,7 +118,7 @@ void HealthDuty::Follow(const HealthChange& change) {
   // At once, for those of now; or whoever is there until the time is over.
   order.later = rule.kind == SessionsRule::Kind::kDrain;
   order.over = order.later ? rule.after : absl::ZeroDuration();
-  if (order.later) drains_[{change.ref.upstream, change.ref.server}] = order.tally;
+  if (order.later) drains_[{change.ref.upstream, change.ref.server}] = {change.up, order.tally};
   host_.DrainEverywhere(order);
 }
 

@@ -7,7 +7,8 @@
 // Owner thread only, but for done() and first_round_done().
 //
 // Invariants
-//   1. A drain that was begun by a change ends nobody if the state has changed again meanwhile.
+//   1. A drain that was begun by a change ends nobody if the state has changed again meanwhile, or
+//      if the server counts as up because its checks have ended, or begun anew.
 #ifndef PROXY_HEALTH_DUTY_H_
 #define PROXY_HEALTH_DUTY_H_
 
@@ -60,8 +61,16 @@ class HealthDuty final : private HealthSink {
   void OnFirstRoundEnded() override;
   void OnChecksEnded() override;
 
+  // What a change has begun: the end of the server's connections, or of those of its backups.
+  struct Drain {
+    bool up = false;  // the change
+    std::shared_ptr<DrainTally> tally;
+  };
+  using Followed = std::map<std::pair<uint16_t, uint16_t>, Drain>;  // by server
+
   void Log(const HealthChange& change);
   void Follow(const HealthChange& change);
+  void Cancel(Followed::iterator drain);
   size_t CountUp(size_t upstream) const;
   const Roster& RosterOf(ServerRef ref) const { return views_.now().roster(ref.upstream); }
 
@@ -69,8 +78,7 @@ class HealthDuty final : private HealthSink {
   const Views& views_;
   WorkerStats& stats_;
   HealthChecker checker_;
-  // Of servers that have changed: what ends their connections.
-  std::map<std::pair<uint16_t, uint16_t>, std::shared_ptr<DrainTally>> drains_;
+  Followed drains_;
   std::atomic<bool> done_{true};
   std::atomic<bool> first_round_done_{true};
   bool begun_ = false;

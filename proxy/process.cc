@@ -362,7 +362,7 @@ void Process::Publish() {
   if (log_ != nullptr) log_->SetPlan(next->plan);
   shared.generations.Commit(next, scheduler_.now(), [&shared, &next] { shared.latest.Set(next); });
   for (const auto& worker : crew_.workers()) worker->PostGeneration();
-  drains_.FollowRemovals(*before, *next);
+  drains_.FollowChanges(*before, *next);
   reaper_.Follow(planner_->current());
 }
 

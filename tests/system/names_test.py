@@ -41,6 +41,16 @@ class Names(story.Story):
         parkway.listen = listen
         return self.started(parkway)
 
+    def write(self, text):
+        path = os.path.join(self.work, "servers")
+        with open(path + ".new", "w", encoding="ascii") as file:
+            file.write(text)
+        os.rename(path + ".new", path)
+        return path
+
+    def lines(self, *numbers):
+        return "".join(f"--server=name=s{n} addr=127.0.0.{n}:{self.port}\n" for n in numbers)
+
     def answered(self, parkway):
         """Who answers a new client; nobody: an empty name."""
         try:
@@ -261,16 +271,6 @@ class Removals(Names):
 
 class Files(Names):
 
-    def write(self, text):
-        path = os.path.join(self.work, "servers")
-        with open(path + ".new", "w", encoding="ascii") as file:
-            file.write(text)
-        os.rename(path + ".new", path)
-        return path
-
-    def lines(self, *numbers):
-        return "".join(f"--server=name=s{n} addr=127.0.0.{n}:{self.port}\n" for n in numbers)
-
     def test_a_file_of_servers_is_followed_and_a_bad_one_is_told(self):
         for threads in WORKERS:
             with self.subTest(threads=threads):
@@ -313,6 +313,83 @@ class Files(Names):
         self.becomes(parkway, [2])
 
 
+class Returns(Names):
+    """A server that takes connections again loses none of them to a drain that began before."""
+
+    def setUp(self):
+        super().setUp()
+        self.servers(2, 3)
+        self.path = self.write(self.lines(2))
+        self.admin = Admin(os.path.join(self.work, "admin"))
+
+    def begun(self):
+        return self.parkway(None, [
+            f"--upstream=name=app servers_file={self.path} on_remove=drain:5s balance=first",
+            f"--admin_socket={self.admin.path}"])
+
+    def has(self, *numbers):
+        """Whether these servers are there."""
+        upstream, = self.admin.json("show servers")
+        return [one["name"] for one in upstream["servers"]] == [f"s{n}" for n in numbers]
+
+    def two(self):
+        self.write(self.lines(2, 3))
+        until(lambda: self.has(2, 3), PATIENCE, "the other one is there")
+
+    def keeps(self, parkway):
+        """Whoever connects now is there after all drains have ended."""
+        self.becomes(parkway, [2])
+        client = self.started(Connection(parkway.listen))
+        until(lambda: all(one["ended"] for one in self.admin.json("show drains")), PATIENCE,
+              "the drains have ended")
+        self.assertTrue(client.lives())
+
+    def test_a_server_that_is_in_its_file_again(self):
+        parkway = self.begun()
+        client = self.started(Connection(parkway.listen))
+        self.write(self.lines(3))
+        self.becomes(parkway, [3])
+        self.assertTrue(client.lives())
+        self.assertEqual(1, len(self.admin.json("show drains")))
+        self.write(self.lines(2))
+        self.keeps(parkway)
+
+    def test_a_server_that_an_operator_makes_ready_again(self):
+        parkway = self.begun()
+        self.two()
+        self.started(Connection(parkway.listen))
+        self.admin.do("server drain app/s2 --over 5s")
+        self.becomes(parkway, [3])
+        self.admin.do("server ready app/s2")
+        self.keeps(parkway)
+
+    def test_a_server_that_was_down_until_its_checks_ended(self):
+        path = os.path.join(self.work, "flags")
+
+        def write(keys):
+            with open(path, "w", encoding="ascii") as file:
+                file.write(f"--upstream=name=app servers_file={self.path} {keys}\n")
+
+        write(f"health=tcp health_port={net.free_port()} health_interval=100ms on_down=drain:5s")
+        parkway = self.parkway(None, [f"--flagfile={path}", f"--admin_socket={self.admin.path}"],
+                               ready=False)
+        until(lambda: os.path.exists(self.admin.path), PATIENCE, "its admin socket is there")
+        until(lambda: self.admin.json("show drains"), PATIENCE, "its clients are to go")
+        write("health=off")
+        self.admin.do("reload")
+        self.keeps(parkway)
+
+    def test_what_an_operator_changed_of_a_file_outlives_a_reload(self):
+        self.begun()
+        self.two()
+        self.admin.do("server weight app/s3 7")
+        self.admin.do("reload")
+        self.assertEqual(7, self.admin.server("app/s3")["weight"])
+        self.admin.do("server del app/s3")
+        self.admin.do("reload")
+        self.assertTrue(self.has(2))
+
+
 class Reloads(Names):
 
     def test_a_reload_asks_for_new_names_first_and_keeps_the_others(self):
@@ -345,6 +422,11 @@ class Reloads(Names):
 
 
 WithFourWorkers = story.with_four_workers(Answers, Starts, Files)
+
+
+class ReturnsWithFourWorkers(Returns):
+    threads = 4
+
 
 if __name__ == "__main__":
     story.main()
