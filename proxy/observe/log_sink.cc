@@ -31,8 +31,16 @@ constexpr uint32_t kInfo = 6;
 
 // -1: *why says what was attempted and why it failed.
 int OpenToAppend(const std::string& path, std::string* why) {
-  const int fd = open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, kFileMode);
-  if (fd < 0) *why = absl::StrCat("access_log: cannot open ", path, ": ", strerror(errno));
+  // Whoever opens a pipe that nobody reads waits for a reader, and here that may be the control
+  // thread.
+  const int fd =
+      open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, kFileMode);
+  if (fd < 0) {
+    *why = absl::StrCat("access_log: cannot open ", path, ": ", strerror(errno),
+                        errno == ENXIO ? "; nobody reads there" : "");
+  } else {
+    fcntl(fd, F_SETFL, O_APPEND);
+  }
   return fd;
 }
 
@@ -44,6 +52,7 @@ void LogSink::Replace(int fd, bool owned) {
   if (owned_ && fd_ >= 0) close(fd_);
   fd_ = fd;
   owned_ = owned;
+  torn_ = false;
 }
 
 std::string LogSink::Open() {
@@ -148,6 +157,7 @@ void LogSink::Line(const std::string& line) {
 
 void LogSink::Flush() {
   if (batch_.empty()) return;
+  if (torn_) batch_.insert(0, 1, '\n');
   size_t written = 0;
   int error = fd_ < 0 ? EBADF : 0;
   while (error == 0 && written < batch_.size()) {
@@ -162,10 +172,11 @@ void LogSink::Flush() {
     // Lines that went out whole are not lost.
     const auto rest = static_cast<ptrdiff_t>(written);
     const auto lost = std::count(batch_.begin() + rest, batch_.end(), '\n');
-    Drop(static_cast<uint64_t>(lost),
+    Drop(static_cast<uint64_t>(lost) - (torn_ && written == 0 ? 1 : 0),
          absl::StrCat("access_log: cannot write to ",
                       plan_.where.empty() ? "the stream" : plan_.where, ": ", strerror(error)));
   }
+  if (written > 0) torn_ = batch_[written - 1] != '\n';
   batch_.clear();
 }
 

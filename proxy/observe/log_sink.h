@@ -64,6 +64,7 @@ class LogSink {
   int fd_ = -1;
   bool owned_ = false;   // to be closed
   bool patient_ = true;  // the last message found room
+  bool torn_ = false;    // the stream ends within a line: the next begins with an end
   std::string batch_;
   std::string trouble_;
   std::chrono::steady_clock::time_point next_connect_;

@@ -1,8 +1,11 @@
 #include "proxy/observe/log_sink.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -141,6 +144,54 @@ TEST(LogSinkTest, AFullDiskIsCountedLineByLine) {
   EXPECT_EQ(sink.dropped(), 2u);
   EXPECT_EQ(sink.TakeTrouble(), "access_log: cannot write to /dev/full: No space left on device");
   EXPECT_EQ(sink.TakeTrouble(), "");
+}
+
+TEST(LogSinkTest, ALineBehindOneThatFoundRoomInPartIsALineOfItsOwn) {
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  signal(SIGXFSZ, SIG_IGN);
+  const std::string path = NameOf("short.log");
+  LogSink sink({.target = LogPlan::Target::kFile, .where = path});
+  ASSERT_EQ(sink.Open(), "");
+  const auto let = [&before](rlim_t bytes) {
+    const rlimit limit = {bytes, before.rlim_max};
+    ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  };
+  let(6);
+  sink.Line("one");
+  sink.Line("two");
+  sink.Flush();
+  EXPECT_EQ(sink.dropped(), 1u);
+  sink.Line("three");
+  sink.Flush();
+  EXPECT_EQ(sink.dropped(), 2u);
+  let(before.rlim_cur);
+  sink.Line("four");
+  sink.Line("five");
+  sink.Flush();
+  sink.Line("six");
+  sink.Flush();
+  EXPECT_EQ(Contents(path), "one\ntw\nfour\nfive\nsix\n");
+  EXPECT_EQ(sink.dropped(), 2u);
+}
+
+TEST(LogSinkTest, APipeThatNobodyReadsIsRefusedAndNotWaitedFor) {
+  const std::string path = NameOf("pipe");
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  const LogPlan plan = {.target = LogPlan::Target::kFile, .where = path};
+  LogSink sink(plan);
+  EXPECT_EQ(sink.Open(),
+            "access_log: cannot open " + path + ": No such device or address; nobody reads there");
+  EXPECT_NE(LogSink::Try(plan), "");
+  const int reader = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  ASSERT_GE(reader, 0);
+  EXPECT_EQ(LogSink::Try(plan), "");
+  ASSERT_EQ(sink.Open(), "");
+  sink.Line("one");
+  sink.Flush();
+  char bytes[16];
+  EXPECT_EQ(std::string(bytes, static_cast<size_t>(read(reader, bytes, sizeof(bytes)))), "one\n");
+  close(reader);
 }
 
 TEST(LogSinkTest, AUnixSocketGetsAMessageALineAndIsFoundAgain) {
