@@ -115,7 +115,9 @@ void AccessLog::WriteErr(const std::string& text) {
 AccessLog::Orders AccessLog::WaitForOrders() {
   const std::chrono::milliseconds interval = log_.on() ? kBatchInterval : kQuietInterval;
   std::unique_lock<std::mutex> lock(mutex_);
-  if (orders_.lines.empty() && !orders_.stop && !orders_.reopen) wake_.wait_for(lock, interval);
+  if (orders_.lines.empty() && !orders_.stop && !orders_.reopen && !behind_) {
+    wake_.wait_for(lock, interval);
+  }
   Orders orders = std::move(orders_);
   orders_ = Orders();
   return orders;
@@ -210,9 +212,15 @@ bool AccessLog::TakeFrom(LogRing& ring) {
 }
 
 void AccessLog::WriteRecords() {
+  behind_ = false;
   for (LogRing* ring : rings_) {
+    size_t taken = 0;
     // The plan of after they were taken knows all that they speak of.
-    while (TakeFrom(*ring)) WriteTaken(*PlanNow());
+    while (taken < LogRing::kRecords && TakeFrom(*ring)) {
+      taken += taken_.size();
+      WriteTaken(*PlanNow());
+    }
+    behind_ = behind_ || taken >= LogRing::kRecords;
   }
   sink_.Flush();
   if (!err_batch_.empty()) WriteErr(err_batch_);

@@ -50,8 +50,8 @@ class AccessLog {
   // False: the writer is stuck; end the process without joining it.
   bool Stop();
 
-  // Any thread. How often all rings were found empty and what they had had been written: what a
-  // worker said before a look at this is written when it is two more.
+  // Any thread. How often all that the rings held has been written: what a worker said before a
+  // look at this is written when it is two more.
   uint64_t passes() const { return passes_.load(std::memory_order_acquire); }
   // Any thread. Lines that a ring had and that could not be written.
   uint64_t dropped() const { return sink_.dropped(); }
@@ -71,6 +71,8 @@ class AccessLog {
   Orders WaitForOrders();
   void Run();
   void WriteLines(const std::vector<Line>& lines);
+  // What the rings hold, and no more: a worker that is faster than a sink must not keep the writer
+  // from its orders.
   void WriteRecords();
   void SayTrouble();
   void Follow(const LogPlan& wanted);
@@ -89,6 +91,7 @@ class AccessLog {
   LogSink sink_;
   std::string err_batch_;
   std::vector<LogRecord> taken_;  // of the writer
+  bool behind_ = false;           // a ring may hold more than the last pass took
   std::atomic<uint64_t> passes_{0};
   std::chrono::steady_clock::time_point next_trouble_;
   std::thread thread_;

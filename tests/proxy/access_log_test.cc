@@ -1,6 +1,9 @@
 #include "proxy/observe/access_log.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -98,6 +101,38 @@ TEST_F(AccessLogTest, AReaderThatDoesNotReadHoldsUpNeitherTheWorkersNorTheEnd) {
     taken -= static_cast<int>(std::count(bytes, bytes + n, '\n'));
   }
   EXPECT_EQ(taken, 0);
+}
+
+TEST_F(AccessLogTest, AWorkerThatIsFasterThanTheSinkDoesNotKeepTheWriterFromItsOrders) {
+  signal(SIGPIPE, SIG_IGN);
+  const std::string path = testing::TempDir() + "slow";
+  unlink(path.c_str());
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  const int reader = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  ASSERT_GE(reader, 0);
+  LogRing ring;
+  Plan plan = APlan();
+  plan.log = {.target = LogPlan::Target::kFile, .where = path};
+  AccessLog log(std::make_shared<const Plan>(plan), {&ring}, ends_[1]);
+  ASSERT_EQ(log.Open(), "");
+  ASSERT_EQ(fcntl(reader, F_SETFL, 0), 0);
+  size_t pushed = 0;
+  const auto fill = [&] {
+    while (ring.Push(ARecord())) ++pushed;
+  };
+  fill();
+  log.Start();
+  log.Write("a line as it is");
+  // The ring is full again before more is taken from the sink, so it is never seen empty.
+  pollfd said = {ends_[0], POLLIN, 0};
+  char bytes[4096];
+  while (poll(&said, 1, 0) == 0 && pushed < 10 * LogRing::kRecords) {
+    ASSERT_GT(read(reader, bytes, sizeof(bytes)), 0);
+    fill();
+  }
+  EXPECT_EQ(poll(&said, 1, 0), 1) << "the line waits for the worker to pause";
+  close(reader);
+  EXPECT_TRUE(log.Stop());
 }
 
 TEST(LogRingTest, KeepsTheOrderAndRefusesWhatDoesNotFit) {
