@@ -286,7 +286,10 @@ int Process::Run() {
   StopOwnTasks();
   log_->Say("stopped");
   // A reader of stderr that does not read must not keep the process.
-  if (!log_->Stop()) _exit(kExitOk);
+  if (!log_->Stop()) {
+    pid_file_.Remove();
+    _exit(kExitOk);
+  }
   return kExitOk;
 }
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <optional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "proxy/system/owner.h"
@@ -43,12 +44,14 @@ std::string BecomeUser(const std::string& text) {
   return "";
 }
 
-PidFile::~PidFile() {
+PidFile::~PidFile() { Remove(); }
+
+void PidFile::Remove() {
   if (fd_ < 0) return;
   if (unlink(path_.c_str()) != 0 && ftruncate(fd_, 0) != 0) {
     // It names a process that is no more; nobody can help it.
   }
-  close(fd_);
+  close(std::exchange(fd_, -1));
 }
 
 std::string PidFile::Write(const std::string& path) {

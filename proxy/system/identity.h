@@ -17,13 +17,15 @@ std::string BecomeUser(const std::string& text);
 class PidFile {
  public:
   PidFile() = default;
-  // Removes it; who may not (it was made before BecomeUser) leaves it empty.
+  // Removes it.
   ~PidFile();
   PidFile(const PidFile&) = delete;
   PidFile& operator=(const PidFile&) = delete;
 
   // Empty, or one line about why not.
   std::string Write(const std::string& path);
+  // Who may not (it was made before BecomeUser) leaves it empty.
+  void Remove();
 
  private:
   std::string path_;

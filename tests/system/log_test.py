@@ -72,10 +72,13 @@ class Log(story.Story):
         parkway.finish()
 
     def test_it_ends_in_time_though_nobody_reads_stderr(self):
-        parkway, _reader = self.unread()
+        pidfile = os.path.join(self.folder(), "parkway.pid")
+        parkway, _reader = self.unread(pidfile=pidfile)
+        self.assertTrue(os.path.exists(pidfile))
         self.assertEqual(self.clients.ask("rounds", 1000, 10), 1000)
         parkway.signal(signal.SIGTERM)
         self.assertEqual(parkway.wait(5 * places.PATIENCE), 0)
+        self.assertFalse(os.path.exists(pidfile), "it names a process that is no more")
 
     def test_nobody_is_there_to_read_stderr_any_more(self):
         reader, writer = os.pipe()
