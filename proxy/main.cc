@@ -30,8 +30,9 @@ class JournalSink final : public google::LogSink {
   void send(google::LogSeverity severity, const char*, const char*, int, const struct tm*,
             const char* message, size_t size) override {
     static constexpr const char* kWords[] = {"", "WARNING: ", "ERROR: ", "ERROR: "};
-    std::string line =
-        parkway::JournalLine(std::string(kWords[severity]).append(message, size)) + "\n";
+    std::string text(message, size);
+    if (!text.starts_with(kWords[severity])) text.insert(0, kWords[severity]);
+    const std::string line = parkway::JournalLine(text) + "\n";
     if (write(STDERR_FILENO, line.data(), line.size()) < 0) {
       // Nobody reads any more: there is nothing to be done about a log.
     }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -30,6 +31,13 @@ MonotonicTime MonotonicNow() {
   return MonotonicTime(std::chrono::duration_cast<std::chrono::nanoseconds>(
                            std::chrono::steady_clock::now().time_since_epoch())
                            .count());
+}
+
+// By its first word.
+google::LogSeverity SeverityOf(std::string_view line) {
+  if (line.starts_with("ERROR: ")) return google::GLOG_ERROR;
+  if (line.starts_with("WARNING: ")) return google::GLOG_WARNING;
+  return google::GLOG_INFO;
 }
 
 }  // namespace
@@ -60,7 +68,7 @@ void AccessLog::SetPlan(std::shared_ptr<const Plan> plan) {
 
 void AccessLog::Say(std::string line) {
   // By the level of now: when the line is written it may be another one.
-  if (FLAGS_minloglevel > google::GLOG_INFO) return;
+  if (FLAGS_minloglevel > SeverityOf(line)) return;
   {
     std::lock_guard<std::mutex> lock(mutex_);
     if (orders_.lines.size() >= kMostLines) return;
@@ -156,7 +164,7 @@ void AccessLog::Run() {
 void AccessLog::WriteLines(const std::vector<Line>& lines) {
   for (const Line& line : lines) {
     if (line.through_glog) {
-      LOG(INFO) << line.text;
+      google::LogMessage(__FILE__, __LINE__, SeverityOf(line.text)).stream() << line.text;
     } else {
       absl::StrAppend(&err_batch_, line.text, "\n");
     }

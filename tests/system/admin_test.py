@@ -326,6 +326,24 @@ class Changes(AdminStory):
         self.assertFalse([line for line in parkway.lines if "server weight app/a 2" in line])
         self.assertIn("info, warning or error", parkway.admin.refused("set log_level loud"))
 
+    def test_log_level_hides_no_line_of_its_own_level(self):
+        listen, folder = f"127.0.0.1:{net.free_port()}", self.folder()
+        flags, path = os.path.join(folder, "parkway.flags"), os.path.join(folder, "admin.sock")
+        with open(flags, "w", encoding="ascii") as file:
+            file.write(f"--listen={listen}\n--upstream=127.0.0.1:1\n")
+        parkway = self.started(Parkway.from_flags(
+            [f"--flagfile={flags}", f"--admin_socket={path}", "--threads=1"], listen))
+        admin = Admin(path)
+        with open(flags, "a", encoding="ascii") as file:
+            file.write("--nonsense=1\n")
+        for level in ("warning", "error"):
+            begin = len(parkway.lines)
+            admin.do(f"set log_level {level}")
+            admin.refused("reload --wait")
+            parkway.wait_line(lambda line: "ERROR: reload: refused" in line, PATIENCE,
+                              f"that a reload was refused, at level {level}", begin)
+        parkway.finish()
+
 
 if __name__ == "__main__":
     story.main()
