@@ -197,6 +197,8 @@ class Process final : private ServerWatcher, private Members::Host {
   // The last that needs privileges.
   std::string LowerPrivileges();
   std::string StartServing();
+  // From the start of life_ to its end.
+  void Live();
   // The end of Run after something has failed.
   int Failed(const std::string& why);
   const Plan& plan() const { return *planner_->current(); }
@@ -277,11 +279,7 @@ int Process::Run() {
   if (refused.empty()) refused = StartServing();
   if (!refused.empty()) return Failed(refused);
 
-  scheduler_.Spawn(life_);
-  {
-    StackOverflowReporter reporter(scheduler_.stacks());
-    scheduler_.Run();
-  }
+  Live();
   crew_.Stop();
   StopOwnTasks();
   log_->Say("stopped");
@@ -348,9 +346,21 @@ std::string Process::StartServing() {
   return "";
 }
 
+void Process::Live() {
+  scheduler_.Spawn(life_);
+  StackOverflowReporter reporter(scheduler_.stacks());
+  scheduler_.Run();
+}
+
 int Process::Failed(const std::string& why) {
   Complain(why);
-  listening_.RemovePaths();
+  if (crew_.threads().empty()) {
+    listening_.RemovePaths();
+  } else {
+    // Somebody may have been let in, and a worker ends with nobody on it.
+    ending_.Ask(Control::StopHow::kNow, why);
+    Live();
+  }
   crew_.Stop();
   StopOwnTasks();
   return kExitOsError;

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 import time
 import unittest
 
@@ -315,6 +316,30 @@ class Again(Stop):
         self.assertEqual(len(parkway.lines), 1, parkway.stderr())
         self.assertIn("/nowhere/at/all.sock", parkway.lines[0])
         self.assertIn("No such file or directory", parkway.lines[0])
+
+    def test_a_start_that_fails_late_ends_with_71_though_somebody_was_let_in(self):
+        host, port = self.listen.rsplit(":", 1)
+        hole, done, socks = self.started(net.BlackHole()), threading.Event(), []
+
+        def knock():
+            while not done.is_set():
+                try:
+                    socks.append(socket.create_connection((host, int(port)), PATIENCE))
+                except OSError:
+                    time.sleep(0.001)
+
+        client = threading.Thread(target=knock)
+        client.start()
+        try:
+            for _ in range(20):
+                parkway = self.started(Parkway(self.listen, hole.address, ready=False,
+                                               admin_socket="/nowhere/at/all.sock"))
+                self.assertEqual(parkway.wait(PATIENCE), 71, parkway.stderr())
+        finally:
+            done.set()
+            client.join()
+            for sock in socks:
+                sock.close()
 
     def test_a_file_that_is_no_socket_is_left_alone(self):
         path = f"{self.folder()}/precious"
