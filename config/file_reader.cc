@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <glob.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,6 +14,9 @@
 
 namespace parkway::config {
 namespace {
+
+// For the next bytes of a pipe.
+constexpr int kPipePatienceMs = 5000;
 
 absl::Status Failed(int error) { return absl::UnavailableError(std::strerror(error)); }
 
@@ -33,7 +37,8 @@ class Descriptor {
 }  // namespace
 
 absl::StatusOr<FileReader::File> DiskFileReader::Read(const std::string& path) {
-  const Descriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
+  // To open a pipe that nobody writes into would take until somebody does.
+  const Descriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
   if (fd.get() < 0) return Failed(errno);
   struct stat status;
   if (fstat(fd.get(), &status) != 0) return Failed(errno);
@@ -44,7 +49,15 @@ absl::StatusOr<FileReader::File> DiskFileReader::Read(const std::string& path) {
   for (;;) {
     const ssize_t n = read(fd.get(), piece, sizeof(piece));
     if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) {
+      pollfd more = {fd.get(), POLLIN, 0};
+      if (poll(&more, 1, kPipePatienceMs) != 0) continue;
+      return absl::UnavailableError("it is a pipe, and who writes into it does not go on");
+    }
     if (n < 0) return Failed(errno);
+    if (n == 0 && file.bytes.empty() && S_ISFIFO(status.st_mode)) {
+      return absl::UnavailableError("it is a pipe, and nobody has written into it");
+    }
     if (n == 0) return file;
     file.bytes.append(piece, static_cast<size_t>(n));
     if (file.bytes.size() > kMostBytes) {

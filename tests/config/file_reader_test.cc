@@ -1,11 +1,13 @@
 #include "config/file_reader.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <fstream>
 #include <string>
+#include <thread>
 
 #include "config/text.h"
 #include "gmock/gmock.h"
@@ -50,6 +52,25 @@ TEST_F(FileReaderTest, TheSameFileIsKnownByEveryName) {
   EXPECT_EQ(reader_.Read(Path("./a"))->identity, identity);
   EXPECT_EQ(reader_.Read(Path("link"))->identity, identity);
   EXPECT_NE(reader_.Read(Path("b"))->identity, identity);
+}
+
+TEST_F(FileReaderTest, APipeIsReadToItsEndAndNotWaitedForWithoutAWriter) {
+  ASSERT_EQ(mkfifo(Path("pipe").c_str(), 0600), 0);
+  EXPECT_EQ(Message(reader_.Read(Path("pipe")).status()),
+            "it is a pipe, and nobody has written into it");
+  // Until all is written it has a writer, and a reader, whoever comes first.
+  const int both = open(Path("pipe").c_str(), O_RDWR | O_CLOEXEC);
+  std::thread writer([this, both] {
+    {
+      std::ofstream pipe(Path("pipe"), std::ios::binary);
+      for (int i = 0; i < 100; ++i) pipe << std::string(1000, 'x') << std::flush;
+    }
+    close(both);
+  });
+  const absl::StatusOr<FileReader::File> file = reader_.Read(Path("pipe"));
+  writer.join();
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(file->bytes, std::string(100'000, 'x'));
 }
 
 TEST_F(FileReaderTest, WhatCannotBeReadSaysWhy) {
