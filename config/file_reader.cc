@@ -15,7 +15,7 @@
 namespace parkway::config {
 namespace {
 
-// For the next bytes of a pipe.
+// For the next bytes of a pipe, or a terminal.
 constexpr int kPipePatienceMs = 5000;
 
 absl::Status Failed(int error) { return absl::UnavailableError(std::strerror(error)); }
@@ -52,7 +52,7 @@ absl::StatusOr<FileReader::File> DiskFileReader::Read(const std::string& path) {
     if (n < 0 && errno == EAGAIN) {
       pollfd more = {fd.get(), POLLIN, 0};
       if (poll(&more, 1, kPipePatienceMs) != 0) continue;
-      return absl::UnavailableError("it is a pipe, and who writes into it does not go on");
+      return absl::UnavailableError("who writes it has said nothing for 5 s, and no end");
     }
     if (n < 0) return Failed(errno);
     if (n == 0 && file.bytes.empty() && S_ISFIFO(status.st_mode)) {

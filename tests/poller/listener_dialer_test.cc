@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -22,6 +21,7 @@
 #include "poller/scheduler.h"
 #include "poller/task.h"
 #include "tests/poller/engine.h"
+#include "tests/poller/no_descriptors.h"
 
 namespace parkway {
 namespace {
@@ -158,15 +158,10 @@ TEST_F(ListenerDialerTest, T55_OutOfDescriptorsTheListenerIsPausedSilentAndResum
   PollDesc& desc = *scheduler_.netpoll().Allocate(fd, nullptr);
   ASSERT_EQ(scheduler_.netpoll().RegisterListener(desc), 0);
   Connect(bound);
-  rlimit before;
-  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
-  const int next = dup(0);
-  close(next);
-  rlimit none = before;
-  none.rlim_cur = static_cast<rlim_t>(next);
-  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
-  const Accepted refused = AcceptOne(fd);
-  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  const Accepted refused = [fd] {
+    const NoDescriptors none;
+    return AcceptOne(fd);
+  }();
   EXPECT_EQ(refused.error, EMFILE);
   EXPECT_TRUE(AcceptMustPause(refused.error));
   EXPECT_FALSE(AcceptMustPause(ECONNABORTED));

@@ -2,11 +2,12 @@
 #include "proxy/inbound/acceptor.h"
 
 #include <errno.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <memory>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -17,6 +18,7 @@
 #include "proxy/core/stats.h"
 #include "proxy/inbound/limits.h"
 #include "proxy/inbound/listener_limits.h"
+#include "tests/poller/no_descriptors.h"
 
 namespace parkway {
 namespace {
@@ -102,16 +104,10 @@ TEST_F(AcceptorTest, OneTooManyThatThereIsNoDescriptorForIsRefusedLater) {
   ASSERT_TRUE(own.connections.TryAcquire());
   ASSERT_NO_FATAL_FAILURE(Start({}, &own));
   Connect();
-  rlimit before;
-  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
-  const int next = dup(0);
-  close(next);
-  rlimit none = before;
-  none.rlim_cur = static_cast<rlim_t>(next);
-  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  std::optional<NoDescriptors> none(std::in_place);
   const uint64_t activations = scheduler_.activations();
   for (int i = 0; i < 50; ++i) Turn();
-  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  none.reset();
   EXPECT_EQ(trouble_, EMFILE);
   EXPECT_LE(scheduler_.activations() - activations, 2u) << "no spin";
   while (refused_ == 0) scheduler_.Turn();

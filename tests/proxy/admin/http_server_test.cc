@@ -7,12 +7,15 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "gtest/gtest.h"
 #include "poller/address.h"
 #include "proxy/inbound/access_list.h"
+#include "tests/poller/no_descriptors.h"
 
 namespace parkway {
 namespace {
@@ -43,18 +46,12 @@ TEST(HttpServerTest, OutOfDescriptorsItSleepsAndLetsTheClientInLater) {
                     [](bool, auto) {});
   ASSERT_EQ(server.Start(), "");
   const int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  rlimit before;
-  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
-  const int next = dup(0);
-  close(next);
-  rlimit none = before;
-  none.rlim_cur = static_cast<rlim_t>(next);
-  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  std::optional<NoDescriptors> none(std::in_place);
   EXPECT_EQ(connect(client, server.address().data(), server.address().size()), 0);
   const microseconds used = Used();
   std::this_thread::sleep_for(milliseconds(500));
   EXPECT_LT(Used() - used, milliseconds(50)) << "it spins";
-  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  none.reset();
   EXPECT_TRUE(Get(client, "/").starts_with("HTTP/1.1 200"));
   close(client);
   server.Stop();
