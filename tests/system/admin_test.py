@@ -109,11 +109,11 @@ class Shows(AdminStory):
 
     def test_a_daemon_that_does_not_answer_is_a_timeout(self):
         parkway = self.two()
-        parkway.signal(signal.SIGSTOP)
+        parkway.pause()
         try:
             code, _, err = parkway.admin.run("show info", options=["--timeout=300ms"])
         finally:
-            parkway.signal(signal.SIGCONT)
+            parkway.go_on()
         self.assertEqual(code, 3)
         self.assertIn("no answer in time: 300ms have passed", err)
 

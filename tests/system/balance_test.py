@@ -7,7 +7,6 @@ Each story is told with one worker and with four: what decides is the process's,
 import collections
 import os
 import selectors
-import signal
 import socket
 import threading
 import time
@@ -395,10 +394,10 @@ class Balancing(story.Story):
             self.assertEqual(first.greeting(), "s1")
             # Both are there before it is accepted, so that its bytes are read for the server that
             # refuses.
-            parkway.signal(signal.SIGSTOP)
+            parkway.pause()
             second = self.client()
             second.sock.sendall(b"early ")
-            parkway.signal(signal.SIGCONT)
+            parkway.go_on()
             self.assertTrue(second.waits())
             second.sock.sendall(b"later")
             self.assertTrue(second.waits())

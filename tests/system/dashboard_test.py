@@ -5,7 +5,6 @@ PARKWAY_SCREENSHOTS=FOLDER keeps a picture of each size and colour scheme.
 """
 
 import os
-import signal
 import socket
 
 from lib import net, places, story
@@ -118,13 +117,13 @@ class Dashboard(story.Story):
         daemon = self.scene()
         browser = self.browser()
         self.drawn(browser)
-        daemon.signal(signal.SIGSTOP)
-        self.addCleanup(daemon.signal, signal.SIGCONT)
+        daemon.pause()
+        self.addCleanup(daemon.go_on)
         until(lambda: browser.text("#state") == "no answer", 20 * places.PATIENCE,
               "the page says that nobody answers")
         self.assertIn("What is shown is as of", browser.text("#notice"))
         self.keep(browser, "gone")
-        daemon.signal(signal.SIGCONT)
+        daemon.go_on()
         until(lambda: browser.text("#state") == "ready", 20 * places.PATIENCE, "it is back")
 
 

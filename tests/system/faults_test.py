@@ -3,7 +3,6 @@
 out. Nothing hangs, nothing spins, and everything recovers.
 """
 
-import signal
 import socket
 import time
 
@@ -159,11 +158,10 @@ class Servers(Faults):
         client.bind(("127.0.0.1", client_port))
         host, listen_port = self.listen.split(":")
         # It has spoken when it is accepted.
-        parkway.signal(signal.SIGSTOP)
-        until(lambda: procfs.stopped(parkway.pid), PATIENCE, "it is stopped")
+        parkway.pause()
         client.connect((host, int(listen_port)))
         client.sendall(b"for a server")
-        parkway.signal(signal.SIGCONT)
+        parkway.go_on()
         accepted = self.started(server.accept()[0])
         accepted.settimeout(PATIENCE)
         self.assertEqual(accepted.recv(100), b"for a server")
@@ -341,10 +339,10 @@ class Descriptors(Faults):
         clients = self.clients()
         self.assertEqual(clients.ask("open", 20), {"connected": 20})
         self.assertEqual(clients.ask("exchange", 10), 20)
-        parkway.signal(signal.SIGSTOP)
+        parkway.pause()
         clients.begin("exchange", 5000)
         time.sleep(0.5)
-        parkway.signal(signal.SIGCONT)
+        parkway.go_on()
         self.assertEqual(clients.end(), 20)
         clients.ask("close")
         self.assert_clean(parkway)

@@ -94,14 +94,14 @@ class Accepting(Keys):
                 parkway = self.parkway(1, f"--listen={self.listen}",
                                        f"--upstream=127.0.0.2:{self.port}",
                                        f"--max_accepts_per_wakeup={most}")
-                parkway.signal(signal.SIGSTOP)
+                parkway.pause()
                 host, port = self.listen.split(":")
                 clients = []
                 for _ in range(64):
                     client = self.started(socket.create_connection((host, int(port)), PATIENCE))
                     clients.append(client)
                 trace = self.started(Trace(parkway.pid, self.work))
-                parkway.signal(signal.SIGCONT)
+                parkway.go_on()
                 for client in clients:
                     self.assertEqual(b"127.0.0.2\n", client.recv(100))
                 self.assertEqual(most, trace.longest_run())

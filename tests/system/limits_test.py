@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 
-from lib import net, procfs, story
+from lib import net, story
 from lib.admin import Admin
 from lib.daemon import PATIENCE, Parkway
 from lib.greeter import Connection, Greeter
@@ -223,12 +223,11 @@ class FirstWords(Limits):
         name = self.name(client)
         parkway.settled(lambda n: n["connections"] == 1, "it is waited for")
         # One event tells of both.
-        parkway.signal(signal.SIGSTOP)
-        until(lambda: procfs.stopped(parkway.pid), PATIENCE, "it is stopped")
+        parkway.pause()
         client.sendall(b"hello")
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         client.close()
-        parkway.signal(signal.SIGCONT)
+        parkway.go_on()
         self.assertEqual("client_rst", parkway.closing_line(name)["cause"])
         self.assertEqual(0, flood.accepted)
 

@@ -5,7 +5,6 @@ import socket
 import struct
 import subprocess
 import time
-import unittest
 
 from lib import net, places, story
 from lib.daemon import PATIENCE, Parkway

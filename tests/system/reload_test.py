@@ -371,14 +371,14 @@ class Reload(story.Story):
                              f"--admin_socket={path}")
         admin = Admin(path)
         # Twenty ask while it cannot answer: what they say is there when it looks.
-        parkway.signal(signal.SIGSTOP)
+        parkway.pause()
         asking = []
         for _ in range(20):
             sock = self.started(admin.connect())
             sock.sendall(b"reload --wait\n")
             sock.shutdown(socket.SHUT_WR)
             asking.append(sock)
-        parkway.signal(signal.SIGCONT)
+        parkway.go_on()
         for sock in asking:
             self.assertIn("=2 unchanged", everything(sock))
         rounds = admin.json("show info")["config"]["reloads"]

@@ -2,10 +2,13 @@
 
 import atexit
 import os
+import signal
 import subprocess
 import tempfile
 import threading
 import time
+
+from lib import procfs
 
 _alive = []
 
@@ -87,6 +90,15 @@ class Process:
 
     def signal(self, number):
         self.child.send_signal(number)
+
+    def pause(self):
+        """Holds it until `go_on`: each of its threads stands still when this returns, so nothing that
+        is done from here on is seen before."""
+        self.signal(signal.SIGSTOP)
+        until(lambda: procfs.stopped(self.pid), 10, f"{self} stands still")
+
+    def go_on(self):
+        self.signal(signal.SIGCONT)
 
     def wait(self, seconds):
         """The exit code; fails if it is still running then."""

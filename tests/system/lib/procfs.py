@@ -52,9 +52,12 @@ def traced(pid):
 def stopped(pid):
     """Whether each of its threads has obeyed a SIGSTOP."""
     for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/stat", encoding="ascii") as file:
-            if file.read().rpartition(")")[2].split()[0] != "T":
-                return False
+        try:
+            with open(f"/proc/{pid}/task/{task}/stat", encoding="ascii") as file:
+                if file.read().rpartition(")")[2].split()[0] != "T":
+                    return False
+        except FileNotFoundError:  # It ended instead; whether it was the last to move is not known.
+            return False
     return True
 
 
