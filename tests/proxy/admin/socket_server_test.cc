@@ -323,10 +323,11 @@ TEST_F(SocketServerTest, AFloodOfCommandsIsSlowedDownAndOthersAreServed) {
   Client flood(path_);
   std::string lines = "prompt\n";
   for (int i = 0; i < 1000; ++i) lines += "echo flood\n";
+  // What is run while the others are asked counts, too.
+  const auto begin = std::chrono::steady_clock::now();
   flood.Say(lines);
   for (int i = 0; i < 20; ++i) EXPECT_EQ(Ask("echo calm\n"), "calm\n\n");
   // Of the thousand at most 200 in each second were run; the rest was not lost.
-  const auto begin = std::chrono::steady_clock::now();
   for (int i = 0; i < 450; ++i) EXPECT_NE(flood.Until("flood\n").find("flood"), std::string::npos);
   EXPECT_GT(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(1000));
 }
