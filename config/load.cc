@@ -1,5 +1,6 @@
 #include "config/load.h"
 
+#include <memory>
 #include <utility>
 
 #include "config/admission.h"
@@ -50,22 +51,36 @@ bool ReadPrefixFiles(FileReader& files, Snapshot* snapshot, Problems* problems) 
   return good;
 }
 
-// One that is not there yet is no mistake: who writes it may start later. One that is wrong is.
-bool ReadServersFiles(FileReader& files, Snapshot* snapshot, Problems* problems,
-                      Problems* warnings) {
+// What becomes of an upstream whose servers_file cannot be read.
+std::string Instead(const std::optional<std::vector<Server>>& kept, bool known) {
+  if (!known) return "it has no servers until the file is there";
+  if (!kept.has_value()) return "what was in it last is no longer right";
+  return Cat("the ", kept->size(), kept->size() == 1 ? " server" : " servers", " that it had last ",
+             kept->size() == 1 ? "is" : "are", " kept");
+}
+
+// One that is not there yet is no mistake: who writes it may start later. One that was there, and
+// is not for now, says what it said last. One that is wrong is a mistake.
+bool ReadServersFiles(FileReader& files, const FileTexts& known, Snapshot* snapshot,
+                      Problems* problems, Problems* warnings) {
   bool good = true;
   for (Upstream& upstream : snapshot->upstreams) {
     if (upstream.servers_file.empty()) continue;
-    const absl::StatusOr<FileReader::File> file = files.Read(upstream.servers_file);
+    absl::StatusOr<FileReader::File> file = files.Read(upstream.servers_file);
+    std::shared_ptr<const std::string> text =
+        file.ok() ? std::make_shared<const std::string>(std::move(file->bytes))
+                  : KnownText(known, upstream);
+    std::optional<std::vector<Server>> servers;
+    if (text != nullptr) servers = ReadServersFile(upstream, *text, problems);
     if (!file.ok()) {
       warnings->Add({.source = upstream.servers_file}, kUpstream,
                     Cat("servers_file= of upstream ", upstream.name, " cannot be read: ",
-                        Message(file.status()), "; it has no servers until the file is there"));
-      continue;
+                        Message(file.status()), "; ", Instead(servers, text != nullptr)));
     }
-    std::optional<std::vector<Server>> servers = ReadServersFile(upstream, file->bytes, problems);
-    good = good && servers.has_value();
-    if (servers.has_value()) upstream.file_servers = *std::move(servers);
+    good = good && (servers.has_value() || text == nullptr);
+    if (!servers.has_value()) continue;
+    upstream.file_servers = *std::move(servers);
+    upstream.file_text = std::move(text);
   }
   return good;
 }
@@ -73,7 +88,7 @@ bool ReadServersFiles(FileReader& files, Snapshot* snapshot, Problems* problems,
 }  // namespace
 
 LoadResult Load(absl::Span<const std::string> arguments, const SystemFacts& facts,
-                FileReader& files) {
+                FileReader& files, const FileTexts& known) {
   LoadResult result;
   Gathered gathered = Gather(arguments, facts, files);
   if (gathered.wants(kHelp) || gathered.wants(kVersion)) {
@@ -109,7 +124,7 @@ LoadResult Load(absl::Span<const std::string> arguments, const SystemFacts& fact
       said, facts, looks ? Strictness::kCheck : Strictness::kStart, &found, &gathered.warnings);
   if (snapshot.has_value()) {
     const bool prefixes = ReadPrefixFiles(files, &*snapshot, &found);
-    const bool servers = ReadServersFiles(files, &*snapshot, &found, &gathered.warnings);
+    const bool servers = ReadServersFiles(files, known, &*snapshot, &found, &gathered.warnings);
     if (!prefixes || !servers) snapshot.reset();
   }
 

@@ -19,6 +19,7 @@
 
 #include "absl/types/span.h"
 #include "config/file_reader.h"
+#include "config/servers_file.h"
 #include "config/snapshot.h"
 
 namespace parkway::config {
@@ -44,9 +45,9 @@ struct LoadResult {
   std::string text;  // for the standard output, with line feeds
 };
 
-// `arguments` without the program's name.
+// `arguments` without the program's name. `known`: of servers_files that cannot be read.
 LoadResult Load(absl::Span<const std::string> arguments, const SystemFacts& facts,
-                FileReader& files);
+                FileReader& files, const FileTexts& known = {});
 LoadResult Load(int argc, const char* const* argv, const SystemFacts& facts, FileReader& files);
 
 }  // namespace parkway::config

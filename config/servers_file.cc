@@ -58,4 +58,11 @@ std::optional<std::vector<Server>> ReadServersFile(const Upstream& upstream, std
   return std::nullopt;
 }
 
+std::shared_ptr<const std::string> KnownText(const FileTexts& texts, const Upstream& upstream) {
+  auto found = texts.find({upstream.servers_file, upstream.name});
+  if (found == texts.end()) found = texts.lower_bound({upstream.servers_file, ""});
+  if (found == texts.end() || found->first.first != upstream.servers_file) return nullptr;
+  return found->second;
+}
+
 }  // namespace parkway::config

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -93,8 +94,10 @@ struct Upstream {
   std::vector<Server> servers;
   Scalars settings;
   std::string servers_file = {};  // empty: none
-  // What was in it (servers_file.h).
+  // What was in it (servers_file.h), and the bytes that say so; null: it could not be read, and
+  // nothing was known of it.
   std::vector<Server> file_servers = {};
+  std::shared_ptr<const std::string> file_text = nullptr;
 };
 
 // In the order of their lines; names and protocols as in RouteLine.

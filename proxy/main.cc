@@ -13,6 +13,7 @@
 #include "config/convert/convert.h"
 #include "config/file_reader.h"
 #include "config/load.h"
+#include "config/servers_file.h"
 #include "proxy/core/version.h"
 #include "proxy/front_of.h"
 #include "proxy/plan_of.h"
@@ -111,8 +112,8 @@ int main(int argc, char** argv) {
   options.version = parkway::kVersion;
   options.threads = snapshot.threads;
   options.cpus = parkway::CpusFor(snapshot.scalars.cpu_affinity);
-  options.load = [&arguments, &inherited, &files] {
-    return parkway::config::Load(arguments, parkway::FindSystemFacts(inherited), files);
+  options.load = [&arguments, &inherited, &files](const parkway::config::FileTexts& known) {
+    return parkway::config::Load(arguments, parkway::FindSystemFacts(inherited), files, known);
   };
   options.reserved_descriptors = snapshot.reserved_descriptors;
   options.pipes_per_worker = snapshot.pipes_per_worker;

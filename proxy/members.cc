@@ -252,6 +252,18 @@ const std::vector<config::Server>& Members::FileServers(const config::Upstream& 
   return *found->second.servers;
 }
 
+config::FileTexts Members::Texts() const {
+  config::FileTexts texts;
+  if (in_use_ == nullptr) return texts;
+  for (const config::Upstream& upstream : in_use_->upstreams) {
+    const auto found = files_.find(&upstream);
+    const bool read = found != files_.end() && found->second.servers.has_value();
+    const std::shared_ptr<const std::string>& text = read ? found->second.text : upstream.file_text;
+    if (text != nullptr) texts[{upstream.servers_file, upstream.name}] = text;
+  }
+  return texts;
+}
+
 void Members::WatchFiles() {
   std::set<std::string> wanted;
   for (const config::Snapshot* snapshot : Snapshots()) {
@@ -291,7 +303,7 @@ bool Members::ReadFile(const config::Upstream& upstream) {
                            kept == 1 ? " server is kept" : " servers are kept"));
     return false;
   };
-  const absl::StatusOr<config::FileReader::File> file =
+  absl::StatusOr<config::FileReader::File> file =
       config::DiskFileReader().Read(upstream.servers_file);
   if (!file.ok()) {
     return refuse(
@@ -308,6 +320,7 @@ bool Members::ReadFile(const config::Upstream& upstream) {
   }
   const bool known = state.servers.has_value();
   state.servers = std::move(servers);
+  state.text = std::make_shared<const std::string>(std::move(file->bytes));
   state.error.clear();
   if (known) {
     host_.Say(absl::StrCat("upstream ", upstream.name, ": servers_file ", upstream.servers_file,

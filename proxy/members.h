@@ -30,6 +30,7 @@
 #include <string>
 #include <vector>
 
+#include "config/servers_file.h"
 #include "config/snapshot.h"
 #include "poller/scheduler.h"
 #include "poller/task.h"
@@ -89,6 +90,8 @@ class Members {
 
   // The lines of its servers_file, as they were when it was right last.
   const std::vector<config::Server>& FileServers(const config::Upstream& upstream) const;
+  // What was in the files of the snapshot in use then: what a reload goes by if it cannot read one.
+  config::FileTexts Texts() const;
 
   // A name that has no address.
   struct Missing {
@@ -117,6 +120,7 @@ class Members {
   // What a watched file held when it was read last.
   struct FileState {
     std::optional<std::vector<config::Server>> servers;  // nothing: those that were loaded
+    std::shared_ptr<const std::string> text;             // of `servers`
     std::string error;
   };
 

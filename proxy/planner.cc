@@ -185,14 +185,27 @@ std::string Planner::Change(const std::string& upstream, const ChangeServers& ch
     if (in.name != upstream) continue;
     Overrides before = overrides_;
     // What the file says now is what a reload will compare with.
-    config::Upstream as_now = in;
-    if (file_servers_of_) as_now.file_servers = file_servers_of_(in);
-    std::string wrong = change(overrides_, as_now, Expanded(in, overrides_).servers);
+    std::string wrong = change(overrides_, AsNow(in), Expanded(in, overrides_).servers);
     if (wrong.empty()) Remake(&wrong);
     if (!wrong.empty()) overrides_ = std::move(before);
     return wrong;
   }
   return absl::StrCat("there is no upstream \"", upstream, "\"");
+}
+
+config::Upstream Planner::AsNow(const config::Upstream& upstream) const {
+  config::Upstream as_now = upstream;
+  if (file_servers_of_) as_now.file_servers = file_servers_of_(upstream);
+  return as_now;
+}
+
+config::Snapshot Planner::SnapshotAsNow() const {
+  config::Snapshot as_now = *snapshot_;
+  for (size_t i = 0; i < as_now.upstreams.size(); ++i) {
+    // By those of the snapshot in use, which the lines are asked for.
+    as_now.upstreams[i] = AsNow(snapshot_->upstreams[i]);
+  }
+  return as_now;
 }
 
 std::shared_ptr<const Plan> Planner::Make(const config::Snapshot& snapshot,

@@ -83,10 +83,13 @@ class Planner {
 
   const std::shared_ptr<const Plan>& current() const { return current_; }
   const std::shared_ptr<const config::Snapshot>& snapshot() const { return snapshot_; }
+  // The same, with the lines of each servers_file as they are now.
+  config::Snapshot SnapshotAsNow() const;
 
  private:
   std::shared_ptr<const Plan> Make(const config::Snapshot& snapshot, const Overrides& overrides,
                                    uint64_t generation, std::string* error);
+  config::Upstream AsNow(const config::Upstream& upstream) const;
   // With the servers that stand behind it.
   config::Upstream Expanded(const config::Upstream& upstream, const Overrides& overrides) const;
   void AddUpstreams(const config::Snapshot& snapshot, const Overrides& overrides, Plan& plan,

@@ -112,7 +112,7 @@ class Process final : private ServerWatcher, private Members::Host {
                  .begun = [this] { report_.Look(); }}),
         reloader_(
             scheduler_, *planner_, listening_,
-            {.load = options.load,
+            {.load = [this] { return options_.load(members_.Texts()); },
              .prepare =
                  [this](Reloader::Snapshot next, std::function<void()> ready) {
                    // Not on the stack of a task.

@@ -14,6 +14,7 @@
 
 #include "absl/time/time.h"
 #include "config/load.h"
+#include "config/servers_file.h"
 #include "config/snapshot.h"
 #include "proxy/observatory.h"
 #include "proxy/system/facts.h"
@@ -33,8 +34,8 @@ struct ProcessOptions {
   uint32_t pipes_per_worker = 0;       // for splice; 0: never splice
   uint64_t reserved_descriptors = 64;  // for what is no connection
   std::string version;
-  // Reads the command line and the files again, for a reload.
-  std::function<config::LoadResult()> load;
+  // Reads the command line and the files again, for a reload; `known`: of servers_files.
+  std::function<config::LoadResult(const config::FileTexts& known)> load;
   Observatory::Options shown;
   std::string admin_socket;  // a path; empty: none
   std::string user;          // to become, once it listens; empty: nobody else

@@ -65,7 +65,7 @@ void Reloader::BeginRound() {
                                         : absl::StrJoin(loaded.errors, "\n"));
   }
   next_ = std::make_shared<const config::Snapshot>(*std::move(loaded.snapshot));
-  difference_ = config::Diff(*planner_.snapshot(), *next_);
+  difference_ = config::Diff(planner_.SnapshotAsNow(), *next_);
   difference_.not_reloadable = config::NotReloadable(*started_with_, *next_);
   for (const std::string& line : difference_.not_reloadable) {
     host_.say(absl::StrCat("reload: WARNING: ", line, ": not changed by a reload; restart for it"));

@@ -103,5 +103,59 @@ TEST(ServersFileTest, OneThatIsNotThereYetIsAWarningAndHasNoServers) {
       ElementsAre(HasSubstr("s: --upstream: servers_file= of upstream app cannot be read: ")));
 }
 
+// As LoadOf, of a file that is not there and of which `known` is known.
+LoadResult LoadWithout(const std::string& upstream, const FileTexts& known) {
+  FakeFiles files({{"a", Cat("--listen=:80\n--upstream=", upstream, "\n")}});
+  return Load(std::vector<std::string>{"-c", "a"}, SystemFacts(), files, known);
+}
+
+std::shared_ptr<const std::string> Text(const char* text) {
+  return std::make_shared<const std::string>(text);
+}
+
+TEST(ServersFileTest, OneThatCannotBeReadAnyMoreSaysWhatItSaidLast) {
+  const FileTexts known = {{{"s", "app"}, Text("--server=10.0.0.2:80\n--server=b.test:80\n")},
+                           {{"s", "a"}, Text("--server=10.0.0.9:80\n")}};
+  const LoadResult result = LoadWithout("name=app servers_file=s connect_timeout=7s", known);
+  ASSERT_THAT(result.errors, IsEmpty());
+  const Upstream& upstream = result.snapshot->upstreams[0];
+  ASSERT_EQ(upstream.file_servers.size(), 2u);
+  EXPECT_EQ(upstream.file_servers[1].name, "b.test:80");
+  EXPECT_EQ(upstream.file_servers[0].settings.connect_timeout, absl::Seconds(7))
+      << "as the upstream says now";
+  EXPECT_EQ(upstream.file_text, known.at({"s", "app"})) << "for the next time";
+  EXPECT_THAT(result.warnings,
+              ElementsAre("s: --upstream: servers_file= of upstream app cannot be read: No such "
+                          "file or directory; the 2 servers that it had last are kept"));
+}
+
+TEST(ServersFileTest, AnUpstreamOfAnotherNameHasWhatTheFileSaid) {
+  const FileTexts known = {{{"s", "old"}, Text("--server=10.0.0.2:80\n")}};
+  const LoadResult result = LoadWithout("name=app servers_file=s", known);
+  ASSERT_TRUE(result.snapshot.has_value());
+  EXPECT_EQ(result.snapshot->upstreams[0].file_servers.size(), 1u);
+  EXPECT_THAT(result.warnings, ElementsAre(HasSubstr("the 1 server that it had last is kept")));
+}
+
+TEST(ServersFileTest, NothingIsKnownOfAnotherFile) {
+  const FileTexts known = {{{"r", "app"}, Text("--server=10.0.0.2:80\n")},
+                           {{"t", "app"}, Text("--server=10.0.0.2:80\n")}};
+  const LoadResult result = LoadWithout("name=app servers_file=s", known);
+  ASSERT_TRUE(result.snapshot.has_value());
+  EXPECT_THAT(result.snapshot->upstreams[0].file_servers, IsEmpty());
+  EXPECT_EQ(result.snapshot->upstreams[0].file_text, nullptr);
+  EXPECT_THAT(result.warnings, ElementsAre(HasSubstr("it has no servers until the file is there")));
+}
+
+TEST(ServersFileTest, WhatItSaidLastMayBeWrongBesideOtherLines) {
+  const FileTexts known = {{{"s", "app"}, Text("--server=10.0.0.2:80\n")}};
+  const LoadResult result = LoadWithout("name=app servers_file=s servers=10.0.0.2:80", known);
+  EXPECT_THAT(result.errors, ElementsAre("s:1:10: --server: 10.0.0.2:80 is in upstream app twice; "
+                                         "keep one"));
+  EXPECT_THAT(result.warnings,
+              ElementsAre(HasSubstr("cannot be read: No such file or directory; what was in it "
+                                    "last is no longer right")));
+}
+
 }  // namespace
 }  // namespace parkway::config

@@ -370,6 +370,21 @@ TEST_F(PlannerTest, MembersOfANameComeAndGoByNameAndAddress) {
   EXPECT_EQ(planner_.current(), next);
 }
 
+TEST_F(PlannerTest, TheSnapshotAsItIsNowHasTheLinesThatFilesHaveNow) {
+  Load(First());
+  planner_.set_file_servers_of([](const config::Upstream& upstream) {
+    std::vector<config::Server> lines;
+    if (upstream.name == "db") lines.push_back(ServerAt("d", "10.0.0.4:80"));
+    return lines;
+  });
+  const config::Snapshot as_now = planner_.SnapshotAsNow();
+  ASSERT_EQ(as_now.upstreams.size(), 2u);
+  EXPECT_THAT(as_now.upstreams[0].file_servers, IsEmpty());
+  ASSERT_EQ(as_now.upstreams[1].file_servers.size(), 1u);
+  EXPECT_EQ(as_now.upstreams[1].file_servers[0].name, "d");
+  EXPECT_EQ(as_now.upstreams[1].servers[0].name, "c");
+}
+
 TEST_F(PlannerTest, ANameThatNobodyAskedForIsNobody) {
   config::Snapshot snapshot = First();
   snapshot.upstreams[0].servers.push_back(ServerAt("n", "n.example:80"));

@@ -304,6 +304,83 @@ class Files(Names):
         os.rename(self.write(self.lines(2)), path)
         self.becomes(parkway, [2])
 
+    def without(self, path, how):
+        """Takes the file away, in one of the ways in which nothing can be read of it."""
+        os.unlink(path)
+        if how == "a pipe":
+            os.mkfifo(path)
+        elif how == "a directory":
+            os.mkdir(path)
+
+    def test_a_reload_keeps_the_servers_of_a_file_that_cannot_be_read(self):
+        for how in ("missing", "a pipe", "a directory"):
+            with self.subTest(how=how):
+                self.setUp()
+                self.servers(2, 3)
+                path = self.write(self.lines(2))
+                flags = os.path.join(self.work, "flags")
+                admin = Admin(os.path.join(self.work, "admin"))
+
+                def write(name):
+                    with open(flags, "w", encoding="ascii") as file:
+                        file.write(f"--upstream=name={name} servers_file={path}\n")
+
+                write("app")
+                parkway = self.parkway(None, [f"--flagfile={flags}", f"--admin_socket={admin.path}",
+                                              "--balance=round_robin"])
+                self.write(self.lines(2, 3))
+                self.becomes(parkway, [2, 3])
+                admin.do("server weight app/s3 0")
+                self.becomes(parkway, [2])
+                self.without(path, how)
+                parkway.wait_line(lambda line: "its 2 servers are kept" in line, PATIENCE,
+                                  "that it cannot be read")
+                for _ in range(2):
+                    self.assertEqual("=2 unchanged", admin.do("reload --wait").strip())
+                parkway.wait_line(lambda line: "reload: warning: " in line and
+                                  "the 2 servers that it had last are kept" in line, PATIENCE,
+                                  "that they are kept")
+                self.assertNotIn("has no servers", parkway.stderr())
+                self.assertEqual({"127.0.0.2": 10}, self.spread(parkway, 10))
+                self.assertEqual(0, admin.server("app/s3")["weight"], "what was changed holds")
+                # They are those of the file, whatever the upstream is called.
+                write("other")
+                self.assertIn("+upstream other (2 servers)", admin.do("reload --wait"))
+                self.assertEqual({"127.0.0.2": 5, "127.0.0.3": 5}, self.spread(parkway, 10))
+                if how == "a directory":
+                    os.rmdir(path)
+                self.write(self.lines(3))
+                self.becomes(parkway, [3])
+                self.doCleanups()
+
+    def test_a_reload_beside_a_file_that_is_wrong_is_refused(self):
+        self.servers(2)
+        path = self.write(self.lines(2))
+        admin = Admin(os.path.join(self.work, "admin"))
+        parkway = self.parkway(None, [f"--upstream=name=app servers_file={path}",
+                                      f"--admin_socket={admin.path}"])
+        self.write("nonsense\n")
+        self.assertIn(f"{path}:1:1:", admin.refused("reload --wait"))
+        self.assertEqual("127.0.0.2", self.answered(parkway))
+
+    def test_a_reload_to_another_file_keeps_nothing_of_the_first(self):
+        self.servers(2)
+        path = self.write(self.lines(2))
+        flags = os.path.join(self.work, "flags")
+        admin = Admin(os.path.join(self.work, "admin"))
+
+        def write(file_name):
+            with open(flags, "w", encoding="ascii") as file:
+                file.write(f"--upstream=name=app servers_file={file_name}\n")
+
+        write(path)
+        parkway = self.parkway(None, [f"--flagfile={flags}", f"--admin_socket={admin.path}"])
+        self.assertEqual("127.0.0.2", self.answered(parkway))
+        write(path + ".other")
+        self.assertIn("-1 server", admin.do("reload --wait"))
+        self.assertIn("it has no servers until the file is there", parkway.stderr())
+        self.assertEqual("", self.answered(parkway))
+
     def test_names_in_a_file_are_asked_for(self):
         self.servers(2)
         dns = self.dns({"app.test": ["127.0.0.2"]})

@@ -12,6 +12,8 @@
 
 #include "config/address.h"
 #include "config/flags.h"
+#include "config/servers_file.h"
+#include "config/source.h"
 #include "gtest/gtest.h"
 #include "tests/proxy/resolver/dns_server.h"
 #include "tests/proxy/resolver/stage.h"
@@ -237,6 +239,38 @@ TEST_F(MembersTest, AFileThatIsNotThereYetIsReadOnceItIs) {
   std::filesystem::create_directory(Path("later"));
   Write("later/servers", "--server=name=b addr=10.0.0.2:80\n");
   EXPECT_EQ("b", Becomes(0, "b"));
+}
+
+TEST_F(MembersTest, WhatStoodInAFileIsKnownWhenItIsGone) {
+  server_.Set("app.test", ns_t_a, {{RecordA("app.test", "10.0.0.1", 60)}});
+  EXPECT_TRUE(members_->Texts().empty());
+  config::Upstream upstream = Upstream("app", {});
+  upstream.servers_file = Path("servers");
+  Write("servers", "--server=name=a addr=10.0.0.1:80\n");
+  EXPECT_TRUE(Use(SnapshotOf({upstream})));
+  const std::string text = "--server=name=b addr=app.test:80\n";
+  Write("servers", text);
+  EXPECT_EQ("b/10.0.0.1:80", Becomes(0, "b/10.0.0.1:80"));
+  Write("servers", "nonsense\n");
+  EXPECT_TRUE(stage_.TurnUntil([this] { return !members_->Files()[0].error.empty(); }));
+  EXPECT_EQ(text, *members_->Texts().at({Path("servers"), "app"}));
+  // Two reloads without it: the second knows what the first was given.
+  std::filesystem::remove(Path("servers"));
+  for (int i = 0; i < 2; ++i) {
+    config::Upstream next = Upstream("app", {});
+    next.servers_file = Path("servers");
+    next.file_text = members_->Texts().at({Path("servers"), "app"});
+    config::Problems problems;
+    next.file_servers = *config::ReadServersFile(next, *next.file_text, &problems);
+    EXPECT_TRUE(Use(SnapshotOf({next})));
+    EXPECT_EQ("b/10.0.0.1:80", NamesOf(0));
+    EXPECT_EQ(1u, members_->Files()[0].servers);
+    EXPECT_NE("", members_->Files()[0].error);
+    EXPECT_EQ(1, server_.Asked("app.test", ns_t_a));
+  }
+  said_.clear();
+  Write("servers", "");
+  EXPECT_EQ("", Becomes(0, ""));
 }
 
 TEST_F(MembersTest, NamesInAFileOfServersAreAskedFor) {
