@@ -3,8 +3,10 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstddef>
 #include <cstring>
+#include <iterator>
 
 namespace parkway {
 
@@ -14,9 +16,15 @@ constexpr size_t kPathOffset = offsetof(sockaddr_un, sun_path);
 constexpr uint8_t kMappedPrefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
 std::string Ipv4Text(const uint8_t* bytes, uint16_t port) {
-  char text[INET_ADDRSTRLEN];
-  inet_ntop(AF_INET, bytes, text, sizeof(text));
-  return std::string(text) + ":" + std::to_string(port);
+  // inet_ntop takes sprintf for this; a log writes two of them per line.
+  char text[sizeof("255.255.255.255:65535")];
+  char* end = text;
+  for (int i = 0; i < 4; ++i) {
+    end = std::to_chars(end, std::end(text), bytes[i]).ptr;
+    *end++ = i < 3 ? '.' : ':';
+  }
+  end = std::to_chars(end, std::end(text), port).ptr;
+  return std::string(text, end);
 }
 
 // `scope` is the interface of a link-local address; 0 for others.

@@ -1,5 +1,7 @@
 #include "proxy/observe/json_line.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
@@ -7,17 +9,23 @@ namespace parkway {
 
 namespace {
 
+bool IsPlain(char c) { return c != '"' && c != '\\' && c >= ' ' && c != '\x7f'; }
+
 void AppendJsonText(std::string_view text, std::string& line) {
   line += '"';
-  for (const char c : text) {
+  while (!text.empty()) {
+    const auto plain = std::find_if_not(text.begin(), text.end(), IsPlain);
+    line.append(text.begin(), plain);
+    text.remove_prefix(static_cast<size_t>(plain - text.begin()));
+    if (text.empty()) break;
+    const char c = text.front();
     if (c == '"' || c == '\\') {
       line += '\\';
       line += c;
-    } else if (c < ' ' || c == '\x7f') {
-      absl::StrAppendFormat(&line, "\\u%04x", static_cast<uint8_t>(c));
     } else {
-      line += c;
+      absl::StrAppendFormat(&line, "\\u%04x", static_cast<uint8_t>(c));
     }
+    text.remove_prefix(1);
   }
   line += '"';
 }
@@ -44,14 +52,15 @@ void JsonLine::Ms(std::string_view key, int64_t us) {
   if (us < 0) {
     line_ += "null";
   } else {
-    absl::StrAppendFormat(&line_, "%d.%03d", us / kUsPerMs, us % kUsPerMs);
+    absl::StrAppend(&line_, us / kUsPerMs, ".", absl::Dec(us % kUsPerMs, absl::kZeroPad3));
   }
 }
 
 void JsonLine::Key(std::string_view key) {
   if (line_.back() != '{') line_ += ',';
-  AppendJsonText(key, line_);
-  line_ += ':';
+  line_ += '"';
+  line_ += key;
+  line_ += "\":";
 }
 
 }  // namespace parkway

@@ -22,6 +22,7 @@ class JsonLine {
   JsonLine(const JsonLine&) = delete;
   JsonLine& operator=(const JsonLine&) = delete;
 
+  // A key is a name of ours, with nothing in it to escape.
   void Text(std::string_view key, std::string_view value);
   // Left out where there is none.
   void TextIf(std::string_view key, std::string_view value);

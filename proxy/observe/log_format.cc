@@ -15,10 +15,10 @@ namespace parkway {
 
 namespace {
 
-constexpr double kUsPerSecond = 1e6;
-constexpr double kUsPerMs = 1e3;
 constexpr double kNsPerSecond = 1e9;
-constexpr int64_t kWholeUsPerMs = 1000;
+constexpr double kNsPerMs = 1e6;
+constexpr int64_t kUsPerMs = 1000;
+constexpr int64_t kMsPerSecond = 1000;
 constexpr int64_t kNsPerUs = 1000;
 
 int64_t DurationUs(const ClosedRecord& record) {
@@ -83,27 +83,42 @@ const char* CloserName(FirstCloser closer) {
   return "proxy";
 }
 
+// Not by printf's floating point, which took longer than all else in a line.
+void AppendMs(int64_t us, std::string& line) {
+  absl::StrAppend(&line, us / kUsPerMs, ".", absl::Dec(us % kUsPerMs, absl::kZeroPad3), "ms");
+}
+
+// To the nearest millisecond.
+void AppendSeconds(int64_t us, std::string& line) {
+  const int64_t ms = (us + kUsPerMs / 2) / kUsPerMs;
+  absl::StrAppend(&line, ms / kMsPerSecond, ".", absl::Dec(ms % kMsPerSecond, absl::kZeroPad3),
+                  "s");
+}
+
 // Those that HAProxy's line has no place for.
 void AppendWhoWasSlow(const ClosedRecord& record, std::string& line) {
   if (record.phase != EndPhase::kRelaying) return;
   if (record.first_byte_us >= 0) {
-    absl::StrAppendFormat(&line, " first_byte=%.3fms",
-                          static_cast<double>(record.first_byte_us) / kUsPerMs);
+    line += " first_byte=";
+    AppendMs(record.first_byte_us, line);
   }
   if (record.limited_by != LimitedBy::kUnknown) {
     absl::StrAppend(&line, " limited_by=", LimitedByName(record.limited_by));
   }
   const auto side = [&line](const char* name, const TcpFacts& facts) {
     if (!facts.known) return;
-    absl::StrAppendFormat(&line, " %s_rtt=%.3fms %s_retrans=%d", name, facts.rtt_us / kUsPerMs,
-                          name, facts.retransmits);
+    absl::StrAppend(&line, " ", name, "_rtt=");
+    AppendMs(facts.rtt_us, line);
+    absl::StrAppend(&line, " ", name, "_retrans=", facts.retransmits);
   };
   side("client", record.client_tcp);
   side("server", record.server_tcp);
 }
 
-std::string TimestampOf(absl::Time when) {
-  return absl::FormatTime("%Y-%m-%d%ET%H:%M:%E6SZ", when, absl::UTCTimeZone());
+// What is left of a moment below its second.
+int64_t MicrosOf(absl::Time when) {
+  constexpr int64_t kUsPerSecond = 1'000'000;
+  return absl::ToUnixMicros(when) - absl::ToUnixSeconds(when) * kUsPerSecond;
 }
 
 const char* StageName(StageRecord::What what) {
@@ -123,7 +138,7 @@ void AppendTcp(const char* side, const TcpFacts& facts, JsonLine& json) {
   json.Number(absl::StrCat(side, "_rtt_us"), facts.rtt_us);
   json.Number(absl::StrCat(side, "_min_rtt_us"), facts.min_rtt_us);
   json.Number(absl::StrCat(side, "_retrans"), facts.retransmits);
-  json.Number(absl::StrCat(side, "_rwnd_limited_ms"), facts.rwnd_limited_us / kWholeUsPerMs);
+  json.Number(absl::StrCat(side, "_rwnd_limited_ms"), facts.rwnd_limited_us / kUsPerMs);
 }
 
 }  // namespace
@@ -144,14 +159,14 @@ void LogFormatter::AppendKeyValue(const ClosedRecord& record, std::string& line)
   const ListenerPlan& listener = *plan_.listeners[record.listener];
   const UpstreamPlan* upstream = UpstreamOf(plan_, record);
   const ServerPlan* server = ServerOf(upstream, record);
-  absl::StrAppendFormat(
-      &line,
-      "client=%s listener=%s upstream=%s server=%s bytes_in=%d bytes_out=%d duration=%.3fs "
-      "cause=%s attempts=%d unsent=%d",
-      record.client.ToString(), listener.name, upstream == nullptr ? "-" : upstream->name,
-      server == nullptr ? "-" : TargetOf(*server, listener).ToString(), record.bytes_up,
-      record.bytes_down, static_cast<double>(DurationUs(record)) / kUsPerSecond,
-      CloseCauseName(record.cause), record.attempts, record.unsent_bytes);
+  absl::StrAppend(&line, "client=", record.client.ToString(), " listener=", listener.name,
+                  " upstream=", upstream == nullptr ? "-" : upstream->name,
+                  " server=", server == nullptr ? "-" : TargetOf(*server, listener).ToString());
+  absl::StrAppend(&line, " bytes_in=", record.bytes_up, " bytes_out=", record.bytes_down,
+                  " duration=");
+  AppendSeconds(DurationUs(record), line);
+  absl::StrAppend(&line, " cause=", CloseCauseName(record.cause), " attempts=", record.attempts,
+                  " unsent=", record.unsent_bytes);
   AppendWhoWasSlow(record, line);
 }
 
@@ -161,27 +176,33 @@ void LogFormatter::AppendTcplog(const ClosedRecord& record, uint16_t worker,
   const UpstreamPlan* upstream = UpstreamOf(plan_, record);
   const ServerPlan* server = ServerOf(upstream, record);
   const bool served = record.attempts > 0 || record.queue_place > 0;
-  const int64_t queued_ms = served ? record.queued_us / kWholeUsPerMs : -1;
+  const int64_t queued_ms = served ? record.queued_us / kUsPerMs : -1;
   const int64_t connect_ms =
       record.connected_us < 0
           ? -1
-          : std::max<int64_t>(record.connected_us - record.queued_us, 0) / kWholeUsPerMs;
-  absl::StrAppend(
-      &line, HaproxyAddress(record.client), " [",
-      absl::FormatTime("%d/%b/%Y:%H:%M:%E3S", WallOf(record.started), absl::LocalTimeZone()), "] ",
-      listener, " ", upstream == nullptr ? listener : upstream->name, "/",
-      server == nullptr ? "<NOSRV>" : server->name);
-  absl::StrAppendFormat(&line, " %d/%d/%d %d %s %d/%d/%d/%d/%s%d 0/%d", queued_ms, connect_ms,
-                        DurationUs(record) / kWholeUsPerMs, record.bytes_down,
-                        TerminationState(record), record.process_connections,
-                        record.listener_connections, record.upstream_connections,
-                        record.server_connections, record.redispatched ? "+" : "",
-                        std::max(record.attempts - 1, 0), record.queue_place);
-  absl::StrAppendFormat(&line, " cause=%s bytes_in=%d unsent=%d", CloseCauseName(record.cause),
-                        record.bytes_up, record.unsent_bytes);
+          : std::max<int64_t>(record.connected_us - record.queued_us, 0) / kUsPerMs;
+  const absl::Time started = WallOf(record.started);
+  absl::StrAppend(&line, HaproxyAddress(record.client), " [", local_.Of(started), ".",
+                  absl::Dec(MicrosOf(started) / kUsPerMs, absl::kZeroPad3), "] ", listener, " ",
+                  upstream == nullptr ? listener : upstream->name, "/",
+                  server == nullptr ? "<NOSRV>" : server->name);
+  absl::StrAppend(&line, " ", queued_ms, "/", connect_ms, "/", DurationUs(record) / kUsPerMs, " ",
+                  record.bytes_down, " ", TerminationState(record));
+  absl::StrAppend(&line, " ", record.process_connections, "/", record.listener_connections, "/",
+                  record.upstream_connections, "/", record.server_connections,
+                  record.redispatched ? "/+" : "/", std::max(record.attempts - 1, 0), " 0/",
+                  record.queue_place);
+  absl::StrAppend(&line, " cause=", CloseCauseName(record.cause), " bytes_in=", record.bytes_up,
+                  " unsent=", record.unsent_bytes);
   AppendWhoWasSlow(record, line);
-  absl::StrAppendFormat(&line, " conn_id=%d thread=%d generation=%d", record.id, worker,
-                        record.generation);
+  absl::StrAppend(&line, " conn_id=", record.id, " thread=", worker,
+                  " generation=", record.generation);
+}
+
+void LogFormatter::AppendUtc(MonotonicTime when, JsonLine& json) const {
+  const absl::Time wall = WallOf(when);
+  json.Text("ts",
+            absl::StrCat(utc_.Of(wall), ".", absl::Dec(MicrosOf(wall), absl::kZeroPad6), "Z"));
 }
 
 void LogFormatter::AppendJson(const ClosedRecord& record, uint16_t worker,
@@ -190,7 +211,7 @@ void LogFormatter::AppendJson(const ClosedRecord& record, uint16_t worker,
   const UpstreamPlan* upstream = UpstreamOf(plan_, record);
   const ServerPlan* server = ServerOf(upstream, record);
   JsonLine json(line);
-  json.Text("ts", TimestampOf(WallOf(record.ended)));
+  AppendUtc(record.ended, json);
   json.Text("event", "close");
   // A number of this size is none to every reader of JSON.
   json.Text("conn_id", absl::StrCat(record.id));
@@ -242,7 +263,7 @@ void LogFormatter::Append(const StageRecord& record, uint16_t worker, std::strin
   const UpstreamPlan* upstream = UpstreamOf(plan_, record);
   const ServerPlan* server = ServerOf(upstream, record);
   JsonLine json(line);
-  json.Text("ts", TimestampOf(WallOf(record.when)));
+  AppendUtc(record.when, json);
   json.Text("event", StageName(record.what));
   json.Text("conn_id", absl::StrCat(record.id));
   json.Text("listener", listener.name);
@@ -283,7 +304,7 @@ std::string HealthLine(const Plan& plan, const HealthRecord& record) {
   }
   if (address != server.name) absl::StrAppend(&line, " from ", address);
   absl::StrAppendFormat(&line, " after %.3fms, %d in a row; was %s ",
-                        static_cast<double>(record.took_ns) / 1e6, record.in_a_row,
+                        static_cast<double>(record.took_ns) / kNsPerMs, record.in_a_row,
                         record.up ? "down" : "up");
   if (record.since.ns() == 0) {
     line += "by assumption";

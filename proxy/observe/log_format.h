@@ -19,7 +19,9 @@
 #include "absl/time/time.h"
 #include "proxy/core/log_plan.h"
 #include "proxy/core/plan.h"
+#include "proxy/observe/json_line.h"
 #include "proxy/observe/log_record.h"
+#include "proxy/observe/second_text.h"
 #include "proxy/system/journal.h"
 
 namespace parkway {
@@ -29,6 +31,8 @@ class LogFormatter {
   // `now` and `wall` are the same moment.
   LogFormatter(const Plan& plan, MonotonicTime now, absl::Time wall)
       : plan_(plan), now_(now), wall_(wall) {}
+  LogFormatter(const LogFormatter&) = delete;
+  LogFormatter& operator=(const LogFormatter&) = delete;
 
   // Of a connection that has ended.
   void Append(const ClosedRecord& record, uint16_t worker, LogFormat format,
@@ -45,6 +49,7 @@ class LogFormatter {
   void AppendKeyValue(const ClosedRecord& record, std::string& line) const;
   void AppendTcplog(const ClosedRecord& record, uint16_t worker, std::string& line) const;
   void AppendJson(const ClosedRecord& record, uint16_t worker, std::string& line) const;
+  void AppendUtc(MonotonicTime when, JsonLine& json) const;
   absl::Time WallOf(MonotonicTime when) const {
     return wall_ - absl::Nanoseconds(now_.ns() - when.ns());
   }
@@ -52,6 +57,8 @@ class LogFormatter {
   const Plan& plan_;
   const MonotonicTime now_;
   const absl::Time wall_;
+  mutable SecondText utc_{"%Y-%m-%d%ET%H:%M:%S", absl::UTCTimeZone()};
+  mutable SecondText local_{"%d/%b/%Y:%H:%M:%S", absl::LocalTimeZone()};
 };
 
 }  // namespace parkway

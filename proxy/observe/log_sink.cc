@@ -14,7 +14,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "absl/time/time.h"
 
 namespace parkway {
 
@@ -186,10 +185,8 @@ void LogSink::Send(const std::string& line) {
     if (!failure.empty()) trouble_ = failure;
   }
   if (fd_ < 0) return Drop(1, "");
-  const std::string message =
-      absl::StrCat("<", plan_.facility * kSeverities + kInfo, ">",
-                   absl::FormatTime("%b %e %H:%M:%S", absl::Now(), absl::LocalTimeZone()),
-                   " parkway[", getpid(), "]: ", line);
+  const std::string message = absl::StrCat("<", plan_.facility * kSeverities + kInfo, ">",
+                                           when_.Of(absl::Now()), " parkway[", pid_, "]: ", line);
   int error = SendNow(message);
   // Over UDP that is the answer to one before it.
   if (error == ECONNREFUSED && plan_.target == LogPlan::Target::kSyslog) error = SendNow(message);

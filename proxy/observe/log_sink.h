@@ -15,12 +15,16 @@
 #ifndef PROXY_OBSERVE_LOG_SINK_H_
 #define PROXY_OBSERVE_LOG_SINK_H_
 
+#include <unistd.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <string>
 
+#include "absl/time/time.h"
 #include "proxy/core/log_plan.h"
+#include "proxy/observe/second_text.h"
 
 namespace parkway {
 
@@ -61,6 +65,8 @@ class LogSink {
   void Drop(uint64_t lines, const std::string& why);
 
   LogPlan plan_;
+  SecondText when_{"%b %e %H:%M:%S", absl::LocalTimeZone()};
+  const pid_t pid_ = getpid();
   int fd_ = -1;
   bool owned_ = false;   // to be closed
   bool patient_ = true;  // the last message found room
