@@ -7,7 +7,7 @@ import os
 import signal
 import time
 
-from lib import logline, net, story
+from lib import logline, net, procfs, story
 from lib.daemon import Parkway
 from lib.peer import FIN, RST, Server, connect
 from lib.process import until
@@ -195,6 +195,8 @@ class Reloaded(Logged):
             self.listen))
 
     def reload(self, parkway, *lines):
+        # A client sees its end a moment before the connection has a line.
+        until(lambda: procfs.workers_wait(parkway.pid), 20, "what was begun is done")
         self.write(*lines)
         said = len(parkway.lines)
         parkway.signal(signal.SIGHUP)
@@ -209,8 +211,8 @@ class Reloaded(Logged):
             if not os.path.exists(path):
                 return None
             with open(path, encoding="ascii") as file:
-                lines = file.read().splitlines()
-            return lines if len(lines) == count else None
+                text = file.read()
+            return text.splitlines() if text.count("\n") == count else None
 
         return until(read, 20, f"{path} has {count} lines")
 

@@ -38,7 +38,7 @@ class Spread(story.Story):
         parkway = self.started(Parkway(listen, upstream, threads=WORKERS))
 
         def at_rest():
-            return procfs.waiting_workers(parkway.pid) == WORKERS
+            return procfs.workers_wait(parkway.pid)
 
         until(at_rest, PATIENCE, "every worker waits")
         nobody = sockets_per_worker(parkway.pid)

@@ -61,16 +61,16 @@ def stopped(pid):
     return True
 
 
-def waiting_workers(pid):
-    """How many workers wait in epoll: what they began is done, down to the last count."""
-    waiting = 0
+def workers_wait(pid):
+    """Whether each worker waits in epoll: what they began is done, down to the last count."""
+    waiting = []
     for task in os.listdir(f"/proc/{pid}/task"):
         with open(f"/proc/{pid}/task/{task}/comm", encoding="ascii") as file:
             if not file.read().startswith("worker-"):
                 continue
         with open(f"/proc/{pid}/task/{task}/wchan", encoding="ascii") as file:
-            waiting += bool(re.search("epoll|ep_poll", file.read()))
-    return waiting
+            waiting.append(bool(re.search("epoll|ep_poll", file.read())))
+    return bool(waiting) and all(waiting)
 
 
 def soft_nofile(pid):
