@@ -1,33 +1,25 @@
 #include "proxy/observe/json_line.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 
 namespace parkway {
 
 namespace {
 
-bool IsPlain(char c) { return c != '"' && c != '\\' && c >= ' ' && c != '\x7f'; }
+bool IsPlain(char c) { return c != '"' && c != '\\' && c >= ' ' && c <= '~'; }
 
+// What a client says of itself (ALPN) may be no UTF-8, which no reader of JSON takes.
 void AppendJsonText(std::string_view text, std::string& line) {
-  line += '"';
-  while (!text.empty()) {
-    const auto plain = std::find_if_not(text.begin(), text.end(), IsPlain);
-    line.append(text.begin(), plain);
-    text.remove_prefix(static_cast<size_t>(plain - text.begin()));
-    if (text.empty()) break;
-    const char c = text.front();
-    if (c == '"' || c == '\\') {
-      line += '\\';
-      line += c;
-    } else {
-      absl::StrAppendFormat(&line, "\\u%04x", static_cast<uint8_t>(c));
-    }
-    text.remove_prefix(1);
+  if (std::all_of(text.begin(), text.end(), IsPlain)) {
+    line += '"';
+    line += text;
+    line += '"';
+  } else {
+    line += nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   }
-  line += '"';
 }
 
 }  // namespace

@@ -165,7 +165,15 @@ TEST(LogFormatTest, JsonHasOneKeyForEachFact) {
   never.sni = decltype(never.sni)("a\"b\\c\n\x01");
   const std::string line = Text(never, LogFormat::kJson);
   EXPECT_NE(line.find(R"("connect_ms":null,"first_byte_ms":null)"), std::string::npos);
-  EXPECT_NE(line.find(R"("sni":"a\"b\\c\u000a\u0001")"), std::string::npos);
+  EXPECT_NE(line.find(R"("sni":"a\"b\\c\n\u0001")"), std::string::npos);
+}
+
+TEST(LogFormatTest, WhatIsNoUtf8IsNoneInJsonEither) {
+  ClosedRecord record = AClosed();
+  record.alpn = decltype(record.alpn)("h2,\xfa\xfa,caf\xc3\xa9");
+  const std::string line = Text(record, LogFormat::kJson);
+  EXPECT_NE(line.find("\"alpn\":\"h2,\xef\xbf\xbd\xef\xbf\xbd,caf\xc3\xa9\""), std::string::npos)
+      << line;
 }
 
 TEST(LogFormatTest, TroubleWithAListenerNamesItTheReasonAndWhatHappensNow) {
