@@ -1,6 +1,7 @@
 #include "poller/listener.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -53,6 +54,8 @@ int BindAndListen(int fd, const Address& address, const ListenOptions& options,
     error = SetOption(fd, SOL_SOCKET, SO_REUSEPORT, 1);
   }
   if (error == 0) error = kernel::Listen(fd, options.backlog);
+  // It was needed to bind alone.
+  if (error == 0 && options.join && !options.share) error = ShareListener(fd, false);
   return error;
 }
 
@@ -117,6 +120,15 @@ int OpenListenSocket(const Address& address, const ListenOptions& options, Addre
   if (error == 0) return fd;
   kernel::Close(fd);
   return error;
+}
+
+int ShareListener(int fd, bool shared) {
+  return SetOption(fd, SOL_SOCKET, SO_REUSEPORT, shared ? 1 : 0);
+}
+
+int StepAside(int fd) {
+  // What arrives by this interface, which there is not.
+  return SetOption(fd, SOL_SOCKET, SO_BINDTOIFINDEX, INT_MAX);
 }
 
 Accepted AcceptOne(int fd) {

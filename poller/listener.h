@@ -14,7 +14,11 @@
 //   empty it again, close
 // A unix socket has no handshakes under way: unlink, empty, close.
 //
-// Owner thread only.
+// Beside another. A wildcard and an address of this machine can be listened on at the same port,
+// and who connects to the address gets that socket: both are to be shared while the second binds
+// (ShareListener). StepAside leaves to the wildcard who connects to the address from then on.
+//
+// Owner thread only, but for ShareListener and StepAside: any thread.
 #ifndef POLLER_LISTENER_H_
 #define POLLER_LISTENER_H_
 
@@ -30,7 +34,7 @@ struct ListenOptions {
   int backlog = 4096;
   // More sockets of this process will bind the same address.
   bool share = false;
-  // One of them has bound it already.
+  // One of them has bound it already, or another one that overlaps and is shared now.
   bool join = false;
   // [::] takes no IPv4.
   bool v6only = false;
@@ -63,6 +67,14 @@ OptionFailure SetListenerOptions(int fd, int family, const ListenOptions& option
 // The same for one that has had `before`: what it is not told any more is the kernel's own again.
 OptionFailure ChangeListenerOptions(int fd, int family, const ListenOptions& before,
                                     const ListenOptions& options);
+
+// Whether others of the same user that say so too may bind an address that overlaps that of `fd`.
+// 0 or -errno.
+int ShareListener(int fd, bool shared);
+
+// No new handshake finds `fd`, but another socket that listens there, too, or none; those that are
+// under way end in its queue. 0 or -errno.
+int StepAside(int fd);
 
 // Takes one connection out of the queue of `fd`; non-blocking, close-on-exec.
 Accepted AcceptOne(int fd);

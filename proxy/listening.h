@@ -9,6 +9,10 @@
 // and nobody who connects meanwhile is turned away. A socket that is no longer wanted is closed as
 // acceptor.h says, resetting nobody; until then nobody can listen there anew: try again `soon`.
 //
+// Addresses of one port may overlap, as 127.0.0.1:80 and 0.0.0.0:80 do: who connects gets the one
+// that says more. So a listener can move from one to the other: the new one listens before the old
+// one steps aside, and there is no moment in which nobody does.
+//
 // The control thread. The workers own the sockets that they accept from; here are only their
 // numbers, which stay valid until Apply or Close has said that they are to be closed.
 #ifndef PROXY_LISTENING_H_
@@ -18,6 +22,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -45,6 +50,7 @@ class Listening {
     std::vector<std::pair<size_t, ListenSockets>> opened;    // by slot
     std::vector<std::pair<std::string, size_t>> retargeted;  // by address: the new slot
     std::vector<std::string> closed;                         // addresses
+    std::set<std::string> overlapped;                        // addresses, by what was opened
     std::string error;                                       // empty: Apply can do it
     bool soon = false;  // with an error: one of our own sockets is closing there
   };
@@ -73,6 +79,7 @@ class Listening {
     std::weak_ptr<const void> open;
   };
   bool IsClosing(const Address& address) const;
+  class Neighbors;
   static Door MakeDoor(std::shared_ptr<const ListenerPlan> listener, size_t slot,
                        const ListenSockets& sockets);
 

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -78,11 +79,51 @@ ListenOptions OptionsOf(const ListenerPlan& plan) {
           .sockets = &plan.sockets};
 }
 
+// Whether an address that overlaps can be bound by us.
+bool CanShare(const Neighbor& neighbor) {
+  struct stat info;
+  return !neighbor.inherited && std::all_of(neighbor.fds.begin(), neighbor.fds.end(), [&](int fd) {
+    return fstat(fd, &info) == 0 && info.st_uid == geteuid();
+  });
+}
+
+// While this lives, an address that overlaps theirs can be bound.
+class SharedNeighbors {
+ public:
+  explicit SharedNeighbors(const std::vector<Neighbor>& neighbors) {
+    for (const Neighbor& neighbor : neighbors) {
+      // Those of several workers are shared for good.
+      if (neighbor.fds.size() != 1 || !CanShare(neighbor)) continue;
+      const int fd = neighbor.fds.front();
+      if (ShareListener(fd, true) == 0) shared_.push_back(fd);
+    }
+  }
+  ~SharedNeighbors() {
+    for (const int fd : shared_) static_cast<void>(ShareListener(fd, false));
+  }
+  SharedNeighbors(const SharedNeighbors&) = delete;
+  SharedNeighbors& operator=(const SharedNeighbors&) = delete;
+
+ private:
+  std::vector<int> shared_;
+};
+
+// Who has an address that cannot be bound.
+std::string Holder(const std::vector<Neighbor>& neighbors) {
+  for (const Neighbor& neighbor : neighbors) {
+    if (CanShare(neighbor)) continue;
+    return absl::StrCat("our own listener ", neighbor.name, " has ", neighbor.address.ToString(),
+                        " by a socket that another user or process has opened; restart for it");
+  }
+  return neighbors.empty() ? "another process has it" : "another process has it, or a part of it";
+}
+
 // One socket more; `address` gets the port that the kernel chose. Empty, or why not.
-std::string OpenOne(const ListenerPlan& plan, bool share, Address& address, std::vector<int>& fds) {
+std::string OpenOne(const ListenerPlan& plan, bool share, const std::vector<Neighbor>& neighbors,
+                    Address& address, std::vector<int>& fds) {
   ListenOptions options = OptionsOf(plan);
   options.share = share;
-  options.join = !fds.empty();
+  options.join = !fds.empty() || !neighbors.empty();
   OptionFailure refused;
   int fd = OpenListenSocket(address, options, &address, &refused);
   if (fd == -EADDRINUSE && address.is_path() && IsStaleUnixSocket(address)) {
@@ -92,7 +133,8 @@ std::string OpenOne(const ListenerPlan& plan, bool share, Address& address, std:
   if (refused.failed()) return absl::StrCat("listener ", plan.name, ": ", refused.ToString());
   if (fd < 0) {
     return absl::StrCat("listener ", plan.name, ": cannot listen on ", plan.address.ToString(),
-                        ": ", strerror(-fd), fd == -EADDRINUSE ? "; another process has it" : "");
+                        ": ", strerror(-fd),
+                        fd == -EADDRINUSE ? absl::StrCat("; ", Holder(neighbors)) : std::string());
   }
   fds.push_back(fd);
   return "";
@@ -121,7 +163,8 @@ ListenSockets Join(const ListenerPlan& plan, const InheritedSocket& socket) {
 }  // namespace
 
 ListenSockets OpenListenSockets(const ListenerPlan& plan, size_t workers,
-                                const std::vector<InheritedSocket>& inherited) {
+                                const std::vector<InheritedSocket>& inherited,
+                                const std::vector<Neighbor>& neighbors) {
   for (const InheritedSocket& socket : inherited) {
     if (socket.address.Unmapped() == plan.address.Unmapped()) return Join(plan, socket);
   }
@@ -133,8 +176,11 @@ ListenSockets OpenListenSockets(const ListenerPlan& plan, size_t workers,
     return sockets;
   }
   Address address = plan.address;
-  while (sockets.error.empty() && sockets.fds.size() < count) {
-    sockets.error = OpenOne(plan, count > 1, address, sockets.fds);
+  {
+    const SharedNeighbors shared(neighbors);
+    while (sockets.error.empty() && sockets.fds.size() < count) {
+      sockets.error = OpenOne(plan, count > 1, neighbors, address, sockets.fds);
+    }
   }
   // The default umask must not decide who may connect.
   if (sockets.error.empty() && address.is_path()) {

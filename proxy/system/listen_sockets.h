@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "poller/address.h"
 #include "proxy/core/plan.h"
 #include "proxy/system/systemd.h"
 
@@ -32,11 +33,21 @@ struct ListenSockets {
   bool ok() const { return error.empty(); }
 };
 
-// Binds and listens. The path of a unix socket that nobody listens on any more is taken over; its
-// owner and mode are those of the plan, whatever the umask. A socket among `inherited` that listens
-// on the address is taken as it is: who opened it has decided those.
+// A socket of ours whose address overlaps: 127.0.0.1:80 beside 0.0.0.0:80. Both can be bound if the
+// same user has opened both, and nobody else uses them.
+struct Neighbor {
+  std::string name;  // of its listener
+  Address address;
+  std::vector<int> fds;
+  bool inherited = false;
+};
+
+// Binds and listens, also beside those. The path of a unix socket that nobody listens on any more
+// is taken over; its owner and mode are those of the plan, whatever the umask. A socket among
+// `inherited` that listens on the address is taken as it is: who opened it has decided those.
 ListenSockets OpenListenSockets(const ListenerPlan& plan, size_t workers,
-                                const std::vector<InheritedSocket>& inherited);
+                                const std::vector<InheritedSocket>& inherited,
+                                const std::vector<Neighbor>& neighbors = {});
 
 // Of sockets that are open and go by `before`: what may change while they listen, as the plan has
 // it. Empty, or why not.

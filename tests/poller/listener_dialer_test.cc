@@ -194,6 +194,37 @@ TEST_F(ListenerDialerTest, APortThatIsTakenIsRefusedButForTheWorkersOfOneProcess
   Keep(OpenListenSocket(bound, {.share = true, .join = true}, nullptr));
 }
 
+TEST_F(ListenerDialerTest, AWildcardIsListenedOnBesideAnAddressThatIsSharedMeanwhile) {
+  Address bound;
+  const int fd = Listen(&bound);
+  const Address wildcard = Address::Ipv4({}, bound.port());
+  EXPECT_EQ(OpenListenSocket(wildcard, {.join = true}, nullptr), -EADDRINUSE);
+  ASSERT_EQ(ShareListener(fd, true), 0);
+  EXPECT_EQ(OpenListenSocket(wildcard, {}, nullptr), -EADDRINUSE) << "who does not say so";
+  const int other = Keep(OpenListenSocket(wildcard, {.backlog = 16, .join = true}, nullptr));
+  ASSERT_EQ(ShareListener(fd, false), 0);
+  EXPECT_EQ(Option(other, SOL_SOCKET, SO_REUSEPORT), 0) << "it is not shared any more";
+  EXPECT_EQ(OpenListenSocket(wildcard, {}, nullptr), -EADDRINUSE);
+  Connect(bound);
+  EXPECT_EQ(AcceptOne(other).error, EAGAIN);
+  Keep(AcceptOne(fd).fd);
+}
+
+TEST_F(ListenerDialerTest, OneThatStepsAsideKeepsWhatItHasAndAnotherGetsWhatComes) {
+  Address bound;
+  const int fd = Listen(&bound);
+  ASSERT_EQ(ShareListener(fd, true), 0);
+  const int other = Keep(
+      OpenListenSocket(Address::Ipv4({}, bound.port()), {.backlog = 16, .join = true}, nullptr));
+  Connect(bound);
+  ASSERT_EQ(StepAside(fd), 0);
+  EXPECT_EQ(DialTo(bound, In(10'000)), 0);
+  Keep(AcceptOne(fd).fd);
+  EXPECT_EQ(AcceptOne(fd).error, EAGAIN);
+  Keep(AcceptOne(other).fd);
+  EXPECT_EQ(AcceptOne(other).error, EAGAIN);
+}
+
 TEST_F(ListenerDialerTest, AListenerThatBlocksNewHandshakesKeepsWhatItHas) {
   Address bound;
   const int fd = Listen(&bound);

@@ -165,6 +165,26 @@ class Listeners:
         self.assertEqual(self.answer(("127.0.0.1", port)), "four")
         self.assertEqual(self.answer(("::1", port)), "six")
 
+    def test_an_address_and_a_wildcard_share_a_port_and_the_address_comes_first(self):
+        port = net.free_port()
+        near, far = self.server("near"), self.server("far")
+        lines = [f"--listen=name=near addr=127.0.0.1:{port} upstream=near",
+                 f"--listen=name=far addr=0.0.0.0:{port} upstream=far",
+                 f"--upstream={near} name=near", f"--upstream={far} name=far"]
+        for lines in (lines, [lines[1], lines[0], *lines[2:]]):
+            parkway = self.start(lines, f"127.0.0.1:{port}")
+            for _ in range(8):
+                self.assertEqual(self.answer(("127.0.0.1", port)), "near")
+                self.assertEqual(self.answer(("127.0.0.2", port)), "far")
+            # Another daemon takes no part of it.
+            for address in ("127.0.0.1", "127.0.0.2", "0.0.0.0"):
+                other = self.started(Parkway.from_flags(
+                    [f"--listen={address}:{port}", f"--upstream={near}",
+                     f"--threads={self.threads}"], None))
+                self.assertEqual(71, other.wait(PATIENCE))
+                self.assertIn("another process has it", other.stderr())
+            parkway.finish()
+
     def test_a_unix_socket_has_its_mode_and_owner(self):
         a = self.server("a")
         root = os.geteuid() == 0

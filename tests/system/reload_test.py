@@ -8,6 +8,7 @@ import random
 import selectors
 import signal
 import socket
+import sys
 import threading
 import time
 
@@ -18,6 +19,7 @@ from lib.daemon import PATIENCE, Parkway
 from lib.peer import Link, Server, connect
 from lib.process import until
 from lib.programs import Nginx, Wrk
+from lib.talker import Talker
 
 STREAMS = 500 if places.optimised() else 60
 RELOADS = 200 if places.optimised() else 40
@@ -70,6 +72,38 @@ class Streams:
         self.thread.join()
         for sock in self.rest:
             sock.close()
+
+
+class Comers:
+    """Clients of an echo, one after the other, and what went wrong with one; to connect takes one
+    SYN."""
+
+    RETRANSMITTED = slice(100, 104)  # tcpi_total_retrans
+
+    def __init__(self, address):
+        host, port = address.rsplit(":", 1)
+        self.address = (host, int(port))
+        self.done, self.wrong, self.stopping = 0, [], False
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self):
+        while not self.stopping and not self.wrong:
+            try:
+                with socket.create_connection(self.address, PATIENCE) as sock:
+                    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+                    again = int.from_bytes(info[self.RETRANSMITTED], sys.byteorder)
+                    sock.sendall(b"hello")
+                    heard = sock.recv(5, socket.MSG_WAITALL)
+                if again or heard != b"hello":
+                    self.wrong.append((self.done, f"{again} retransmitted, heard {heard}"))
+            except OSError as error:
+                self.wrong.append((self.done, str(error)))
+            self.done += 1
+
+    def close(self):
+        self.stopping = True
+        self.thread.join()
 
 
 class Reload(story.Story):
@@ -274,6 +308,28 @@ class Reload(story.Story):
             self.write(*lines, more)
             parkway.signal(signal.SIGHUP)
             parkway.finish()
+
+    def test_a_listener_moves_between_an_address_and_all_and_nobody_waits(self):
+        for threads, keys in ((1, ""), (4, ""), (4, "reuseport=off")):
+            with self.subTest(threads=threads, keys=keys):
+                echo = self.started(Talker())
+                host, port = self.listen.rsplit(":", 1)
+
+                def at(address, echo=echo, port=port, keys=keys):
+                    return (f"--listen=name=web addr={address}:{port} upstream=app {keys}",
+                            f"--upstream=name=app servers={echo.address}")
+
+                addresses = ["0.0.0.0", host, "", "0.0.0.0", "", host]
+                parkway = self.start(threads, *at(host))
+                comers = self.started(Comers(self.listen))
+                for address in addresses:
+                    since = comers.done
+                    self.assertNotIn("ERROR", self.reload(parkway, *at(address)))
+                    until(lambda since=since: comers.done > since + 20 or comers.wrong, PATIENCE,
+                          f"clients come and go at {address}:{port}")
+                self.assertEqual([], comers.wrong)
+                comers.close()
+                parkway.finish()
 
     def test_a_signal_while_it_waits_for_names_at_its_start_is_for_later(self):
         deaf = self.started(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
