@@ -1,6 +1,7 @@
 #include "config/machine.h"
 
 #include <algorithm>
+#include <optional>
 #include <string_view>
 
 #include "config/text.h"
@@ -84,6 +85,14 @@ uint64_t ReservedDescriptors(uint32_t threads, size_t addresses, uint32_t pipes_
   const uint64_t worker =
       addresses + kWorkerDescriptors + uint64_t{pipes_per_worker} * kDescriptorsPerPipe;
   return kProcessDescriptors + uint64_t{threads} * worker;
+}
+
+std::string AdminSocketOf(const std::string& wanted, const SystemFacts& facts) {
+  if (wanted != "auto") return wanted;
+  if (facts.environment == nullptr) return "";
+  const std::optional<std::string> folders = facts.environment("RUNTIME_DIRECTORY");
+  if (!folders.has_value() || folders->empty()) return "";
+  return Cat(folders->substr(0, folders->find(':')), "/admin.sock");  // the first of several
 }
 
 void ComputeLimits(const Declarations& said, const SystemFacts& facts, Snapshot* computed,

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "config/declarations.h"
 #include "config/snapshot.h"
@@ -16,6 +17,10 @@ namespace parkway::config {
 uint32_t PipesPerWorker(uint32_t threads, uint64_t nofile);
 // `addresses`: of all listeners; each worker has a socket for each.
 uint64_t ReservedDescriptors(uint32_t threads, size_t addresses, uint32_t pipes_per_worker);
+
+// Where `wanted`, "auto" or a path, is: in the folder that systemd has made for this run, if it
+// has. Empty: nowhere.
+std::string AdminSocketOf(const std::string& wanted, const SystemFacts& facts);
 
 // Fills in what is computed: workers, connections, descriptors. What does not fit goes to
 // `problems`.

@@ -1,5 +1,6 @@
 #include "config/reach.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "config/text.h"
@@ -54,6 +55,17 @@ std::vector<std::string> BindKeys(const Address& address, bool v6only) {
   if (address.Unmapped().kind == Address::Kind::kIpv4) return {v4};
   if (v6only) return {v6};
   return {v4, v6};
+}
+
+bool Collide(const Address& one, bool one_v6only, const Address& other, bool other_v6only) {
+  if (one.is_unix() || other.is_unix()) return SameUnix(one, other);
+  if (one.port != other.port) return false;
+  const std::vector<std::string> keys = BindKeys(one, one_v6only);
+  for (const std::string& key : BindKeys(other, other_v6only)) {
+    if (std::find(keys.begin(), keys.end(), key) != keys.end()) return true;
+  }
+  return (one.is_any() && Covers(one, other.Unmapped(), one_v6only)) ||
+         (other.is_any() && Covers(other, one.Unmapped(), other_v6only));
 }
 
 std::string IpKey(Address address) {

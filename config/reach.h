@@ -18,6 +18,9 @@ std::string IpKey(Address address);
 // Two addresses cannot be bound at the same time if one of these is the same.
 std::vector<std::string> BindKeys(const Address& address, bool v6only);
 
+// The same of two sockets of which one is not shared: also a wildcard and an address it stands for.
+bool Collide(const Address& one, bool one_v6only, const Address& other, bool other_v6only);
+
 // Listening on `any`, a wildcard, takes what is sent to `address` if that is this machine's.
 bool Covers(const Address& any, const Address& address, bool v6only);
 

@@ -40,6 +40,7 @@ class Validator {
     CheckTimesToLive();
     CheckLog();
     CheckHttp();
+    CheckAdminSocket();
     CheckListenAddresses();
     CheckServers();
     CheckLoops(said_, snapshot_, server_places_, facts_, &errors_, &machine_);
@@ -285,18 +286,27 @@ class Validator {
                       " can be reached from other machines; write --http_allow=PREFIX for those "
                       "that may ask, or listen on 127.0.0.1"));
     }
-    const std::vector<std::string> own = BindKeys(*scalars.http, false);
+    CheckAlone(*scalars.http, "http", "port");
+  }
+
+  void CheckAdminSocket() {
+    Address own;
+    own.kind = Address::Kind::kUnixPath;
+    own.path = AdminSocketOf(said_.scalars.admin_socket, facts_);
+    if (!own.path.empty()) CheckAlone(own, "admin_socket", "path");
+  }
+
+  // That no listener is in the way of what the process itself listens on by this flag.
+  void CheckAlone(const Address& own, std::string_view flag, std::string_view what) {
     for (size_t i = 0; i < said_.listens.size(); ++i) {
       for (const PlacedAddress& at : said_.listens[i].addresses) {
-        const std::vector<std::string> theirs =
-            BindKeys(at.address, snapshot_.listeners[i].settings.v6only);
-        const bool same = std::any_of(own.begin(), own.end(), [&theirs](const std::string& key) {
-          return std::find(theirs.begin(), theirs.end(), key) != theirs.end();
-        });
-        if (!same) continue;
-        errors_.Add(place, "http",
-                    Cat(scalars.http->ToString(), " is that of a listener, at ",
-                        at.place.ToString(), "; choose another port"));
+        if (!Collide(own, false, at.address, snapshot_.listeners[i].settings.v6only)) continue;
+        const bool same = AddressKey(own) == AddressKey(at.address);
+        errors_.Add(
+            PlaceOfSetting(nullptr, flag), flag,
+            Cat(own.ToString(), same ? " is that" : Cat(" overlaps ", at.address.ToString()),
+                same ? " of a listener, at " : ", where a listener is, at ", at.place.ToString(),
+                "; choose another ", what));
         return;
       }
     }

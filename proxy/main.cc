@@ -1,6 +1,5 @@
 // parkway: flags in, exit code out.
 #include <glog/logging.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -13,6 +12,7 @@
 #include "config/convert/convert.h"
 #include "config/file_reader.h"
 #include "config/load.h"
+#include "config/machine.h"
 #include "config/servers_file.h"
 #include "proxy/core/version.h"
 #include "proxy/front_of.h"
@@ -53,15 +53,6 @@ void StartLog(const char* program) {
   for (int severity = 0; severity < google::NUM_SEVERITIES; ++severity) {
     google::SetLogDestination(severity, "");  // no files
   }
-}
-
-// "auto": in the folder that systemd has made for this run, if it has. Empty: off.
-std::string AdminSocket(const std::string& wanted) {
-  if (wanted != "auto") return wanted;
-  const char* folder = getenv("RUNTIME_DIRECTORY");
-  if (folder == nullptr || *folder == '\0') return "";
-  const std::string folders = folder;  // the first of several
-  return folders.substr(0, folders.find(':')) + "/admin.sock";
 }
 
 }  // namespace
@@ -121,7 +112,7 @@ int main(int argc, char** argv) {
     options.shown.http = parkway::AddressOf(*snapshot.scalars.http, facts.ipv6);
     options.shown.http_allow = parkway::HttpAllowOf(snapshot);
   }
-  options.admin_socket = AdminSocket(snapshot.scalars.admin_socket);
+  options.admin_socket = parkway::config::AdminSocketOf(snapshot.scalars.admin_socket, facts);
   options.user = snapshot.scalars.user;
   options.pidfile = snapshot.scalars.pidfile;
   options.exit_idle_time = exit_idle_time;

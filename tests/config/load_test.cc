@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -387,8 +388,50 @@ TEST(LoadTest, HttpBeyondLoopbackNeedsToKnowWhomItServes) {
       IsEmpty());
   EXPECT_THAT(ErrorsOf(LoadWith({"-c", "a"}, {{"a", simple + "--http=0.0.0.0:80\n"
                                                              "--http_allow=10.0.0.0/8\n"}})),
-              ElementsAre("a:3:1: --http: 0.0.0.0:80 is that of a listener, at a:1:10; choose "
-                          "another port"));
+              ElementsAre("a:3:1: --http: 0.0.0.0:80 overlaps :80, where a listener is, at a:1:10; "
+                          "choose another port"));
+}
+
+TEST(LoadTest, HttpHasItsPortForItself) {
+  const auto errors = [](const std::string& listen, const std::string& http) {
+    return LoadWith({"-c", "a"}, {{"a", Cat("--listen=", listen, "\n--upstream=1.2.3.4:5\n--http=",
+                                            http, "\n--http_allow=10.0.0.0/8\n")}})
+        .errors;
+  };
+  EXPECT_THAT(errors(":80", "127.0.0.1:80"),
+              ElementsAre("a:3:1: --http: 127.0.0.1:80 overlaps :80, where a listener is, at "
+                          "a:1:10; choose another port"));
+  EXPECT_THAT(errors("127.0.0.1:80", "0.0.0.0:80"), SizeIs(1));
+  EXPECT_THAT(errors("0.0.0.0:80", "127.0.0.1:80"), SizeIs(1));
+  EXPECT_THAT(errors("[::]:80", "127.0.0.1:80"), SizeIs(1));
+  EXPECT_THAT(errors("[::1]:80", ":80"), SizeIs(1));
+  EXPECT_THAT(errors("10.0.0.1:81,127.0.0.1:80", ":80"), SizeIs(1));
+  EXPECT_THAT(errors("[::]:80 v6only", "127.0.0.1:80"), IsEmpty());
+  EXPECT_THAT(errors("0.0.0.0:80", "[::1]:80"), IsEmpty());
+  EXPECT_THAT(errors("127.0.0.2:80", "127.0.0.1:80"), IsEmpty());
+  EXPECT_THAT(errors(":81", "127.0.0.1:80"), IsEmpty());
+}
+
+TEST(LoadTest, TheAdminSocketHasItsPathForItself) {
+  const std::map<std::string, std::string> files = {
+      {"a", "--listen=:80,unix:/run/parkway//admin.sock\n--upstream=1.2.3.4:5\n"}};
+  EXPECT_THAT(LoadWith({"-c", "a"}, files).errors, IsEmpty());
+  EXPECT_THAT(LoadWith({"-c", "a", "--admin_socket=off"}, files).errors, IsEmpty());
+  EXPECT_THAT(LoadWith({"-c", "a", "--admin_socket=/run/other.sock"}, files).errors, IsEmpty());
+  EXPECT_THAT(
+      LoadWith({"-c", "a", "--admin_socket=/run/parkway/admin.sock", "--check"}, files).errors,
+      ElementsAre("command line: --admin_socket: unix:/run/parkway/admin.sock is that of a "
+                  "listener, at a:1:14; choose another path"));
+  // Where systemd has made a folder it is there.
+  SystemFacts facts = Facts();
+  facts.environment = [](const std::string& name) -> std::optional<std::string> {
+    if (name != "RUNTIME_DIRECTORY") return std::nullopt;
+    return "/run/parkway:/run/more";
+  };
+  EXPECT_THAT(LoadWith({"-c", "a"}, files, facts).errors,
+              ElementsAre("--admin_socket: unix:/run/parkway/admin.sock is that of a listener, at "
+                          "a:1:14; choose another path"));
+  EXPECT_THAT(LoadWith({"-c", "a", "--admin_socket=off"}, files, facts).errors, IsEmpty());
 }
 
 TEST(LoadTest, TheLeastTimeToLiveIsNotAboveTheMost) {
