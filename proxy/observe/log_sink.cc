@@ -23,6 +23,8 @@ constexpr size_t kBatchBytes = 64 * 1024;
 constexpr auto kConnectPause = std::chrono::seconds(1);
 // For a reader of a socket that does not keep up.
 constexpr timeval kPatience = {.tv_sec = 0, .tv_usec = 200'000};
+// A name server that answers does so by then; one that does not must keep nobody from the log.
+constexpr auto kLookupPatience = std::chrono::milliseconds(200);
 constexpr int kFileMode = 0640;
 // RFC 3164: <facility * 8 + severity>; info.
 constexpr uint32_t kSeverities = 8;
@@ -87,6 +89,7 @@ std::string LogSink::Try(const LogPlan& plan) {
 std::string LogSink::Change(const LogPlan& plan) {
   Flush();
   const LogPlan before = std::exchange(plan_, plan);
+  if (before.where != plan.where || before.port != plan.port) lookup_.reset();
   // Only what is said there has changed.
   if (before.target == plan.target && before.where == plan.where && before.port == plan.port) {
     return "";
@@ -117,20 +120,21 @@ std::string LogSink::Connect() {
     memcpy(to.sun_path, plan_.where.data(), plan_.where.size());
     return ConnectTo(AF_UNIX, &to, sizeof(to));
   }
-  addrinfo hints = {};
-  hints.ai_socktype = SOCK_DGRAM;
-  addrinfo* found = nullptr;
-  const std::string port = absl::StrCat(plan_.port);
-  if (const int error = getaddrinfo(plan_.where.c_str(), port.c_str(), &hints, &found);
-      error != 0) {
-    return absl::StrCat("access_log: syslog host ", plan_.where, ": ", gai_strerror(error));
+  if (!lookup_.has_value()) lookup_.emplace(plan_.where, plan_.port);
+  const int answer = lookup_->Wait(kLookupPatience);
+  if (answer == EAI_INPROGRESS) {
+    return absl::StrCat("access_log: syslog host ", plan_.where, ": no name server answers");
   }
   std::string failure;
-  for (const addrinfo* one = found; one != nullptr; one = one->ai_next) {
-    failure = ConnectTo(one->ai_family, one->ai_addr, one->ai_addrlen);
-    if (failure.empty()) break;
+  if (answer != 0) {
+    failure = absl::StrCat("access_log: syslog host ", plan_.where, ": ", gai_strerror(answer));
+  } else {
+    for (const addrinfo* one = lookup_->addresses(); one != nullptr; one = one->ai_next) {
+      failure = ConnectTo(one->ai_family, one->ai_addr, one->ai_addrlen);
+      if (failure.empty()) break;
+    }
   }
-  freeaddrinfo(found);
+  lookup_.reset();
   return failure;
 }
 

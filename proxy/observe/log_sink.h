@@ -20,10 +20,12 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/time/time.h"
 #include "proxy/core/log_plan.h"
+#include "proxy/observe/host_lookup.h"
 #include "proxy/observe/second_text.h"
 
 namespace parkway {
@@ -68,9 +70,10 @@ class LogSink {
   SecondText when_{"%b %e %H:%M:%S", absl::LocalTimeZone()};
   const pid_t pid_ = getpid();
   int fd_ = -1;
-  bool owned_ = false;   // to be closed
-  bool patient_ = true;  // the last message found room
-  bool torn_ = false;    // the stream ends within a line: the next begins with an end
+  bool owned_ = false;                // to be closed
+  bool patient_ = true;               // the last message found room
+  bool torn_ = false;                 // the stream ends within a line: the next begins with an end
+  std::optional<HostLookup> lookup_;  // of a syslog host; under way
   std::string batch_;
   std::string trouble_;
   std::chrono::steady_clock::time_point next_connect_;

@@ -5,12 +5,14 @@ connections that go on."""
 import json
 import os
 import signal
+import socket
 import time
 
 from lib import logline, net, procfs, story
 from lib.daemon import Parkway
+from lib.nameserver import Dnsmasq
 from lib.peer import FIN, RST, Server, connect
-from lib.process import until
+from lib.process import run, until
 from lib.syslog import RFC3164, Collector
 
 
@@ -107,6 +109,32 @@ class Sinks(Logged):
             return log.messages
 
         until(arrived, 20, "whoever listens later gets the lines that follow")
+        parkway.finish()
+
+    def test_a_silent_name_server_costs_lines_and_nothing_else(self):
+        if not net.isolated():
+            self.skipTest("/etc/resolv.conf is everybody's")
+        folder = self.folder()
+        with open(f"{folder}/resolv.conf", "w", encoding="ascii") as file:
+            file.write("nameserver 127.0.0.1\noptions timeout:1 attempts:30\n")
+        run(["mount", "--bind", f"{folder}/resolv.conf", "/etc/resolv.conf"])
+        self.addCleanup(run, ["umount", "/etc/resolv.conf"])
+        log = self.started(Collector())
+        port = log.address.rpartition(":")[2]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+            silent.bind(("127.0.0.1", 53))
+            parkway = self.parkway(access_log=f"syslog:logs.test:{port}", stats_interval="200ms")
+            parkway.wait_line(lambda line: "syslog host logs.test: no name server answers" in line,
+                              20, "what is wrong")
+            self.rounds(3)
+            parkway.settled(lambda n: n["log_dropped"] == 3, "three lines are counted as lost")
+        self.started(Dnsmasq(folder, {"logs.test": ["127.0.0.1"]}, port=53))
+
+        def arrived():
+            self.rounds(1)
+            return log.messages
+
+        until(arrived, 20, "they go to the host once it has an address")
         parkway.finish()
 
     def test_those_that_said_nothing_or_ended_in_order_may_be_left_out(self):
