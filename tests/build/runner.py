@@ -170,8 +170,9 @@ def from_events(lines):
 def reason(text, failure):
     """What unittest said of `failure` in `text`: the end of its traceback, as lines."""
     name = failure.rsplit(" ", 1)[-1]
-    block = re.search(rf"^(?:FAIL|ERROR): {re.escape(name)}\n-+\n(.*?)(?=\n\n[=-]{{20}}|\Z)", text,
-                      re.MULTILINE | re.DOTALL)
+    # Of a story told several times (subTest), its parameters follow the name.
+    head = rf"^(?:FAIL|ERROR): {re.escape(name)}(?: [^\n]*)?\n-+\n"
+    block = re.search(rf"{head}(.*?)(?=\n\n[=-]{{20}}|\Z)", text, re.MULTILINE | re.DOTALL)
     return block.group(1).split("\n")[-_REASON:] if block else []
 
 

@@ -86,6 +86,11 @@ class Reason(unittest.TestCase):
         said = runner.reason(self.SAID, "file: Story.test_one")
         self.assertEqual((len(said), said[-1]), (8, "AssertionError: 1 != 2"))
 
+    def test_of_a_story_told_several_times_the_first_that_failed(self):
+        said = self.SAID.replace("FAIL: Story.test_one", "FAIL: Story.test_one (most=16)")
+        self.assertEqual(runner.reason(said, "file: Story.test_one")[-1], "AssertionError: 1 != 2")
+        self.assertEqual(runner.reason(said, "file: Story.test_on"), [])
+
     def test_others_have_none(self):
         self.assertEqual(runner.reason(self.SAID, "file: Story.test_three"), [])
 
