@@ -74,6 +74,7 @@ class Process final : private ServerWatcher, private Members::Host {
         life_(*this),
         members_(scheduler_, {.seed = static_cast<uint64_t>(getpid()) * 0x9e3779b97f4a7c15u},
                  *this),
+        systemd_([this](const std::string& line) { Say(line); }),
         report_(systemd_, {.look = [this] { return LookForService(Parts()); },
                            .reload_state = [this] { return control_.reload_state(); },
                            .turns = [this] { return crew_.turns(); },

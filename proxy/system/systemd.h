@@ -5,13 +5,16 @@
 //   std::vector<InheritedSocket> sockets = TakeInheritedSockets(&error);
 //   systemd.Ready("3 of 3 servers up");
 //
-// Over libsystemd, which knows the protocol. Without a service manager nothing is sent: a call
-// costs a comparison. What cannot be sent is lost; nobody waits.
+// libsystemd knows the protocol, but to send it waits for who does not read, so we send. Without a
+// service manager nothing is sent: a call costs a comparison. Nobody waits: what cannot be sent is
+// said once, and is lost if there will be more of it; a change of state is sent before the next.
 //
 // Control thread only; TakeInheritedSockets: before it is the engine's.
 #ifndef PROXY_SYSTEM_SYSTEMD_H_
 #define PROXY_SYSTEM_SYSTEMD_H_
 
+#include <deque>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -22,8 +25,11 @@ namespace parkway {
 
 class Systemd {
  public:
-  // Reads NOTIFY_SOCKET and WATCHDOG_USEC.
-  Systemd();
+  // Reads NOTIFY_SOCKET and WATCHDOG_USEC. `say`: one line, when the manager cannot be told.
+  explicit Systemd(std::function<void(const std::string&)> say = nullptr);
+  ~Systemd();
+  Systemd(const Systemd&) = delete;
+  Systemd& operator=(const Systemd&) = delete;
 
   // Whether anybody hears us.
   bool present() const { return present_; }
@@ -42,11 +48,23 @@ class Systemd {
   void Extend(absl::Duration more);
 
  private:
-  void Send(const std::string& text);
+  // It is sent some time.
+  void Tell(const std::string& state);
+  // False: it has not been sent, or something before it.
+  bool Send(const std::string& text);
+  bool SendUntold();
+  bool Deliver(const std::string& text);
+  // 0 or errno.
+  int TryDeliver(const std::string& text);
 
+  const std::function<void(const std::string&)> say_;
+  std::string socket_;  // NOTIFY_SOCKET
   bool present_ = false;
+  int fd_ = -1;
   absl::Duration watchdog_ = absl::InfiniteDuration();
   std::string last_status_;  // so that the same is not sent again and again
+  std::deque<std::string> untold_;
+  bool complained_ = false;
 };
 
 // A listening socket that was open when we were started. Its descriptor stays open for as long as

@@ -7,16 +7,21 @@
 #include <unistd.h>
 
 #include <string>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "poller/address.h"
 #include "tests/proxy/service_manager.h"
 
 namespace parkway {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
+using ::testing::SizeIs;
+using ::testing::StartsWith;
 
 TEST(SystemdTest, SaysEachWordAsTheProtocolWantsIt) {
   ServiceManager manager;
@@ -44,6 +49,73 @@ TEST(SystemdTest, AStatusIsSentWhenItHasChangedAndIsOneLine) {
   EXPECT_EQ("", manager.Heard());
   systemd.Status("c");
   EXPECT_EQ("STATUS=c", manager.Heard());
+}
+
+// Until the manager's queue is full; how many that takes.
+int Fill(Systemd& systemd, const std::vector<std::string>& said) {
+  int sent = 0;
+  for (; said.empty(); ++sent) systemd.Beat();
+  return sent - 1;
+}
+
+TEST(SystemdTest, AManagerThatDoesNotReadIsWaitedForByNobodyAndToldLater) {
+  ServiceManager manager;
+  std::vector<std::string> said;
+  Systemd systemd([&said](const std::string& line) { said.push_back(line); });
+  const int beats = Fill(systemd, said);
+  EXPECT_THAT(said, ElementsAre(MatchesRegex("service manager: cannot tell WATCHDOG=1 to @.*: "
+                                             "Resource temporarily unavailable; it is told when "
+                                             "that can be done")));
+  systemd.Reloading();
+  systemd.Ready("1 of 1 servers up");
+  systemd.Status("2 of 2 servers up");
+  systemd.Beat();
+  EXPECT_THAT(said, SizeIs(1)) << "once";
+  for (int i = 0; i < beats; ++i) EXPECT_EQ("WATCHDOG=1", manager.Heard());
+  EXPECT_EQ("", manager.Heard());
+  // The states, in their order, and what is said now.
+  systemd.Status("2 of 2 servers up");
+  EXPECT_THAT(manager.Heard(), StartsWith("RELOADING=1\n"));
+  EXPECT_EQ("READY=1\nSTATUS=1 of 1 servers up", manager.Heard());
+  EXPECT_EQ("STATUS=2 of 2 servers up", manager.Heard());
+  EXPECT_EQ("", manager.Heard());
+  // The next time it is said again.
+  Fill(systemd, said = {});
+  EXPECT_THAT(said, SizeIs(1));
+}
+
+TEST(SystemdTest, AStateThatCouldNotBeToldComesThoughNothingChanges) {
+  ServiceManager manager;
+  std::vector<std::string> said;
+  Systemd systemd([&said](const std::string& line) { said.push_back(line); });
+  Fill(systemd, said);
+  systemd.Ready("up");
+  while (!manager.Heard().empty()) continue;
+  systemd.Status("up");
+  EXPECT_EQ("READY=1\nSTATUS=up", manager.Heard());
+  EXPECT_EQ("", manager.Heard());
+}
+
+TEST(SystemdTest, AManagerWhoseSocketIsAPathIsToldThere) {
+  std::string folder = "/tmp/notify.XXXXXX";  // a short one
+  ASSERT_NE(nullptr, mkdtemp(folder.data()));
+  const std::string path = folder + "/socket";
+  setenv("NOTIFY_SOCKET", path.c_str(), 1);
+  std::vector<std::string> said;
+  Systemd systemd([&said](const std::string& line) { said.push_back(line); });
+  systemd.Ready("up");
+  EXPECT_THAT(said, ElementsAre(HasSubstr("No such file or directory")));
+  const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  const Address address = Address::UnixPath(path);
+  ASSERT_EQ(0, bind(fd, address.data(), address.size()));
+  systemd.Status("up");
+  char text[64];
+  const ssize_t size = recv(fd, text, sizeof(text), 0);
+  EXPECT_EQ("READY=1\nSTATUS=up", std::string(text, size < 0 ? 0 : static_cast<size_t>(size)));
+  close(fd);
+  unlink(path.c_str());
+  rmdir(folder.c_str());
+  unsetenv("NOTIFY_SOCKET");
 }
 
 TEST(SystemdTest, TheWatchdogIsOursOnlyIfItNamesUs) {

@@ -382,6 +382,36 @@ class Reload(story.Story):
         self.assertIn("only a restart can change", line)
         parkway.finish()
 
+    def test_a_service_manager_that_does_not_read_keeps_nobody_waiting(self):
+        path = f"{self.folder()}/notify"
+        manager, others = (self.started(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+                           for _ in range(2))
+        manager.bind(path)
+        others.setblocking(False)
+        with self.assertRaises(BlockingIOError):
+            while True:
+                others.sendto(b"X", path)
+        admin = Admin(f"{self.folder()}/admin")
+        self.write(f"--listen=name=web addr={self.listen} upstream=app",
+                   f"--upstream=name=app servers={self.servers[0].address}")
+        parkway = self.started(Parkway.from_flags(
+            [f"--flagfile={self.path}", "--threads=2", "--drain_timeout=200ms",
+             f"--admin_socket={admin.path}"],
+            self.listen, before=["env", f"NOTIFY_SOCKET={path}"]))
+        parkway.wait_line(lambda line: "service manager: cannot tell READY=1 " in line, PATIENCE,
+                          "that nobody reads")
+        for _ in range(3):
+            self.assertEqual("=2 unchanged", admin.do("reload --wait").strip())
+        self.assertTrue(self.via(self.listen, self.servers[0]))
+        # Once it reads it hears all that happened.
+        manager.settimeout(PATIENCE)
+        heard = []
+        while sum(b"READY=1" in one for one in heard) < 4:
+            heard.append(manager.recv(4096))
+        self.assertEqual(3, sum(b"RELOADING=1" in one for one in heard))
+        self.assertEqual(1, parkway.stderr().count("cannot tell"))
+        parkway.finish()
+
     def test_changed_limits_count_those_who_are_there(self):
         for threads in (1, 4):
             server = self.servers[0]
