@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "poller/test_point.h"
+
 namespace parkway {
 
 namespace {
@@ -55,7 +57,16 @@ bool Ejections::Failed(const Roster& roster, size_t server, int error, Monotonic
   const int64_t time = failed.NextEjection(now, absl::ToInt64Nanoseconds(plan.ejection_time));
   failed.set_ejected_until(now.PlusNs(time).ns());
   failed.set_ejected_since(now);
-  failed.Raise(Server::kEjected);
+  PARKWAY_TEST_POINT("Ejections::Failed:placed");
+  if (!failed.Raise(Server::kEjected)) {
+    ejected_.fetch_sub(1, std::memory_order_relaxed);  // another worker was first
+    return false;
+  }
+  // Whoever dismisses it raises the one flag, and then lowers the other: one of us sees both.
+  if ((failed.flags() & Server::kGone) != 0) {
+    End(failed);
+    return false;
+  }
   // Asked afterwards, so that two who are the last but one see each other go.
   if (!OthersUp(roster, server)) {
     failed.TakeBackEjection(before);

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "poller/scheduler.h"
+#include "poller/test_point.h"
 #include "tests/scale.h"
 
 namespace parkway {
@@ -616,6 +617,44 @@ TEST(BalancerTest, ManyThreadsThatFailAtOnceEjectHalfAndLoseCountOfNobody) {
   for (size_t i = 0; i < 4; ++i) ejected += pool.Ejected(i) ? 1 : 0;
   EXPECT_EQ(ejected, 2u);
 }
+
+#ifdef PARKWAY_TEST_POINTS
+// How many can be ejected at `at`, if all fail.
+size_t Ejectable(Pool& pool, double at) {
+  for (size_t i = 0; i < pool.balancer.size(); ++i) pool.Fail(i, 5, at);
+  size_t ejected = 0;
+  for (size_t i = 0; i < pool.balancer.size(); ++i) ejected += pool.Ejected(i) ? 1 : 0;
+  return ejected;
+}
+
+TEST(BalancerTest, TwoWorkersThatEjectOneServerAtOnceTakeOnePlace) {
+  UpstreamPlan plan = EqualPlan(Balance::kP2c, 4);
+  for (ServerPlan& server : plan.servers) server.passive_fails = 1;
+  Pool pool(plan);
+  TestPoints::Once("Ejections::Failed:placed",
+                   [&pool] { EXPECT_TRUE(pool.balancer.Failed(0, ECONNREFUSED, At(0))); });
+  EXPECT_FALSE(pool.balancer.Failed(0, ECONNREFUSED, At(0)));
+  EXPECT_EQ(pool.watcher.changes.size(), 1u) << "said once";
+  pool.Visits(100, 1000);
+  ASSERT_FALSE(pool.Ejected(0));
+  EXPECT_EQ(Ejectable(pool, 1000), 2u);
+}
+
+TEST(BalancerTest, AServerThatIsDismissedWhileItIsEjectedTakesNoPlace) {
+  UpstreamPlan plan = EqualPlan(Balance::kP2c, 5);
+  Pool pool(plan);
+  pool.Fail(4, 4);
+  TestPoints::Once("Ejections::Failed:placed", [&] {
+    plan.servers[4].gone = true;
+    pool.balancer.Become(plan, At(0));
+  });
+  const std::shared_ptr<const Roster> before = pool.balancer.roster();
+  EXPECT_FALSE(pool.balancer.balancer().Failed(*before, 4, ECONNREFUSED, At(0)));
+  EXPECT_FALSE(pool.Ejected(4));
+  EXPECT_TRUE(pool.watcher.changes.empty());
+  EXPECT_EQ(Ejectable(pool, 0), 2u) << "of four";
+}
+#endif  // PARKWAY_TEST_POINTS
 
 // ---------------------------------------------------------------------------------------------
 // max_conns and the line
