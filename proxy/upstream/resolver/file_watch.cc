@@ -157,7 +157,8 @@ void FileWatch::ReadEvents() {
     for (ssize_t at = 0; at < size;) {
       inotify_event event;
       memcpy(&event, bytes.data() + at, sizeof(event));
-      const std::string name(bytes.data() + at + sizeof(event));
+      // Of the directory itself there is none, not even an empty one.
+      const std::string name = event.len == 0 ? "" : bytes.data() + at + sizeof(event);
       at += static_cast<ssize_t>(sizeof(event) + event.len);
       if ((event.mask & IN_Q_OVERFLOW) != 0) {
         for (const auto& [path, file] : files_) changed.insert(path);

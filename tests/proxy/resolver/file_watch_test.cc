@@ -70,6 +70,24 @@ TEST_F(FileWatchTest, AFileIsWrittenAgainReplacedTakenAwayAndThereAgain) {
   EXPECT_TRUE(Told());
 }
 
+// With ASan: what is behind the last event that is read at once is nobody's.
+TEST_F(FileWatchTest, ADirectoryItselfHasNoNameAlsoWhereWhatIsReadEnds) {
+  const std::string folder = root_ + "/d";
+  const std::string path = folder + "/file";
+  std::filesystem::create_directory(folder);
+  Write(path, "1");
+  Watch(path);
+  // 4096 bytes: an event has 16, and its name is filled up to a multiple of 16.
+  std::filesystem::create_directory(folder + "/a-name-of-20-letters");
+  for (int i = 0; i < 125; ++i) {
+    std::filesystem::create_directory(folder + "/" + std::to_string(i));
+  }
+  ASSERT_EQ(0, chmod(folder.c_str(), 0700));  // one by its name, and one without
+  EXPECT_TRUE(NotTold());
+  Write(path, "22");
+  EXPECT_TRUE(Told());
+}
+
 TEST_F(FileWatchTest, AFileThatIsBeingWrittenIsLeftAloneUntilItIsClosed) {
   const std::string path = root_ + "/file";
   Watch(path);
