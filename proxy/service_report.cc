@@ -10,6 +10,8 @@ namespace parkway {
 namespace {
 
 constexpr absl::Duration kLookPeriod = absl::Seconds(1);
+// However impatient the watchdog is.
+constexpr absl::Duration kLeastLookPeriod = absl::Milliseconds(10);
 // While whoever started us waits.
 constexpr absl::Duration kStartLookPeriod = absl::Milliseconds(20);
 // A server that never answers must not keep the service from starting. Less than TimeoutStartSec=.
@@ -96,7 +98,8 @@ void ServiceReport::GetReady(const ServiceView& view) {
   if (!view.first_round_done && scheduler_->now() < started_ + kFirstRoundPatience) return;
   ready_ = true;
   systemd_.Ready(StatusOf(view, sources_.reload_state()));
-  tick_.Every(*scheduler_, std::min(kLookPeriod, systemd_.watchdog() / (2 * kBeatsPerWatchdog)));
+  tick_.Every(*scheduler_, std::clamp(systemd_.watchdog() / (2 * kBeatsPerWatchdog),
+                                      kLeastLookPeriod, kLookPeriod));
 }
 
 void ServiceReport::Look() {

@@ -38,7 +38,10 @@ Systemd::Systemd(std::function<void(const std::string&)> say) : say_(std::move(s
   if (const char* socket = getenv("NOTIFY_SOCKET"); socket != nullptr) socket_ = socket;
   present_ = !socket_.empty();
   uint64_t usec = 0;
-  if (present_ && sd_watchdog_enabled(0, &usec) > 0) watchdog_ = absl::Microseconds(usec);
+  // More than a duration can hold is for ever.
+  if (present_ && sd_watchdog_enabled(0, &usec) > 0 && usec <= INT64_MAX) {
+    watchdog_ = absl::Microseconds(static_cast<int64_t>(usec));
+  }
 }
 
 Systemd::~Systemd() {

@@ -35,7 +35,11 @@ class ServiceReportTest : public ::testing::Test {
     systemd_ = std::make_unique<Systemd>();
     control_.reload = [this](const Control::Reload&, const OnOutcome& done) { done(outcome_); };
     report_ = std::make_unique<ServiceReport>(
-        *systemd_, ServiceSources{.look = [this] { return view_; },
+        *systemd_, ServiceSources{.look =
+                                      [this] {
+                                        ++looks_;
+                                        return view_;
+                                      },
                                   .reload_state = [this] { return reload_; },
                                   .turns = [this] { return turns_; },
                                   .nudge =
@@ -74,6 +78,7 @@ class ServiceReportTest : public ::testing::Test {
   std::vector<uint64_t> turns_{5, 7};
   std::vector<bool> stuck_{false, false};
   int nudges_ = 0;
+  int looks_ = 0;
   Outcome outcome_ = Outcome::Done("=3 unchanged");
   Control control_;
   std::unique_ptr<Systemd> systemd_;
@@ -98,6 +103,15 @@ TEST_F(ServiceReportTest, AStatusFollowsWhenSomethingHasChanged) {
   report_->Look();
   EXPECT_EQ("STATUS=1 connection, 3 of 3 servers up, generation 1", manager_.Heard());
   EXPECT_EQ("", manager_.Heard());
+}
+
+TEST_F(ServiceReportTest, AWatchdogThatNobodyCouldContentKeepsNobodyBusy) {
+  setenv("WATCHDOG_USEC", "1", 1);
+  Start();
+  while (looks_ < 2) scheduler_.Turn();
+  const MonotonicTime began = scheduler_.now();
+  while (looks_ < 12) scheduler_.Turn();
+  EXPECT_GE(scheduler_.now().ns() - began.ns(), 90'000'000);
 }
 
 TEST_F(ServiceReportTest, EachReloadEndsReadyARefusedOneToo) {

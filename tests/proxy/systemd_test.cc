@@ -123,6 +123,13 @@ TEST(SystemdTest, TheWatchdogIsOursOnlyIfItNamesUs) {
   EXPECT_EQ(absl::InfiniteDuration(), Systemd().watchdog());
   setenv("WATCHDOG_USEC", "20000000", 1);
   EXPECT_EQ(absl::Seconds(20), Systemd().watchdog());
+  for (const char* nothing : {"0", "", "often", "-1", "18446744073709551614", "1e9"}) {
+    setenv("WATCHDOG_USEC", nothing, 1);
+    EXPECT_EQ(absl::InfiniteDuration(), Systemd().watchdog()) << nothing;
+  }
+  setenv("WATCHDOG_USEC", "9223372036854775807", 1);
+  EXPECT_GT(Systemd().watchdog(), absl::Hours(2'000'000'000));
+  setenv("WATCHDOG_USEC", "20000000", 1);
   setenv("WATCHDOG_PID", "1", 1);
   EXPECT_EQ(absl::InfiniteDuration(), Systemd().watchdog());
 }
