@@ -107,6 +107,9 @@ class Task {
   // stack, which saves two switches. To wait all the same ends the program.
   void set_stackless(bool stackless) { stackless_ = stackless; }
 
+  // What it waited for has come, and it has not run since.
+  bool queued() const { return queued_; }
+
   Task(const Task&) = delete;
   Task& operator=(const Task&) = delete;
 

@@ -19,6 +19,8 @@ constexpr int64_t kMicrosecond = 1'000;
 constexpr int64_t kMillisecond = 1'000'000;
 // The first look of a session's timer: a connection that lives so long gets keepalive.
 constexpr int64_t kFirstLookNs = 10'000 * kMillisecond;
+// The next look where something has come that is still to be moved.
+constexpr int64_t kSoonNs = 10 * kMillisecond;
 
 // A sink that takes nothing for so long keeps no pipe, if a chunk holds the rest.
 constexpr int64_t kPipePatienceNs = 1'000 * kMillisecond;
@@ -119,6 +121,13 @@ void Session::LookAtTimes() {
   }
   const Due due = NextDue();
   if (scheduler().now() >= due.when) {
+    // A thread that was kept from running finds the end of that time together with what came in it,
+    // which is no silence: it is moved first.
+    if (due.cause != CloseCause::kLifetime && (up_.queued() || down_.queued())) {
+      scheduler().wheel().Cancel(timer_);
+      scheduler().wheel().Arm(timer_, scheduler().now().PlusNs(kSoonNs));
+      return;
+    }
     Abort(due.cause, false);
     return;
   }

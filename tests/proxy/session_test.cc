@@ -221,6 +221,21 @@ TEST_F(SessionTest, WhatMovedIsTakenOncePerDirectionWhileItLives) {
   EXPECT_TRUE(counted_.empty()) << "far from 4 GiB";
 }
 
+TEST_F(SessionTest, WhatCameInTimeIsMovedThoughItIsFoundWhenTheTimeIsOver) {
+  times_.idle_ns = kSecond / 2;
+  Begin(TcpPair(), TcpPair());
+  ASSERT_EQ(send(client_.far, "in time", 7, 0), 7);
+  // The thread is kept from running, and finds both at once.
+  const MonotonicTime over = session_->last_activity().PlusNs(times_.idle_ns + kSecond / 10);
+  while (ReadMonotonicClock() < over) poll(nullptr, 0, 10);
+  std::string got;
+  ASSERT_TRUE(TurnUntil([&] { return !Receive(server_.far, got) || got.size() >= 7; }));
+  EXPECT_EQ(got, "in time");
+  ASSERT_NE(session_, nullptr) << "it was not silent";
+  ASSERT_TRUE(TurnUntil([&] { return session_ == nullptr; }));
+  EXPECT_EQ(cause_, CloseCause::kIdle) << "and now it was";
+}
+
 TEST_F(SessionTest, AnEvictionByHandleFromOutsideKillsIt) {
   for (const bool client : {true, false}) {
     Begin(TcpPair(), TcpPair());
