@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 
+from . import process
+
 _ISOLATED = "PARKWAY_TEST_ISOLATED"
 
 
@@ -80,6 +82,16 @@ class BlackHole:
             filler.setblocking(False)
             filler.connect_ex(("127.0.0.1", self.port))
             self._fillers.append(filler)
+        # Whoever came before that would get in.
+        process.until(self._full, 20, "the queue is full")
+
+    def _full(self):
+        """Of a listener, what it has received is the length of its queue."""
+        with open("/proc/net/tcp", encoding="ascii") as file:
+            for fields in (line.split() for line in list(file)[1:]):
+                if fields[3] == "0A" and int(fields[1].rsplit(":", 1)[1], 16) == self.port:
+                    return int(fields[4].split(":")[1], 16) > 0
+        return False
 
     def answers(self):
         """Whether a connect gets through after all: the test of the trap itself."""
