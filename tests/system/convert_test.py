@@ -34,17 +34,23 @@ class Greeter:
                 link, _ = self.socket.accept()
             except OSError:
                 return
-            with link, link.makefile("rb") as file:
-                if self.version == 1:
-                    words = file.readline().split()
-                    known = words[:2] == [b"PROXY", b"TCP4"]
-                    port = int(words[4]) if known else 0
-                else:
-                    known = file.read(12) == b"\r\n\r\n\0\r\nQUIT\n"
-                    rest = file.read(4)
-                    body = file.read(int.from_bytes(rest[2:], "big"))
-                    port = int.from_bytes(body[8:10], "big") if known else 0
-                link.sendall(b"* OK %d\r\n" % port)
+            try:
+                self._greet(link)
+            except OSError:
+                pass  # who only looked whether somebody listens has left
+
+    def _greet(self, link):
+        with link, link.makefile("rb") as file:
+            if self.version == 1:
+                words = file.readline().split()
+                known = words[:2] == [b"PROXY", b"TCP4"]
+                port = int(words[4]) if known else 0
+            else:
+                known = file.read(12) == b"\r\n\r\n\0\r\nQUIT\n"
+                rest = file.read(4)
+                body = file.read(int.from_bytes(rest[2:], "big"))
+                port = int.from_bytes(body[8:10], "big") if known else 0
+            link.sendall(b"* OK %d\r\n" % port)
 
     def close(self):
         self.socket.close()
@@ -226,6 +232,9 @@ class Convert(story.Story):
         held = self.started(Process(
             [program("psql"), "-h", "127.0.0.1", "-p", ports["15000"], "-U", "postgres", "-Atc",
              "select pg_sleep(60)"]))
+        sleeping = ["-h", "127.0.0.1", "-p", str(server.port), "-U", "postgres", "-Atc",
+                    "select count(*) from pg_stat_activity where query = 'select pg_sleep(60)'"]
+        until(lambda: run([program("psql"), *sleeping])[1].strip() == "1", 30, "it is served by a")
         nodes["a"].primary, nodes["b"].primary = False, True
         until(lambda: at("b"), 30, "the new primary is found")
         # on-marked-down shutdown-sessions

@@ -67,25 +67,29 @@ class Servers(Faults):
         clients, count = self.clients(), places.count("hanging_connects")
         start = time.monotonic()
         self.assertEqual(clients.ask("open", count), {"connected": count})
+        parkway.settled(lambda n: n["connections"] == count, "all are accepted")
         self.assert_calm(parkway, 1)
         self.assertEqual(clients.ask("endings"), {"FIN": 0, "RST": count, "open": 0})
         took = time.monotonic() - start
-        self.assertGreater(took, 2.5)
-        self.assertLess(took, 5 * places.PATIENCE)
+        self.assertGreater(took, 2.9)
+        self.assertLess(took, 3 + PATIENCE)
         self.assert_clean(parkway)
         parkway.finish()
 
     def test_a_server_that_dies_takes_its_connections_along_and_no_others(self):
         dying_address, dying = self.echo()
-        other_address, _other = self.echo()
+        other_address, other = self.echo()
         parkway = self.parkway([dying_address, other_address], threads=2)
         clients = self.clients()
         self.assertEqual(clients.ask("open", 200), {"connected": 200})
         self.assertEqual(clients.ask("exchange", 1000), 200)
+        # Workers that choose at the same time may choose the same.
+        left = other.ask("count")
+        self.assertAlmostEqual(left, 100, delta=4)
         dying.stop()  # SIGKILL: the kernel ends its half of the connections
-        until(lambda: parkway.statistics()["connections"] == 100 or clients.ask("exchange", 10) == 100,
-              PATIENCE, "those of the other server work")
-        self.assertEqual(clients.ask("exchange", 1000), 100)
+        until(lambda: parkway.statistics()["connections"] == left
+              or clients.ask("exchange", 10) == left, PATIENCE, "those of the other server work")
+        self.assertEqual(clients.ask("exchange", 1000), left)
         # And the next ones all find the server that is left.
         more = self.clients()
         self.assertEqual(more.ask("open", 50), {"connected": 50})
@@ -234,6 +238,7 @@ class Clients(Faults):
         for _ in range(20):
             link = Link(self.listen, server)
             link.server.fill(quiet=0.05)
+            self.assertTrue(link.client.readable(20))
             link.client.close()  # with bytes unread: what a kernel does for one that was killed
             link.server.hung_up(10)
             self.assertEqual(link.server.ending(), RST)

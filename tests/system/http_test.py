@@ -348,8 +348,8 @@ class Http(story.Story):
         for _ in range(connections):
             client = socket.create_connection(listen.split(":"))
             self.addCleanup(client.close)
-        until(lambda: Metrics(self.http).value("connections_active") == connections, 60,
-              "all are connected")
+        until(lambda: Metrics(self.http).value("upstream_connect_seconds_count", server="a")
+              == connections, 60, "all are connected, with their server too")
         metrics = Metrics(self.http)
         self.assertEqual(len(metrics.values("upstream_servers")), 1_002)
         self.assertEqual(len(metrics.values("server_up")), 10_002)

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """`parkwayctl top`: the live view, on a terminal (tmux's) and elsewhere."""
 
-import os
 import re
 
 from lib import story
@@ -15,7 +14,25 @@ class Top(AdminStory):
     """The live view, on a terminal (tmux's) and elsewhere."""
 
     def tmux(self, *arguments):
-        return run(["tmux", "-L", self.socket, *arguments])[1]
+        return run(["tmux", "-S", self.socket, *arguments])[1]
+
+    def terminal(self, columns, rows, command):
+        """A terminal of its own on which `command` runs."""
+        self.socket = f"{self.folder()}/tmux.sock"
+        self.tmux("-f", "/dev/null", "new-session", "-d", "-s", "top", "-x", str(columns),
+                  "-y", str(rows), command)
+        self.addCleanup(run, ["tmux", "-S", self.socket, "kill-server"], check=False)
+
+    def shows(self, *patterns):
+        """Until all of that is to be seen at once."""
+        missing = []
+
+        def seen():
+            screen = self.screen()
+            missing[:] = [pattern for pattern in patterns if not re.search(pattern, screen)]
+            return not missing
+
+        until(seen, PATIENCE, lambda: f"{missing} on the screen\n{self.screen()}")
 
     def screen(self):
         return self.tmux("capture-pane", "-p", "-t", "top")
@@ -23,18 +40,12 @@ class Top(AdminStory):
     def test_it_shows_what_happens_follows_the_window_and_leaves_on_q(self):
         parkway = self.two()
         clients = [self.client(parkway) for _ in range(5)]
-        self.socket = f"parkway-{os.getpid()}-{parkway.pid}"
-        self.tmux("-f", "/dev/null", "new-session", "-d", "-s", "top", "-x", "100", "-y", "30",
-                  f"PS1='done ' sh -c '{parkwayctl()} --socket={parkway.admin.path} top "
-                  "--interval=100ms; echo ended with $?; cat'")
-        self.addCleanup(run, ["tmux", "-L", self.socket, "kill-server"], check=False)
-        until(lambda: re.search(r"connections 5/\d+ +new \d", self.screen()), PATIENCE,
-              "the numbers")
-        screen = self.screen()
-        self.assertRegex(screen, r"(?m)^web +accepting +5 ")
-        self.assertRegex(screen, r"(?m)^app/a +up +[23] ")
-        self.assertRegex(screen, r"(?m)^SLOWEST +CLIENT ")
-        self.assertRegex(screen, rf"127\.0\.0\.1:{clients[0].getsockname()[1]}\b")
+        self.terminal(100, 30,
+                      f"PS1='done ' sh -c '{parkwayctl()} --socket={parkway.admin.path} top "
+                      "--interval=100ms; echo ended with $?; cat'")
+        self.shows(r"connections 5/\d+ +new \d", r"(?m)^web +accepting +5 ",
+                   r"(?m)^app/a +up +[23] ", r"(?m)^SLOWEST +CLIENT ",
+                   rf"127\.0\.0\.1:{clients[0].getsockname()[1]}\b")
         clients.pop().close()
         until(lambda: "connections 4/" in self.screen(), PATIENCE, "it follows")
         parkway.admin.do("server drain app/b")
@@ -50,23 +61,20 @@ class Top(AdminStory):
         self.tmux("send-keys", "-t", "top", "x")
         self.assertNotIn("ended with", self.screen(), "only q ends it")
         self.tmux("send-keys", "-t", "top", "q")
-        until(lambda: "ended with 0" in self.screen(), PATIENCE, "q ends it")
+        self.shows("ended with 0")
         self.assertNotIn("connections", self.screen(), "the screen is as it was before")
 
     def test_a_daemon_that_goes_is_said_and_found_again(self):
         parkway = self.two()
-        self.socket = f"parkway-{os.getpid()}-{parkway.pid}"
-        self.tmux("-f", "/dev/null", "new-session", "-d", "-s", "top", "-x", "120", "-y", "30",
-                  f"{parkwayctl()} --socket={parkway.admin.path} top --interval=100ms")
-        self.addCleanup(run, ["tmux", "-L", self.socket, "kill-server"], check=False)
+        self.terminal(120, 30,
+                      f"{parkwayctl()} --socket={parkway.admin.path} top --interval=100ms")
         until(lambda: f"pid {parkway.pid}" in self.screen(), PATIENCE, "the numbers")
         parkway.finish()
         until(lambda: "no new numbers: cannot connect" in self.screen(), PATIENCE, "it is gone")
         heir = self.started(Parkway.from_flags(
             [f"--admin_socket={parkway.admin.path}", f"--listen={parkway.listen}",
              f"--upstream={self.a.address}"], parkway.listen))
-        until(lambda: f"pid {heir.pid}" in self.screen() and "no new" not in self.screen(),
-              PATIENCE, "the next one")
+        self.shows(rf"(?s)\A(?!.*no new).*\bpid {heir.pid}\b")
 
     def test_elsewhere_it_writes_lines(self):
         parkway = self.two()
