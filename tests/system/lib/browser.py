@@ -6,7 +6,7 @@ import tempfile
 import urllib.error
 import urllib.request
 
-from . import net, places
+from . import net, places, procfs
 from .process import Process, until
 from .programs import program
 
@@ -15,6 +15,7 @@ class Browser(Process):
     def __init__(self, folder, *, dark=False, width=1400, height=1200):
         self.url = f"http://127.0.0.1:{net.free_port()}"
         self.session = None
+        self._profile = tempfile.mkdtemp(dir=folder)
         super().__init__([program("chromedriver"), "--port=" + self.url.rsplit(":", 1)[1]])
         until(self._listens, 20 * places.PATIENCE, "chromedriver answers")
         arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
@@ -22,7 +23,7 @@ class Browser(Process):
                      "--disable-component-update", "--disable-sync", "--hide-scrollbars",
                      f"--window-size={width},{height}",
                      f"--blink-settings=preferredColorScheme={0 if dark else 1}",
-                     "--user-data-dir=" + tempfile.mkdtemp(dir=folder)]
+                     f"--user-data-dir={self._profile}"]
         wanted = {"browserName": "chrome", "goog:loggingPrefs": {"browser": "ALL"},
                   "goog:chromeOptions": {"args": arguments, "binary": program("chromium")}}
         self.session = self._ask("POST", "/session",
@@ -79,7 +80,11 @@ class Browser(Process):
             except (OSError, AssertionError):
                 pass
             self.session = None
-        return super().stop(*arguments)
+        code = super().stop(*arguments)
+        # Its folder is removed next, and nobody may write there meanwhile.
+        until(lambda: not procfs.with_argument(self._profile), 20 * places.PATIENCE,
+              "Chromium has ended")
+        return code
 
 
 # For each piece of text that is seen: the contrast of its colour with what is behind it.

@@ -73,6 +73,19 @@ def workers_wait(pid):
     return bool(waiting) and all(waiting)
 
 
+def with_argument(text):
+    """Who has `text` in its command line."""
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{name}/cmdline", "rb") as file:
+                if name.isdecimal() and text.encode() in file.read():
+                    found.append(int(name))
+        except OSError:
+            pass  # no process, or one that has ended
+    return found
+
+
 def soft_nofile(pid):
     with open(f"/proc/{pid}/limits", encoding="ascii") as file:
         for line in file:
