@@ -14,6 +14,8 @@ namespace {
 
 // When nothing is to be done.
 constexpr int64_t kLongSleepNs = 3'600'000'000'000;
+// Until a channel that was stopped is idle.
+constexpr int64_t kShortSleepNs = 20'000'000;
 
 // Empty if it cannot be read.
 std::string Contents(const std::string& path) {
@@ -81,7 +83,9 @@ void Resolver::Stop() {
 bool Resolver::idle() const {
   return stopped_ && !task_.live &&
          std::all_of(channels_.begin(), channels_.end(),
-                     [](const auto& channel) { return channel.second->idle(); });
+                     [](const auto& channel) { return channel.second.asks->idle(); }) &&
+         std::all_of(ended_.begin(), ended_.end(),
+                     [](const auto& channel) { return channel->idle(); });
 }
 
 void Resolver::Nudge() { scheduler_.Kick(task_); }
@@ -146,6 +150,7 @@ void Resolver::Reach() {
     }
     for (const auto& question : it->second->questions) SetDue(*question, MonotonicTime());
     it = entries_.erase(it);
+    forgot_ = true;
   }
 }
 
@@ -218,12 +223,15 @@ void Resolver::Ask(Question& question) {
   ++under_way_;
   // The name may no longer be wanted when the reply comes.
   std::weak_ptr<Entry> entry = entries_.at(question.entry.query);
-  const auto replied = [this, entry, &question](const DnsReply& reply) {
+  Channel& channel = ChannelOf(question.entry.query.settings);
+  ++channel.under_way;
+  const auto replied = [this, entry, &question, &channel](const DnsReply& reply) {
     --under_way_;
+    --channel.under_way;
     if (!entry.expired()) Replied(question, reply);
     Nudge();
   };
-  ChannelOf(question.entry.query.settings).Ask(question.entry.query.name, question.type, replied);
+  channel.asks->Ask(question.entry.query.name, question.type, replied);
 }
 
 void Resolver::Replied(Question& question, const DnsReply& reply) {
@@ -250,17 +258,39 @@ void Resolver::Replied(Question& question, const DnsReply& reply) {
   if (question.entry.from_hosts.empty()) SetDue(question, memory.next());
 }
 
-DnsChannel& Resolver::ChannelOf(const DnsSettings& settings) {
-  std::unique_ptr<DnsChannel>& channel =
-      channels_[{settings.servers, settings.timeout, settings.attempts}];
-  if (channel == nullptr) {
-    channel = std::make_unique<DnsChannel>(
+Resolver::Manner Resolver::MannerOf(const DnsSettings& settings) {
+  return {settings.servers, settings.timeout, settings.attempts};
+}
+
+Resolver::Channel& Resolver::ChannelOf(const DnsSettings& settings) {
+  Channel& channel = channels_[MannerOf(settings)];
+  if (channel.asks == nullptr) {
+    channel.asks = std::make_unique<DnsChannel>(
         scheduler_, DnsChannel::Options{.servers = settings.servers,
                                         .timeout = settings.timeout,
                                         .attempts = settings.attempts,
                                         .resolv_conf = options_.resolv_conf});
   }
-  return *channel;
+  return channel;
+}
+
+// Not from a reply. One with questions under way waits for their replies.
+void Resolver::EndUnused() {
+  std::erase_if(ended_, [](const auto& channel) { return channel->idle(); });
+  if (!std::exchange(forgot_, false)) return;
+  std::set<Manner> used;
+  for (const auto& [query, entry] : entries_) used.insert(MannerOf(query.settings));
+  for (auto it = channels_.begin(); it != channels_.end();) {
+    Channel& channel = it->second;
+    if (used.contains(it->first) || channel.under_way > 0) {
+      forgot_ = forgot_ || !used.contains(it->first);
+      ++it;
+      continue;
+    }
+    channel.asks->Stop();
+    ended_.push_back(std::move(channel.asks));
+    it = channels_.erase(it);
+  }
 }
 
 void Resolver::Refresh() {
@@ -301,7 +331,7 @@ void Resolver::TakeHosts(Entry& entry) {
 }
 
 void Resolver::ReadResolvConf() {
-  for (const auto& [key, channel] : channels_) channel->Reload();
+  for (const auto& [key, channel] : channels_) channel.asks->Reload();
   Refresh();
 }
 
@@ -368,13 +398,15 @@ Next Resolver::LoopTask::Run(Scheduler& scheduler, Wake) noexcept {
     if (!all.stopped_) all.Tell();
   } while (all.unclear_ && !all.stopped_);
   if (all.stopped_) {
-    for (const auto& [key, channel] : all.channels_) channel->Stop();
+    for (const auto& [key, channel] : all.channels_) channel.asks->Stop();
     live = false;
     return Next::Done();
   }
+  all.EndUnused();
   const bool room = !all.due_.empty() && all.under_way_ < kMostAtOnce;
-  return Next::SleepUntil(timer,
-                          room ? all.due_.begin()->first : scheduler.now().PlusNs(kLongSleepNs));
+  const MonotonicTime latest =
+      scheduler.now().PlusNs(all.ended_.empty() ? kLongSleepNs : kShortSleepNs);
+  return Next::SleepUntil(timer, room ? std::min(all.due_.begin()->first, latest) : latest);
 }
 
 std::vector<DnsStatus> Resolver::Status() const {

@@ -128,6 +128,8 @@ class Resolver {
   // Ask for all of them now.
   void Refresh();
   std::vector<DnsStatus> Status() const;
+  // How many channels there are: one for each set of name servers that is asked.
+  size_t channels() const { return channels_.size() + ended_.size(); }
 
   void Stop();
   bool idle() const;
@@ -152,6 +154,12 @@ class Resolver {
     View shown;
     std::string trouble;  // as it was told; empty: none
   };
+  // One set of name servers, and how often they are to be asked.
+  using Manner = std::tuple<std::string, absl::Duration, int>;
+  struct Channel {
+    std::unique_ptr<DnsChannel> asks;
+    size_t under_way = 0;  // questions
+  };
   struct LoopTask final : public Task {
     explicit LoopTask(Resolver& resolver_in) : resolver(resolver_in) {}
     Next Run(Scheduler& scheduler, Wake wake) noexcept override;
@@ -167,7 +175,9 @@ class Resolver {
   void AskDue();
   void Ask(Question& question);
   void Replied(Question& question, const DnsReply& reply);
-  DnsChannel& ChannelOf(const DnsSettings& settings);
+  static Manner MannerOf(const DnsSettings& settings);
+  Channel& ChannelOf(const DnsSettings& settings);
+  void EndUnused();
   View ViewOf(const Entry& entry) const;
   void Tell();
   std::string TroubleOf(const Entry& entry) const;
@@ -183,11 +193,13 @@ class Resolver {
   const Changed changed_;
   std::mt19937_64 random_;
   HostsFile hosts_;
-  std::map<std::tuple<std::string, absl::Duration, int>, std::unique_ptr<DnsChannel>> channels_;
+  std::map<Manner, Channel> channels_;
+  std::vector<std::unique_ptr<DnsChannel>> ended_;  // until they are idle
   std::map<NameQuery, std::shared_ptr<Entry>> entries_;
   std::set<std::pair<MonotonicTime, Question*>> due_;
   size_t under_way_ = 0;
   bool unclear_ = false;  // views may have changed
+  bool forgot_ = false;   // names: perhaps the last ones of a channel
   bool stopped_ = false;
   LoopTask task_;
 };

@@ -374,6 +374,32 @@ TEST_F(ResolverTest, ANameThatIsNoLongerWantedWhenItsAnswerComesIsForgotten) {
   EXPECT_TRUE(resolver_->Status().empty());
 }
 
+TEST_F(ResolverTest, NameServersThatNoNameGoesByAreForgotten) {
+  server_.Set("app.test", ns_t_a, {{RecordA("app.test", "10.0.0.1", 60)}});
+  for (int i = 0; i < 20; ++i) {
+    settings_.timeout += absl::Milliseconds(1);
+    resolver_->Want({Host("app.test")});
+    EXPECT_EQ("10.0.0.1:0", Becomes(Host("app.test"), "10.0.0.1:0"));
+    EXPECT_TRUE(Settles(Host("app.test")));
+  }
+  EXPECT_TRUE(stage_.TurnUntil([&] { return resolver_->channels() == 1; }))
+      << resolver_->channels();
+  // While one is asked it stays: so many are under way, and no more.
+  server_.Set("slow.test", ns_t_a, {.how = How::kSilent});
+  server_.Set("slow.test", ns_t_aaaa, {.how = How::kSilent});
+  resolver_->Want({Host("slow.test")});
+  EXPECT_TRUE(AskedAgain("slow.test", ns_t_a, 1));
+  settings_.timeout += absl::Milliseconds(1);
+  resolver_->Want({Host("app.test")});
+  EXPECT_EQ("10.0.0.1:0", Becomes(Host("app.test"), "10.0.0.1:0"));
+  EXPECT_TRUE(stage_.TurnUntil([&] { return resolver_->channels() == 1; }));
+  resolver_->Want({});
+  EXPECT_TRUE(stage_.TurnUntil([&] { return resolver_->channels() == 0; }));
+  // They are asked again when they are wanted again.
+  resolver_->Want({Host("app.test")});
+  EXPECT_EQ("10.0.0.1:0", Becomes(Host("app.test"), "10.0.0.1:0"));
+}
+
 TEST_F(ResolverTest, ThousandsOfNamesAreAskedAFewAtATimeAndAllOfThemAre) {
   std::set<NameQuery> queries;
   for (int i = 0; i < 2000; ++i) {
