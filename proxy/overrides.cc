@@ -45,6 +45,17 @@ const config::Server* LineOf(const config::Upstream& upstream, const std::string
   return nullptr;
 }
 
+// The line of the name one of whose addresses this is; null: it is none.
+const config::Server* NameOf(const config::Upstream& upstream, const std::string& server) {
+  if (LineOf(upstream, server) != nullptr) return nullptr;
+  for (const auto* lines : {&upstream.servers, &upstream.file_servers}) {
+    for (const config::Server& line : *lines) {
+      if (line.address.is_name() && server.starts_with(Cat(line.name, "/"))) return &line;
+    }
+  }
+  return nullptr;
+}
+
 const config::Upstream* UpstreamOf(const config::Snapshot& snapshot, const std::string& name) {
   for (const config::Upstream& upstream : snapshot.upstreams) {
     if (upstream.name == name) return &upstream;
@@ -97,15 +108,38 @@ std::string Overrides::Set(const config::Upstream& upstream, const Members& memb
   const Key place = {upstream.name, server};
   OfServer& of = servers_[place];
   const config::Server* line = LineOf(upstream, server);
+  const config::Server* name = NameOf(upstream, server);
   std::optional<Value> file;
   if (line != nullptr) file = line->settings.*field;
-  if (file == value) {
-    (of.*key).reset();  // what the file says
+  if (name != nullptr) file = name->settings.*field;
+  // What counts without a word about itself.
+  std::optional<Value> otherwise = file;
+  if (name != nullptr) {
+    const auto found = servers_.find({upstream.name, name->name});
+    if (found != servers_.end() && found->second.*key) otherwise = (found->second.*key)->value;
+  }
+  if (otherwise == value) {
+    (of.*key).reset();
   } else {
     of.*key = Changed<Value>{value, file};
   }
   if (of.empty()) servers_.erase(place);
+  if (line != nullptr && line->address.is_name()) ForgetOfMembers(upstream, server, key);
   return "";
+}
+
+// What was said of a name is said of all its addresses, also of one of which there was another
+// word.
+template <typename Value>
+void Overrides::ForgetOfMembers(const config::Upstream& upstream, const std::string& name,
+                                std::optional<Changed<Value>> OfServer::*key) {
+  const std::string prefix = Cat(name, "/");
+  for (auto at = servers_.lower_bound({upstream.name, prefix});
+       at != servers_.end() && at->first.first == upstream.name &&
+       at->first.second.starts_with(prefix);) {
+    (at->second.*key).reset();
+    at = at->second.empty() ? servers_.erase(at) : std::next(at);
+  }
 }
 
 std::string Overrides::SetState(const config::Upstream& upstream, const Members& members,
@@ -186,11 +220,12 @@ Overrides Overrides::After(const config::Snapshot& snapshot) const {
     const config::Upstream* upstream = UpstreamOf(snapshot, key.first);
     if (upstream == nullptr) continue;
     const config::Server* line = LineOf(*upstream, key.second);
+    const config::Server* says = line != nullptr ? line : NameOf(*upstream, key.second);
     OfServer of = before;
-    const auto keep = [line](auto& changed, auto field) {
+    const auto keep = [says](auto& changed, auto field) {
       if (!changed.has_value()) return;
-      const auto file = line == nullptr ? decltype(changed->file)()
-                                        : decltype(changed->file)(line->settings.*field);
+      const auto file = says == nullptr ? decltype(changed->file)()
+                                        : decltype(changed->file)(says->settings.*field);
       if (file != changed->file) changed.reset();
     };
     keep(of.state, &config::Scalars::state);

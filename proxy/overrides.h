@@ -10,7 +10,8 @@
 //   changed next = overrides.After(snapshot);                            // those that hold under a
 //   new file
 //
-// A name whose addresses are servers of their own stands for all of them.
+// A name whose addresses are servers of their own stands for all of them: the later word counts, be
+// it of the name or of one address.
 //
 // A value; the control thread's.
 #ifndef PROXY_OVERRIDES_H_
@@ -59,7 +60,7 @@ class Overrides {
   template <typename Value>
   struct Changed {
     Value value;
-    std::optional<Value> file;  // nothing: no line of the file names the server
+    std::optional<Value> file;  // nothing: no line of the file names the server, or its name
     bool operator==(const Changed&) const = default;
   };
   struct OfServer {
@@ -78,6 +79,10 @@ class Overrides {
   std::string Set(const config::Upstream& upstream, const Members& members,
                   const std::string& server, std::optional<Changed<Value>> OfServer::*key,
                   Value config::Scalars::*field, Value value);
+
+  template <typename Value>
+  void ForgetOfMembers(const config::Upstream& upstream, const std::string& name,
+                       std::optional<Changed<Value>> OfServer::*key);
 
   std::map<Key, OfServer> servers_;
 };

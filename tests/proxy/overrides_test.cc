@@ -13,6 +13,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::SizeIs;
 
 config::Server Server(const std::string& name, uint8_t last, uint32_t weight = 1) {
   config::Server server;
@@ -157,6 +158,71 @@ TEST_F(OverridesTest, ANameStandsForAllItsAddresses) {
   EXPECT_EQ(overrides_.Remove(app(), members, "db"), "");
   overrides_.Apply(app(), members);
   EXPECT_TRUE(members.empty());
+}
+
+// Upstream app with the name db, which has two addresses.
+class OverridesOfANameTest : public OverridesTest {
+ protected:
+  OverridesOfANameTest() {
+    config::Server line = Server("db", 0);
+    line.address = {};
+    line.address.kind = config::Address::Kind::kHost;
+    line.address.path = "db.example";
+    app().servers = {line};
+  }
+  std::vector<config::Server> Addresses() {
+    std::vector<config::Server> members = {Server("db/10.0.0.7:1", 7), Server("db/10.0.0.8:1", 8)};
+    for (config::Server& member : members) {
+      member.settings = app().servers[0].settings;
+      member.group = "db";
+    }
+    return members;
+  }
+  std::vector<uint32_t> Weights() {
+    std::vector<config::Server> members = Addresses();
+    overrides_.Apply(app(), members);
+    return {members[0].settings.weight, members[1].settings.weight};
+  }
+  void SetWeight(const std::string& server, uint32_t weight) {
+    EXPECT_EQ(overrides_.SetWeight(app(), Addresses(), server, weight), "");
+  }
+};
+
+TEST_F(OverridesOfANameTest, TheLaterWordCounts) {
+  SetWeight("db/10.0.0.7:1", 5);
+  EXPECT_THAT(Weights(), ElementsAre(5, 1));
+  SetWeight("db", 3);
+  EXPECT_THAT(Weights(), ElementsAre(3, 3));
+  SetWeight("db/10.0.0.8:1", 1);
+  EXPECT_THAT(Weights(), ElementsAre(3, 1)) << "as the file has it, and not the name";
+  SetWeight("db/10.0.0.8:1", 3);
+  SetWeight("db", 1);
+  EXPECT_THAT(Weights(), ElementsAre(1, 1));
+  EXPECT_TRUE(overrides_.empty());
+}
+
+TEST_F(OverridesOfANameTest, AllAreReadyThoughOneWasDrainedAlone) {
+  const auto set = [this](const std::string& server, config::ServerState state) {
+    EXPECT_EQ(overrides_.SetState(app(), Addresses(), server, state), "");
+  };
+  set("db/10.0.0.7:1", config::ServerState::kDrain);
+  SetWeight("db/10.0.0.7:1", 9);
+  set("db", config::ServerState::kReady);
+  EXPECT_THAT(overrides_.Lines(), ElementsAre("server app/db/10.0.0.7:1 weight=9 (file: 1)"));
+  set("db/10.0.0.8:1", config::ServerState::kDown);
+  set("db/10.0.0.8:1", config::ServerState::kReady);
+  EXPECT_THAT(overrides_.Lines(), SizeIs(1)) << "as if nothing had been said of it";
+}
+
+TEST_F(OverridesOfANameTest, WhatTheFileSaysOfTheNameIsOfEachAddress) {
+  SetWeight("db/10.0.0.7:1", 5);
+  EXPECT_EQ(overrides_.After(snapshot_), overrides_);
+  app().servers[0].settings.weight = 8;
+  overrides_ = overrides_.After(snapshot_);
+  EXPECT_THAT(Weights(), ElementsAre(8, 8));
+  SetWeight("db/10.0.0.7:1", 5);
+  app().servers.clear();
+  EXPECT_TRUE(overrides_.After(snapshot_).empty());
 }
 
 }  // namespace
