@@ -55,7 +55,8 @@ class MembersTest : public testing::Test, public Members::Host {
     upstream.name = name;
     upstream.settings = config::DefaultScalars();
     upstream.settings.dns_servers = server_.address();
-    upstream.settings.dns_timeout = absl::Milliseconds(100);
+    // So long that a server that is kept from the processor has time to answer.
+    upstream.settings.dns_timeout = absl::Seconds(5);
     upstream.settings.dns_attempts = 1;
     upstream.settings.dns_min_ttl = absl::Milliseconds(20);
     for (const std::string& address : addresses) {
@@ -191,7 +192,9 @@ TEST_F(MembersTest, WhatIsAbandonedLeavesWhatIsInUse) {
   bool ready = false;
   server_.Set("slow.test", ns_t_a, {.how = DnsSays::How::kSilent});
   server_.Set("slow.test", ns_t_aaaa, {.how = DnsSays::How::kSilent});
-  members_->Prepare(SnapshotOf({Upstream("a", {"slow.test:80"})}), [&ready] { ready = true; });
+  config::Upstream slow = Upstream("a", {"slow.test:80"});
+  slow.servers[0].settings.dns_timeout = absl::Milliseconds(100);
+  members_->Prepare(SnapshotOf({slow}), [&ready] { ready = true; });
   members_->Abandon();
   stage_.TurnFor(absl::Milliseconds(300));
   EXPECT_FALSE(ready);

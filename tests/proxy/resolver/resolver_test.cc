@@ -30,7 +30,8 @@ class ResolverTest : public testing::Test {
     // Nobody answers there: who asks it by mistake is seen by a timeout.
     Write("resolv.conf", "nameserver 127.255.255.254\n");
     settings_.servers = server_.address();
-    settings_.timeout = absl::Milliseconds(100);
+    // So long that a server that is kept from the processor is not asked again.
+    settings_.timeout = absl::Seconds(5);
     settings_.attempts = 2;
     settings_.min_ttl = absl::Milliseconds(20);
     resolver_ = std::make_unique<Resolver>(
@@ -133,6 +134,7 @@ TEST_F(ResolverTest, OneFamilyIsAskedWhereOneIsWanted) {
 TEST_F(ResolverTest, AFamilyThatFailsDoesNotLoseTheOther) {
   server_.Set("app.test", ns_t_a, {{RecordA("app.test", "10.0.0.1", 60)}});
   server_.Set("app.test", ns_t_aaaa, {.how = How::kSilent});
+  settings_.timeout = absl::Milliseconds(500);
   resolver_->Want({Host("app.test")});
   EXPECT_EQ("10.0.0.1:0", Becomes(Host("app.test"), "10.0.0.1:0"));
   EXPECT_FALSE(resolver_->Look(Host("app.test")).settled) << "the other is still waited for";
@@ -153,11 +155,11 @@ TEST_F(ResolverTest, AnswersThatChangeAreFollowedAndWhatGoesIsMissedTwice) {
 
 TEST_F(ResolverTest, TheTimeToLiveIsHonoured) {
   server_.Set("app.test", ns_t_a, {{RecordA("app.test", "10.0.0.1", 1)}});
+  const MonotonicTime began = ReadMonotonicClock();
   resolver_->Want({Host("app.test")});
   EXPECT_EQ("10.0.0.1:0", Becomes(Host("app.test"), "10.0.0.1:0"));
-  const MonotonicTime asked = ReadMonotonicClock();
   EXPECT_TRUE(AskedAgain("app.test", ns_t_a, 1));
-  const int64_t waited_ms = (ReadMonotonicClock().ns() - asked.ns()) / 1'000'000;
+  const int64_t waited_ms = (ReadMonotonicClock().ns() - began.ns()) / 1'000'000;
   EXPECT_GE(waited_ms, 900);
   settings_.max_ttl = absl::Milliseconds(50);
   server_.Set("b.test", ns_t_a, {{RecordA("b.test", "10.0.0.1", 3600)}});
@@ -166,6 +168,7 @@ TEST_F(ResolverTest, TheTimeToLiveIsHonoured) {
 }
 
 TEST_F(ResolverTest, TheLastGoodAnswerIsKeptWhateverTheServerSaysLater) {
+  settings_.timeout = absl::Milliseconds(100);
   server_.Set("app.test", ns_t_a, {{RecordA("app.test", "10.0.0.1", 0)}});
   resolver_->Want({Host("app.test")});
   EXPECT_EQ("10.0.0.1:0", Becomes(Host("app.test"), "10.0.0.1:0"));
@@ -306,8 +309,10 @@ TEST_F(ResolverTest, TheNextNameServerIsAskedWhenOneIsSilent) {
   silent.Set("app.test", ns_t_a, {.how = How::kSilent});
   silent.Set("app.test", ns_t_aaaa, {.how = How::kSilent});
   settings_.servers = silent.address() + "," + server_.address();
+  settings_.timeout = absl::Milliseconds(500);
   resolver_->Want({Host("app.test")});
   EXPECT_EQ("10.0.0.1:0", Becomes(Host("app.test"), "10.0.0.1:0"));
+  EXPECT_TRUE(stage_.TurnUntil([&] { return silent.Asked("app.test", ns_t_a) > 0; }));
   EXPECT_EQ(1, silent.Asked("app.test", ns_t_a));
 }
 
@@ -365,6 +370,7 @@ TEST_F(ResolverTest, WhatIsStillWantedKeepsWhatIsKnownOfItAndIsNotAskedAnew) {
 }
 
 TEST_F(ResolverTest, ANameThatIsNoLongerWantedWhenItsAnswerComesIsForgotten) {
+  settings_.timeout = absl::Milliseconds(100);
   server_.Set("slow.test", ns_t_a, {.how = How::kSilent});
   server_.Set("slow.test", ns_t_aaaa, {.how = How::kSilent});
   resolver_->Want({Host("slow.test")});
@@ -375,6 +381,7 @@ TEST_F(ResolverTest, ANameThatIsNoLongerWantedWhenItsAnswerComesIsForgotten) {
 }
 
 TEST_F(ResolverTest, NameServersThatNoNameGoesByAreForgotten) {
+  settings_.timeout = absl::Milliseconds(100);
   server_.Set("app.test", ns_t_a, {{RecordA("app.test", "10.0.0.1", 60)}});
   for (int i = 0; i < 20; ++i) {
     settings_.timeout += absl::Milliseconds(1);
@@ -401,6 +408,7 @@ TEST_F(ResolverTest, NameServersThatNoNameGoesByAreForgotten) {
 }
 
 TEST_F(ResolverTest, ThousandsOfNamesAreAskedAFewAtATimeAndAllOfThemAre) {
+  settings_.timeout = absl::Milliseconds(100);
   std::set<NameQuery> queries;
   for (int i = 0; i < 2000; ++i) {
     const std::string name = "n" + std::to_string(i) + ".test";
