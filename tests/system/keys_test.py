@@ -12,7 +12,7 @@ from lib.admin import Admin
 from lib.daemon import PATIENCE, Parkway
 from lib.greeter import Connection, Greeter
 from lib.nameserver import Dnsmasq
-from lib.process import Process
+from lib.process import Process, until
 from lib.programs import program
 
 WORKERS = (1, 4)
@@ -146,10 +146,10 @@ class Accepting(Keys):
                 for i, (how, addr) in enumerate(others.items())))
             clients = {how: [self.started(Connection(addr)) for _ in range(8)]
                        for how, addr in others.items()}
-            self.reload(parkway, *rest)
             began = time.monotonic()
+            self.reload(parkway, *rest)
             for client in clients["close"]:
-                self.assertFalse(client.lives())
+                until(lambda client=client: not client.lives(), PATIENCE, "it is closed")
             for client in clients["drain:1s"]:
                 client.sock.settimeout(PATIENCE)
                 self.assertEqual(b"", client.sock.recv(1))
@@ -174,14 +174,7 @@ class Servers(Keys):
     def test_the_other_family_is_tried_after_the_delay_that_is_said(self):
         if not os.path.exists("/proc/net/if_inet6"):
             self.skipTest("no IPv6 here")
-        hole = self.started(socket.socket(socket.AF_INET6))
-        hole.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        hole.bind(("::1", self.port))
-        hole.listen(0)
-        for _ in range(3):
-            filler = self.started(socket.socket(socket.AF_INET6))
-            filler.setblocking(False)
-            filler.connect_ex(("::1", self.port))
+        self.started(net.BlackHole("::1", self.port))
         self.greeter("127.0.0.2")
         dns = self.started(Dnsmasq(self.work, {"app.test": ["127.0.0.2", "::1"]}))
         for threads in WORKERS:
@@ -212,25 +205,33 @@ class Names(Keys):
     def test_a_silent_name_server_is_asked_as_often_as_is_said(self):
         for threads in self.with_workers():
             for attempts in (1, 4):
-                silent = self.started(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-                silent.bind(("127.0.0.1", 0))
-                self.listen = f"127.0.0.1:{net.free_port()}"
-                parkway = self.parkway(
-                    threads, f"--listen={self.listen}", f"--upstream=app.test:{self.port}",
-                    f"--dns_servers=127.0.0.1:{silent.getsockname()[1]}", "--dns_timeout=50ms",
-                    f"--dns_attempts={attempts}", "--dns_family=v4", "--dns_init=lazy")
-                # The last of its questions: a pause follows.
-                parkway.wait_line(lambda line: "app.test: A: timeout" in line,
-                                  PATIENCE, "that nobody answers")
-                silent.setblocking(False)
-                asked = 0
-                try:
-                    while question := silent.recv(512):
-                        asked += question.endswith(QUESTION_A) or QUESTION_A in question
-                except BlockingIOError:
-                    pass
-                self.assertEqual(attempts, asked)
-                parkway.stop()
+                # The next round begins half a second after the line about this one: who is kept from
+                # looking for as long sees some of it, too, and looks again.
+                asked = [self.asked_of_silence(threads, attempts)]
+                while asked[-1] != attempts and len(asked) < 4:
+                    asked.append(self.asked_of_silence(threads, attempts))
+                self.assertEqual(attempts, asked[-1], asked)
+
+    def asked_of_silence(self, threads, attempts):
+        """How often a name server that says nothing is asked in the first round."""
+        silent = self.started(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        silent.bind(("127.0.0.1", 0))
+        self.listen = f"127.0.0.1:{net.free_port()}"
+        parkway = self.parkway(
+            threads, f"--listen={self.listen}", f"--upstream=app.test:{self.port}",
+            f"--dns_servers=127.0.0.1:{silent.getsockname()[1]}", "--dns_timeout=50ms",
+            f"--dns_attempts={attempts}", "--dns_family=v4", "--dns_init=lazy")
+        parkway.wait_line(lambda line: "app.test: A: timeout" in line, PATIENCE,
+                          "that nobody answers")
+        silent.setblocking(False)
+        asked = 0
+        try:
+            while question := silent.recv(512):
+                asked += question.endswith(QUESTION_A) or QUESTION_A in question
+        except BlockingIOError:
+            pass
+        parkway.stop()
+        return asked
 
 
 class FirstBytes(Keys):

@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 
-from lib import net, places, story
+from lib import net, places, procfs, story
 from lib.admin import Admin
 from lib.daemon import PATIENCE, Parkway
 from lib.greeter import Connection, Greeter
@@ -68,8 +68,8 @@ class Names(story.Story):
     def becomes(self, parkway, hosts, seconds=PATIENCE):
         wanted = {f"127.0.0.{number}" for number in hosts}
         until(lambda: set(self.spread(parkway, 20)) == wanted, seconds,
-              f"clients are answered by {wanted}, and not by {set(self.spread(parkway))}:\n"
-              f"{parkway.stderr()}")
+              lambda: f"clients are answered by {wanted}, and not by {set(self.spread(parkway))}:\n"
+                      f"{parkway.stderr()}")
 
 
 class Answers(Names):
@@ -102,10 +102,11 @@ class Answers(Names):
     def test_the_time_to_live_is_honoured(self):
         self.servers(2)
         dns = self.dns({"app.test": ["127.0.0.2"]}, ttl=2)
-        parkway = self.parkway(dns, [f"--upstream=app.test:{self.port} dns_max_ttl=1h"])
-        self.assertEqual("127.0.0.2", self.answered(parkway))
-        self.assertEqual(1, dns.asked("app.test"))
         began = time.monotonic()
+        # A question is not asked again because the name server takes its time.
+        parkway = self.parkway(
+            dns, [f"--upstream=app.test:{self.port} dns_max_ttl=1h dns_timeout=60s"])
+        self.assertEqual("127.0.0.2", self.answered(parkway))
         until(lambda: dns.asked("app.test") >= 3, PATIENCE, "it is asked twice more")
         self.assertGreater(time.monotonic() - began, 2 * 2 - 0.5)
 
@@ -154,19 +155,12 @@ class Answers(Names):
     def test_a_silent_ipv6_costs_a_client_the_delay_and_no_more(self):
         if not os.path.exists("/proc/net/if_inet6"):
             self.skipTest("no IPv6 here")
-        hole = socket.socket(socket.AF_INET6)
-        self.addCleanup(hole.close)
-        hole.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        hole.bind(("::1", self.port))
-        hole.listen(0)
-        for _ in range(3):
-            filler = socket.socket(socket.AF_INET6)
-            self.addCleanup(filler.close)
-            filler.setblocking(False)
-            filler.connect_ex(("::1", self.port))
+        self.started(net.BlackHole("::1", self.port))
         self.servers(2)
         dns = self.dns({"app.test": ["127.0.0.2", "::1"]})
-        checks = "health=tcp health_interval=100ms health_timeout=1s fall=1 health_initial=down"
+        # A check or a client that waited for the silent one would do so for an hour.
+        checks = ("health=tcp health_interval=100ms health_timeout=1h fall=1 health_initial=down "
+                  "connect_timeout=1h")
         for threads in WORKERS:
             with self.subTest(threads=threads):
                 parkway = self.parkway(
@@ -174,9 +168,7 @@ class Answers(Names):
                 parkway.wait_line(lambda line: "is UP" in line, PATIENCE, "that a check passed")
                 began = time.monotonic()
                 self.assertEqual("127.0.0.2", self.answered(parkway))
-                took = time.monotonic() - began
-                self.assertGreater(took, 0.2)
-                self.assertLess(took, 2)
+                self.assertGreater(time.monotonic() - began, 0.2)
                 self.assertEqual({"127.0.0.2": 5}, self.spread(parkway, 5))
                 self.assertNotIn("is DOWN", parkway.stderr())
 
@@ -230,7 +222,7 @@ class Starts(Names):
 class Removals(Names):
 
     def removed(self, threads, on_remove):
-        """A daemon, and a client whose server has just left DNS."""
+        """A daemon, and a client whose server has left DNS."""
         self.setUp()
         self.servers(2, 3)
         dns = self.dns({"app.test": ["127.0.0.2"]})
@@ -260,11 +252,11 @@ class Removals(Names):
     def test_drain(self):
         for threads in WORKERS:
             with self.subTest(threads=threads):
-                parkway, client = self.removed(threads, "drain:1s")
                 began = time.monotonic()
-                self.assertTrue(client.lives())
+                parkway, client = self.removed(threads, "drain:1s")
                 until(lambda: not client.lives(), PATIENCE, "the client is cut off")
-                self.assertLess(time.monotonic() - began, 5)
+                # The only one, and at the end of the time.
+                self.assertGreater(time.monotonic() - began, 0.9)
                 self.assertEqual("127.0.0.3", self.answered(parkway))
                 self.doCleanups()
 
@@ -450,7 +442,8 @@ class Returns(Names):
         write(f"health=tcp health_port={net.free_port()} health_interval=100ms on_down=drain:5s")
         parkway = self.parkway(None, [f"--flagfile={path}", f"--admin_socket={self.admin.path}"],
                                ready=False)
-        until(lambda: os.path.exists(self.admin.path), PATIENCE, "its admin socket is there")
+        until(lambda: ("unix", self.admin.path) in procfs.listens(parkway.pid), PATIENCE,
+              "its admin socket is there")
         until(lambda: self.admin.json("show drains"), PATIENCE, "its clients are to go")
         write("health=off")
         self.admin.do("reload")
@@ -483,7 +476,8 @@ class Reloads(Names):
                                            "dns_min_ttl=1m\n" for name in names))
 
                 write("a.test")
-                parkway = self.parkway(dns, ["--upstream=name=app", f"--flagfile={path}"], threads)
+                parkway = self.parkway(dns, ["--upstream=name=app dns_timeout=60s",
+                                             f"--flagfile={path}"], threads)
                 self.assertEqual({"127.0.0.2": 5}, self.spread(parkway, 5))
                 write("a.test", "b.test")
                 parkway.signal(signal.SIGHUP)

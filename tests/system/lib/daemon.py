@@ -47,7 +47,9 @@ class Parkway(Process):
                 listening = wanted in procfs.listens(self.pid)
             except FileNotFoundError:  # it has just ended: the next look says what it wrote
                 return False
-            return listening and (self.lines or not self._reader)
+            # A line may come before: of a name without an address, of a server that is down.
+            started = not self._reader or any("started: pid=" in line for line in self.lines)
+            return listening and started
 
         until(ready, PATIENCE, f"{self} listens on {listen} and has written its start line")
 

@@ -17,6 +17,7 @@ class Dnsmasq(Process):
         self.address = f"127.0.0.1:{self.port}"
         self._hosts = os.path.join(folder, f"hosts-{self.port}")
         self._write(hosts)
+        self._marks = 0
         super().__init__([
             program("dnsmasq"), "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=",
             "--user=root", "--no-resolv", "--no-hosts", f"--addn-hosts={self._hosts}",
@@ -50,5 +51,14 @@ class Dnsmasq(Process):
                        "that it has read its hosts again", since=seen)
 
     def asked(self, name, kind="A"):
-        """How often it was asked that."""
+        """How often it was asked that, by all who had asked before this call."""
+        self._marks += 1
+        mark = f"mark-{self._marks}"
+        question = (bytes.fromhex("123501000001000000000000") + bytes([len(mark)]) + mark.encode()
+                    + bytes.fromhex("04" "74657374" "00" "00010001"))
+        # It takes questions, and says so, one after the other.
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+            asker.sendto(question, ("127.0.0.1", self.port))
+            self.wait_line(lambda line: f"query[A] {mark}.test " in line, 10,
+                           "that it was asked for a mark")
         return sum(f"query[{kind}] {name} " in line for line in list(self.lines))

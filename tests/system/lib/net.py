@@ -70,24 +70,28 @@ def free_port():
 class BlackHole:
     """An address where connect() hangs: a listener whose queue is full drops every SYN."""
 
-    def __init__(self):
-        self._listener = socket.socket()
-        self._listener.bind(("127.0.0.1", free_port()))
+    def __init__(self, host="127.0.0.1", port=None):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.socket(family)
+        if family == socket.AF_INET6:
+            self._listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        self._listener.bind((host, port or free_port()))
         self._listener.listen(0)
         self.port = self._listener.getsockname()[1]
-        self.address = f"127.0.0.1:{self.port}"
+        self.address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
         self._fillers = []
         for _ in range(3):  # one or two are queued, the rest hang as we want them to
-            filler = socket.socket()
+            filler = socket.socket(family)
             filler.setblocking(False)
-            filler.connect_ex(("127.0.0.1", self.port))
+            filler.connect_ex((host, self.port))
             self._fillers.append(filler)
         # Whoever came before that would get in.
         process.until(self._full, 20, "the queue is full")
 
     def _full(self):
         """Of a listener, what it has received is the length of its queue."""
-        with open("/proc/net/tcp", encoding="ascii") as file:
+        table = "tcp6" if self._listener.family == socket.AF_INET6 else "tcp"
+        with open(f"/proc/net/{table}", encoding="ascii") as file:
             for fields in (line.split() for line in list(file)[1:]):
                 if fields[3] == "0A" and int(fields[1].rsplit(":", 1)[1], 16) == self.port:
                     return int(fields[4].split(":")[1], 16) > 0
@@ -95,9 +99,9 @@ class BlackHole:
 
     def answers(self):
         """Whether a connect gets through after all: the test of the trap itself."""
-        with socket.socket() as probe:
+        with socket.socket(self._listener.family) as probe:
             probe.settimeout(0.3)
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+            return probe.connect_ex(self._listener.getsockname()[:2]) == 0
 
     def close(self):
         self._listener.close()

@@ -61,6 +61,12 @@ def stopped(pid):
     return True
 
 
+def waits_in_epoll(pid, task):
+    """Whether that thread of the process has nothing to do."""
+    with open(f"/proc/{pid}/task/{task}/wchan", encoding="ascii") as file:
+        return bool(re.search("epoll|ep_poll", file.read()))
+
+
 def workers_wait(pid):
     """Whether each worker waits in epoll: what they began is done, down to the last count."""
     waiting = []
@@ -68,9 +74,14 @@ def workers_wait(pid):
         with open(f"/proc/{pid}/task/{task}/comm", encoding="ascii") as file:
             if not file.read().startswith("worker-"):
                 continue
-        with open(f"/proc/{pid}/task/{task}/wchan", encoding="ascii") as file:
-            waiting.append(bool(re.search("epoll|ep_poll", file.read())))
+        waiting.append(waits_in_epoll(pid, task))
     return bool(waiting) and all(waiting)
+
+
+def at_rest(pid):
+    """Whether its first thread and then each of its workers wait in epoll: all that was begun is done,
+    and what the first has told the others has arrived."""
+    return waits_in_epoll(pid, pid) and workers_wait(pid)
 
 
 def with_argument(text):

@@ -6,8 +6,11 @@ import re
 import shutil
 import signal
 
-from . import net
+from . import net, procfs
 from .process import Process, run, until
+
+
+LONGEST_REQUEST = 15
 
 
 def tcp_listens(address):
@@ -18,6 +21,13 @@ def tcp_listens(address):
     with socket.socket(family) as probe:
         probe.settimeout(1)
         return probe.connect_ex((host.strip("[]"), int(port))) == 0
+
+
+def listens(process, *addresses):
+    """Whether the process itself listens at each: nobody has to connect to find out."""
+    wanted = {("unix", address[len("unix:"):]) if address.startswith("unix:")
+              else ("tcp", int(address.rsplit(":", 1)[1])) for address in addresses}
+    return wanted <= procfs.listens(process.pid)
 
 
 def program(name):
@@ -60,7 +70,7 @@ http {{
                 workers=workers, own=own, folder=folder, port=self.port, small=self.SMALL,
                 user="user root;" if os.geteuid() == 0 else ""))
         super().__init__([program("nginx"), "-e", f"{own}/error.log", "-c", config])
-        until(lambda: tcp_listens(self.ipv4), 15, "nginx listens")
+        until(lambda: listens(self, self.ipv4, self.ipv6, self.unix), 15, "nginx listens")
 
     def requests(self):
         """How many requests it has answered so far, this one included."""
@@ -99,7 +109,9 @@ class Wrk:
     """The result of one run of wrk."""
 
     def __init__(self, address, seconds, *, threads=2, connections=128, close=False):
-        argv = [program("wrk"), f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--latency"]
+        # What takes longer than the timeout it counts as failed; on a busy machine 2 s are nothing.
+        argv = [program("wrk"), f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--latency",
+                f"--timeout={LONGEST_REQUEST}s"]
         if close:
             argv += ["-H", "Connection: close"]
         _, self.text, _ = run(argv + [f"http://{address}/small"], seconds + 30)
@@ -123,7 +135,7 @@ class Redis(Process):
         super().__init__([program("redis-server"), "--port", self.port, "--bind", "127.0.0.1",
                           "::1", "--unixsocket", f"{own}/redis.sock", "--save", "", "--dir", own,
                           "--appendonly", "no", "--protected-mode", "no"])
-        until(lambda: tcp_listens(self.ipv4), 15, "redis listens")
+        until(lambda: listens(self, self.ipv4, self.ipv6, self.unix), 15, "redis listens")
 
 
 class MariaDb(Process):
