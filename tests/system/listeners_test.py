@@ -57,6 +57,11 @@ class Listeners:
         sock.close()
         return name
 
+    def stays(self, address):
+        sock, name = ask(address)
+        self.addCleanup(sock.close)
+        return name
+
     def test_each_listener_goes_to_its_upstream(self):
         web, sql = net.free_port(), net.free_port()
         path = os.path.join(self.own, "sql.sock")
@@ -68,7 +73,8 @@ class Listeners:
                     f"--upstream={a} name=app",
                     "--upstream=name=db",
                     f"--server={c} upstream=db"], f"127.0.0.1:{sql}")
-        self.assertEqual({self.answer(("127.0.0.1", web)) for _ in range(8)}, {"a", "b"})
+        # Of two that are alike one is drawn: the second client goes to the other, for the first stays.
+        self.assertEqual({self.stays(("127.0.0.1", web)) for _ in range(8)}, {"a", "b"})
         self.assertEqual({self.answer(("127.0.0.1", sql)) for _ in range(4)}, {"c"})
         self.assertEqual({self.answer(path) for _ in range(4)}, {"c"})
 
@@ -90,8 +96,8 @@ class Listeners:
                               f"--listen=127.0.0.1:{long}",
                               f"--upstream={a}"], f"127.0.0.1:{long}")
         patient, _ = ask(("127.0.0.1", long))
-        hasty, _ = ask(("127.0.0.1", short))
         begin = time.monotonic()
+        hasty, _ = ask(("127.0.0.1", short))
         self.assertEqual(hasty.recv(1), b"")
         self.assertGreater(time.monotonic() - begin, 0.2)
         self.assertEqual(parkway.closing_line()["listener"], "short")

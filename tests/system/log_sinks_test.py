@@ -176,7 +176,7 @@ class Sinks(Logged):
         source = server.sock.getpeername()
         self.addCleanup(server.close)
         server.receive(3)
-        time.sleep(0.2)
+        time.sleep(0.6)  # longer than all else, so that this is what took the time
         server.send(100)
         client.receive(100)
         server.finish()
@@ -197,10 +197,11 @@ class Sinks(Logged):
         self.assertRegex(line["conn_id"], r"^\d+$")
         self.assertIn(line["thread"], range(4))
         self.assertGreaterEqual(line["config_generation"], 1)
-        self.assertGreaterEqual(line["first_byte_ms"], 200)
+        self.assertGreaterEqual(line["first_byte_ms"], 600)
         self.assertGreaterEqual(line["duration_ms"], line["first_byte_ms"])
         self.assertGreater(line["client_rtt_us"], 0)
-        self.assertLess(line["connect_ms"], 200)
+        # It was connected before the server took its time.
+        self.assertLessEqual(line["connect_ms"], line["first_byte_ms"] - 599)
         parkway.finish()
 
 
@@ -296,7 +297,11 @@ class Reloaded(Logged):
                     found = [json.loads(line) for line in file if line.endswith("\n")]
                 return [one for one in found if one["event"] == event]
 
-            twice = until(lambda: of("progress")[1:2] and of("progress"), 20, "it goes on")
+            def goes_on():
+                told = of("progress")
+                return told if len(told) > 1 and told[-1]["bytes_in"] == 3000 else None
+
+            twice = until(goes_on, 20, "it goes on")
             client.finish()
             server.ending()
             server.close()
@@ -310,7 +315,6 @@ class Reloaded(Logged):
             self.assertEqual(opened[0]["listener"], "web")
             self.assertEqual(opened[0]["client_port"], close["client_port"])
             self.assertEqual(reached[0]["server_addr"], self.server.address)
-            self.assertEqual(twice[0]["bytes_in"], 3000)
             self.assertGreaterEqual(twice[0]["duration_ms"], 1000)
             self.assertLess(opened[0]["ts"], close["ts"])
             # And no more when it is asked for no more; nor does one who has been refused begin.

@@ -55,7 +55,7 @@ class Log(story.Story):
             return any(written + n["log_dropped"] == n["closed"] == count for n in numbers)
 
         try:
-            until(read, 10 * places.PATIENCE, "lines and losses add up to the connections")
+            until(read, 4 * PATIENCE, "lines and losses add up to the connections")
         except AssertionError:
             numbers = [line for line in lines if logline.is_statistics(line)]
             written = sum(logline.is_closing(line) for line in lines)
@@ -77,7 +77,7 @@ class Log(story.Story):
         self.assertTrue(os.path.exists(pidfile))
         self.assertEqual(self.clients.ask("rounds", 1000, 10), 1000)
         parkway.signal(signal.SIGTERM)
-        self.assertEqual(parkway.wait(5 * places.PATIENCE), 0)
+        self.assertEqual(parkway.wait(PATIENCE), 0)
         self.assertFalse(os.path.exists(pidfile), "it names a process that is no more")
 
     def test_nobody_is_there_to_read_stderr_any_more(self):
