@@ -44,6 +44,19 @@ class Stop(story.Story):
         except TimeoutError:
             self.server.sock.settimeout(20)
 
+    def forget_one_probe(self, parkway):
+        """The same, however late the only client that the daemon has had so far is led to the server."""
+        def ended():
+            try:
+                self.server.accept().close()
+            except TimeoutError:
+                pass
+            return parkway.closing_lines()
+
+        self.server.sock.settimeout(0.1)
+        until(ended, PATIENCE, "the connection of the probe has ended")
+        self.server.sock.settimeout(20)
+
     def refused(self, address=None):
         """Whether nobody listens there any more."""
         try:
@@ -57,11 +70,9 @@ class Drain(Stop):
 
     def test_with_nobody_there_it_ends_at_once_with_0(self):
         for number in (signal.SIGTERM, signal.SIGINT):
-            parkway = self.parkway(threads=2)
-            start = time.monotonic()
+            parkway = self.parkway(threads=2, drain_timeout="1h")
             parkway.signal(number)
             self.assertEqual(parkway.wait(PATIENCE), 0)
-            self.assertLess(time.monotonic() - start, 2 * places.PATIENCE)
 
     def test_open_connections_go_on_and_new_ones_are_refused(self):
         parkway = self.parkway(threads=2)
@@ -87,26 +98,22 @@ class Drain(Stop):
         link = self.link()
         start = time.monotonic()
         parkway.signal(signal.SIGTERM)
-        link.client.sees_nothing(1)
-        self.assertEqual(link.client.ending(), FIN)
-        self.assertEqual(parkway.wait(PATIENCE), 0)
+        self.assertEqual(link.client.ending(PATIENCE), FIN)
         self.assertGreater(time.monotonic() - start, 1.4)
-        self.assertLess(time.monotonic() - start, 4 * places.PATIENCE)
+        self.assertEqual(parkway.wait(PATIENCE), 0)
         self.assertEqual(parkway.closing_line(link.client.address)["cause"], "drain")
 
     def test_a_second_signal_ends_it_at_once_with_0(self):
         for second in (signal.SIGTERM, signal.SIGINT):
             self.forget_probes()
-            parkway = self.parkway(threads=2, drain_timeout="60s")
+            parkway = self.parkway(threads=2, drain_timeout="1h")
             links = [self.link() for _ in range(20)]
             parkway.signal(signal.SIGTERM)
             until(self.refused, PATIENCE, "it drains")
             self.forget_probes()
             self.assertTrue(parkway.running())
-            start = time.monotonic()
             parkway.signal(second)
             self.assertEqual(parkway.wait(PATIENCE), 0)
-            self.assertLess(time.monotonic() - start, 2 * places.PATIENCE)
             for link in links:
                 self.assertEqual(parkway.closing_line(link.client.address)["cause"], "drain")
 
@@ -122,9 +129,9 @@ class Drain(Stop):
         self.assertEqual(parkway.wait(PATIENCE), 0)
         self.assertEqual(parkway.closing_line(link.client.address)["cause"], "drain")
 
-    def let_in(self, waiting):
-        """The server's end of `waiting`, or None if the proxy takes nobody."""
-        self.server.sock.settimeout(0.3)
+    def let_in(self, waiting, seconds):
+        """The server's end of one that has sent `waiting` bytes, or None if the proxy takes nobody."""
+        self.server.sock.settimeout(seconds)
         try:
             accepted = self.started(self.server.accept())
             accepted.receive(waiting)
@@ -151,13 +158,13 @@ class Drain(Stop):
                     # By the kernel, into the backlog; the first may still have been let in.
                     waiting = self.started(connect(self.listen))
                     waiting.send(7)
-                    return self.let_in(7) is None
+                    return self.let_in(7, 0.3) is None
 
                 until(paused, PATIENCE, "nobody is let in")
                 served.client.send(9)
                 served.server.receive(9)
                 parkway.signal(signal.SIGTTIN)
-                self.assertIsNotNone(self.let_in(7))
+                self.assertIsNotNone(self.let_in(7, PATIENCE))
             parkway.finish()
 
     def test_a_connect_under_way_is_finished_or_ends_with_the_drain(self):
@@ -283,7 +290,8 @@ class Again(Stop):
         self.assertEqual(len(second.lines), 1, second.stderr())
         self.assertIn(said, second.lines[0])
         self.assertRegex(second.lines[0], re.compile("address already in use", re.IGNORECASE))
-        self.forget_probes()  # of a path, whether somebody listens there
+        if listen.startswith("unix:"):
+            self.forget_one_probe(first)  # whether somebody listens there
         # It did not take a single connection from the first.
         for _ in range(20):
             self.link().close()
@@ -327,6 +335,8 @@ class Again(Stop):
                     socks.append(socket.create_connection((host, int(port)), PATIENCE))
                 except OSError:
                     time.sleep(0.001)
+                if len(socks) > 200:  # a start that takes its time lets thousands knock
+                    socks.pop(0).close()
 
         client = threading.Thread(target=knock)
         client.start()
