@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """PROXY headers in and out, who is let in, and where first bytes lead: seen from both ends."""
 
+import select
 import socket
 import struct
 import subprocess
 import time
 
-from lib import net, places, story
+from lib import net, story
 from lib.daemon import PATIENCE, Parkway
 from lib.process import Process, until
-from lib.programs import program, tcp_listens
+from lib.programs import listens, program, tcp_listens
 
 TRUST = "proxy_trusted=0.0.0.0/0,::/0"
 V2 = b"\r\n\r\n\x00\r\nQUIT\n"
@@ -47,6 +48,16 @@ def read_all(connection, size):
         piece = connection.recv(size - len(got))
         if not piece:
             break
+        got += piece
+    return got
+
+
+def read_until(connection, end):
+    got = b""
+    while not got.endswith(end):
+        piece = connection.recv(1000)
+        if not piece:
+            raise AssertionError(f"{got} and no {end}")
         got += piece
     return got
 
@@ -111,10 +122,10 @@ class ProxyHeader(Front):
         self.assertEqual(read_all(self.server.accept(), 5), b"hello")
 
     def test_without_a_header_that_is_one_the_client_is_reset(self):
-        for data, cause in ((b"GET / HTTP/1.1\r\n\r\n", "proxy_header_bad"),
-                            (b"PROXY TCP4 nonsense\r\n", "proxy_header_bad"),
-                            (b"PROXY", "preread_timeout")):
-            parkway = self.parkway(f"accept_proxy=on {TRUST} proxy_protocol_timeout=300ms")
+        for data, cause, timeout in ((b"GET / HTTP/1.1\r\n\r\n", "proxy_header_bad", "60s"),
+                                     (b"PROXY TCP4 nonsense\r\n", "proxy_header_bad", "60s"),
+                                     (b"PROXY", "preread_timeout", "300ms")):
+            parkway = self.parkway(f"accept_proxy=on {TRUST} proxy_protocol_timeout={timeout}")
             self.assert_refused(parkway, cause, data)
             parkway.finish()
 
@@ -126,11 +137,14 @@ class ProxyHeader(Front):
         self.assertEqual(read_all(self.server.accept(), 5), b"hello")
         parkway.stop()
         # Optional: of others it is data.
-        self.parkway("accept_proxy=optional proxy_trusted=127.0.0.2 proxy_protocol_timeout=200ms")
+        optional = "accept_proxy=optional proxy_trusted=127.0.0.2 proxy_protocol_timeout="
+        parkway = self.parkway(optional + "60s")
         self.client(header + b"hello")
         self.assertEqual(read_all(self.server.accept(), len(header) + 5), header + b"hello")
         self.client(header + b"hello", source="127.0.0.2")
         self.assertEqual(read_all(self.server.accept(), 5), b"hello")
+        parkway.stop()
+        self.parkway(optional + "200ms")
         silent = self.client(source="127.0.0.2")
         at_server = self.server.accept()
         at_server.sendall(b"220 hello\r\n")
@@ -167,7 +181,8 @@ class ProxyHeader(Front):
                 f"listen front\n bind {front}\n server a {self.address} {word}\n"
                 f"listen back\n bind {back} accept-proxy\n"
                 f" server a {self.server.address} {word}\n")
-            until(lambda: tcp_listens(front) and tcp_listens(back), PATIENCE, "haproxy listens")
+            # Who connected to find out would be led to the server, some time.
+            until(lambda: listens(haproxy, front, back), PATIENCE, "haproxy listens")
             parkway = self.started(Parkway.from_flags(
                 [f"--listen={self.address} accept_proxy=on {TRUST}",
                  f"--upstream={back} send_proxy={version}"], self.address))
@@ -176,9 +191,7 @@ class ProxyHeader(Front):
             name = "%s %d" % client.getsockname()
             client.sendall(b"hello")
             at_server = self.server.accept()
-            time.sleep(0.2)
-            got = at_server.recv(1000)
-            self.assertTrue(got.endswith(b"hello"), got)
+            got = read_until(at_server, b"hello")
             if version == "v1":
                 host, port = name.split()
                 self.assertIn(f"PROXY TCP4 {host} 127.0.0.1 {port} ".encode(), got)
@@ -200,8 +213,8 @@ class ProxyHeader(Front):
                        f" server {{ listen {front}; proxy_protocol on; proxy_pass {self.address}; }}\n"
                        f" server {{ listen {back} proxy_protocol; proxy_protocol on;\n"
                        f"  set_real_ip_from 127.0.0.1; proxy_pass {self.server.address}; }}\n}}\n")
-        self.started(Process([program("nginx"), "-e", f"{own}/error.log", "-c", path]))
-        until(lambda: tcp_listens(front) and tcp_listens(back), PATIENCE, "nginx listens")
+        nginx = self.started(Process([program("nginx"), "-e", f"{own}/error.log", "-c", path]))
+        until(lambda: listens(nginx, front, back), PATIENCE, "nginx listens")
         parkway = self.started(Parkway.from_flags(
             [f"--listen={self.address} accept_proxy=on {TRUST}",
              f"--upstream={back} send_proxy=v1"], self.address))
@@ -209,9 +222,7 @@ class ProxyHeader(Front):
         client = socket.create_connection((host, int(port)), PATIENCE)
         client.sendall(b"hello")
         at_server = self.server.accept()
-        got = b""
-        while not got.endswith(b"hello"):
-            got += at_server.recv(1000)
+        got = read_until(at_server, b"hello")
         name = client.getsockname()
         self.assertIn(f"PROXY TCP4 {name[0]} ".encode(), got)
         client.close()
@@ -256,12 +267,10 @@ class Admission(Front):
             waiting.settimeout(0.3)
             with self.assertRaises(TimeoutError):
                 waiting.recv(1)
-            freed = time.monotonic()
             clients[0].close()
             held[0].close()
             third = self.server.accept()
             self.assertEqual(third.recv(1), b"b")
-            self.assertLess(time.monotonic() - freed, 1.2 * places.PATIENCE)
             for each in (clients[1], held[1], waiting, third):
                 each.close()
             parkway.finish()
@@ -281,19 +290,26 @@ class Admission(Front):
     def test_a_source_has_a_rate(self):
         for threads in (1, 4):
             parkway = self.parkway("accept_rate_per_source=5/s", threads=threads)
-            refused = 0
-            for _ in range(20):
+            start = time.monotonic()
+            waiting, refused, let_in = [], 0, []
+            for _ in range(60):
                 try:
-                    client = self.client()
-                    client.settimeout(0.1)
-                    client.recv(1)
+                    waiting.append(self.client())
                 except ConnectionResetError:
                     refused += 1
-                except TimeoutError:
-                    pass
-                self.assertIsNotNone(client)
-            self.assertGreaterEqual(refused, 3)
-            self.assertLessEqual(20 - refused, 5 + 5 * 3)
+            while refused + len(let_in) < 60:
+                ready, _, _ = select.select([self.server.socket, *waiting], [], [], PATIENCE)
+                self.assertTrue(ready, "each is refused or let in")
+                for one in ready:
+                    if one is self.server.socket:
+                        let_in.append(self.started(self.server.accept()))
+                        continue
+                    with self.assertRaises(ConnectionResetError):
+                        one.recv(1)
+                    waiting.remove(one)
+                    refused += 1
+            self.assertGreaterEqual(len(let_in), 5)
+            self.assertLessEqual(len(let_in), 5 + 5 * (time.monotonic() - start) + 1)
             parkway.stop()
 
     def test_accept_rate_is_that_of_the_process(self):
@@ -333,14 +349,18 @@ class Routing(Front):
 
     def test_real_clients_reach_the_origin_that_they_ask_for(self):
         one, two = self.origin("one"), self.origin("two")
-        for threads in (1, 4):
-            parkway = self.started(Parkway.from_flags(
-                [f"--listen={self.address} name=web preread_timeout=500ms",
+
+        def routing(timeout):
+            return self.started(Parkway.from_flags(
+                [f"--listen={self.address} name=web preread_timeout={timeout}",
                  f"--upstream={one} name=one", f"--upstream={two} name=two",
                  f"--upstream={self.server.address} name=plain",
                  "--route=sni=*.one.test upstream=one", "--route=sni=two.test upstream=two",
                  "--route=alpn=acme upstream=two", "--route=protocol=ssh upstream=plain",
                  f"--threads={threads}"], self.address))
+
+        for threads in (1, 4):
+            parkway = routing("60s")
             self.assertEqual(self.subject("-servername", "www.one.test"), "one")
             self.assertEqual(self.subject("-servername", "TWO.test"), "two")
             self.assertEqual(self.subject("-noservername", "-alpn", "acme,h2"), "two")
@@ -355,6 +375,8 @@ class Routing(Front):
             self.client(b"SSH-2.0-test\r\n")
             self.assertEqual(read_all(self.server.accept(), 14), b"SSH-2.0-test\r\n")
             self.assert_refused(parkway, "no_route", b"EHLO there\r\n")
+            parkway.stop()
+            parkway = routing("300ms")
             self.assert_refused(parkway, "preread_timeout")
             parkway.stop()
 
