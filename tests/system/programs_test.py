@@ -59,10 +59,11 @@ class NginxToCurl(Programs):
         return digest.hexdigest()
 
     def assert_fetched(self, *where):
-        with subprocess.Popen([program("curl"), "-sS", "--fail", "--max-time", "60", *where],
+        with subprocess.Popen([program("curl"), "-sS", "--fail", "--speed-limit", "1",
+                               "--speed-time", "30", *where],
                               stdout=subprocess.PIPE) as curl:
             out = subprocess.run(["sha256sum"], stdin=curl.stdout, capture_output=True, text=True,
-                                 check=True, timeout=90).stdout
+                                 check=True, timeout=300).stdout
         self.assertEqual(curl.returncode, 0)
         self.assertEqual(out.split()[0], self.sum)
 

@@ -412,6 +412,7 @@ class Options:
                     f"--upstream={echo.address} mark=0x21 source=127.0.0.9 health=tcp "
                     "health_interval=100ms health_initial=down fall=1"], port)
         self.parkway.wait_line(lambda line: "is UP: L4OK" in line, PATIENCE, "checks succeed")
+        until(lambda: echo.peers, PATIENCE, "the server has seen one")
         self.assertEqual(echo.peers[0], "127.0.0.9")
         self.client(port)
 
