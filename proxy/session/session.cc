@@ -201,6 +201,7 @@ Next Session::AfterStep(Flow& flow, const Relay::Step& step, Wake wake) {
       return Next::AwaitReadable(source);
     case Relay::Outcome::kAwaitWritable:
       if (phase_ == Phase::kRelaying && !Heard(source)) return Leave(flow);
+      HearOfReset(flow);
       if (wake == Wake::kNotPollable && !sink.registered()) {
         Abort(CloseCause::kLocalResources, true);
         return Leave(flow);
@@ -233,6 +234,13 @@ bool Session::Heard(PollDesc& desc) {
   if (desc.registered() || scheduler().netpoll().Register(desc) == 0) return true;
   Abort(CloseCause::kLocalResources, true);
   return false;
+}
+
+// Its reset may have been reported together with bytes that were read first: nobody is told again.
+void Session::HearOfReset(const Flow& flow) {
+  const Side from = flow.up ? Side::kClient : Side::kServer;
+  if (phase_ != Phase::kRelaying || (desc(from).edge_bits() & PollDesc::kError) == 0) return;
+  OnSideError(from, 0);
 }
 
 // The source has ended and all of it was taken.

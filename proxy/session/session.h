@@ -189,6 +189,8 @@ class Session {
   // Nobody may wait for this socket from now on, and its reset is to be heard of all the same.
   // False: epoll has refused it, and the session ends.
   bool Heard(PollDesc& desc);
+  // This direction does not read on for now.
+  void HearOfReset(const Flow& flow);
   Next SleepForTokens(Flow& flow);
   Next OnEnd(Flow& flow);
   // One side's socket has failed with `error`; 0: ask the socket.

@@ -46,6 +46,8 @@ void Session::NoteStuck(Flow& flow) {
 
 Next Session::SleepForTokens(Flow& flow) {
   if (!Heard(*client_) || !Heard(*server_)) return Leave(flow);
+  HearOfReset(flow);
+  if (phase_ != Phase::kRelaying) return Next::Yield();
   SessionExtras::Way& of = way(flow);
   extras_->paced_ns += of.pacer.ReadyAt().ns() - scheduler().now().ns();
   return Next::SleepUntil(of.sleep, of.pacer.ReadyAt());

@@ -294,6 +294,34 @@ TEST_F(SessionTest, AResetIsHeardOfThoughTheFirstBytesNeverFoundRoom) {
   EXPECT_TRUE(TurnUntil([&] { return session_->phase() != Session::Phase::kRelaying; }));
 }
 
+TEST_F(SessionTest, AResetIsHeardOfThoughItCameTogetherWithMoreThanTheServerTakes) {
+  times_.delayed_close_ns = kSecond / 20;
+  const Pair server = TcpPair(/*far_receives=*/4096);
+  const int little = 4096;
+  ASSERT_EQ(setsockopt(server.near, SOL_SOCKET, SO_SNDBUF, &little, sizeof(little)), 0);
+  Begin(TcpPair(), server);
+  // All between two turns.
+  const std::string some(32 * 1024, 'x');
+  while (send(client_.far, some.data(), some.size(), 0) > 0) {
+  }
+  ResetNow(client_.far);
+  EXPECT_TRUE(TurnUntil([&] { return session_ == nullptr; }));
+  EXPECT_EQ(cause_, CloseCause::kClientRst);
+}
+
+TEST_F(SessionTest, AResetIsHeardOfThoughItCameTogetherWithMoreThanTheRateLetsPass) {
+  times_.rate_up = 1024;
+  Begin(TcpPair(), TcpPair());
+  const std::string some(64 * 1024, 'x');
+  ASSERT_EQ(send(client_.far, some.data(), some.size(), 0), static_cast<ssize_t>(some.size()));
+  ResetNow(client_.far);
+  std::string got;
+  ASSERT_TRUE(TurnUntil([&] { return !Receive(server_.far, got); }));
+  EXPECT_EQ(got.size(), some.size()) << "it goes as fast as it can";
+  EXPECT_EQ(error_, ECONNRESET);
+  EXPECT_EQ(cause_, CloseCause::kClientRst);
+}
+
 TEST_F(SessionTest, AResetWaitsForASlowReceiverAsLongAsDelayedCloseAndNotLonger) {
   times_.delayed_close_ns = kSecond / 20;
   Begin(TcpPair(/*far_receives=*/4096), TcpPair());
