@@ -4,6 +4,7 @@
 import asyncio
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -15,9 +16,14 @@ LOADGEN = os.path.join(os.environ.get("TEST_SRCDIR", "bazel-bin"),
 
 
 def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """None that a connect takes for its own end before somebody listens there."""
+    while True:
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", random.randrange(10_000, 30_000)))
+                return sock.getsockname()[1]
+            except OSError:
+                continue
 
 
 class Honest:

@@ -370,7 +370,8 @@ class Files(Names):
         self.assertEqual("127.0.0.2", self.answered(parkway))
         write(path + ".other")
         self.assertIn("-1 server", admin.do("reload --wait"))
-        self.assertIn("it has no servers until the file is there", parkway.stderr())
+        parkway.wait_line(lambda line: "it has no servers until the file is there" in line, PATIENCE,
+                          "that it has none")
         self.assertEqual("", self.answered(parkway))
 
     def test_names_in_a_file_are_asked_for(self):
