@@ -222,7 +222,7 @@ TEST_F(SessionTest, WhatMovedIsTakenOncePerDirectionWhileItLives) {
 }
 
 TEST_F(SessionTest, WhatCameInTimeIsMovedThoughItIsFoundWhenTheTimeIsOver) {
-  times_.idle_ns = kSecond / 2;
+  times_.idle_ns = kSecond;
   Begin(TcpPair(), TcpPair());
   ASSERT_EQ(send(client_.far, "in time", 7, 0), 7);
   // The thread is kept from running, and finds both at once.
@@ -312,7 +312,7 @@ TEST_F(SessionTest, AResetIsHeardOfThoughItCameTogetherWithMoreThanTheServerTake
 TEST_F(SessionTest, AResetIsHeardOfThoughItCameTogetherWithMoreThanTheRateLetsPass) {
   times_.rate_up = 1024;
   Begin(TcpPair(), TcpPair());
-  const std::string some(64 * 1024, 'x');
+  const std::string some(32 * 1024, 'x');
   ASSERT_EQ(send(client_.far, some.data(), some.size(), 0), static_cast<ssize_t>(some.size()));
   ResetNow(client_.far);
   std::string got;
