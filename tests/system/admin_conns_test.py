@@ -106,7 +106,7 @@ class Conns(AdminStory):
         clients = self.started(Crowd("clients", listen))
         count = places.count("admin_connections")
         clients.ask("open", count)
-        until(lambda: admin.json("show info")["connections"] == count, PATIENCE, "all are in")
+        until(lambda: admin.json("show info")["connections"] == count, 60, "all are in")
         # Somebody talks all the time; how long one answer takes at most, alone and beside lists.
         talker = self.started(socket.create_connection(
             (listen.rsplit(":", 1)[0], int(listen.rsplit(":", 1)[1]))))
