@@ -72,7 +72,7 @@ std::string Crew::Pin(size_t worker) {
                       strerror(error));
 }
 
-void Crew::Stop() {
+bool Crew::Stop() {
   // A worker ends with nobody waiting on its stacks. One that is stuck is not waited for for ever.
   for (size_t i = 0; i < threads_.size(); ++i) workers_[i]->PostStopChecks();
   const auto patience =
@@ -84,6 +84,9 @@ void Crew::Stop() {
   }
   for (const auto& worker : workers_) worker->Stop();
   for (std::thread& thread : threads_) thread.join();
+  return std::none_of(workers_.begin(), workers_.end(), [](const auto& worker) {
+    return worker->sessions() > 0 || worker->scheduler_ref().parked() > 0;
+  });
 }
 
 std::vector<LogRing*> Crew::log_rings() const {

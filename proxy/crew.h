@@ -46,8 +46,9 @@ class Crew {
   // Each: empty, or one line that says what failed and why.
   std::string Make();
   std::string Start();
-  // Those that run.
-  void Stop();
+  // Those that run. False: on some worker a connection or a check has not ended; nothing of the
+  // crew can be destroyed any more.
+  bool Stop();
 
   const Workers& workers() const { return workers_; }
   std::vector<std::thread>& threads() { return threads_; }

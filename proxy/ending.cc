@@ -9,7 +9,7 @@ namespace {
 
 // How often it looks whether a drain is done.
 constexpr absl::Duration kLook = absl::Milliseconds(20);
-// How long connections that are told to end may take for it.
+// How long connections that are told to end may take for it, since the last of them that has.
 constexpr absl::Duration kAbortPatience = absl::Seconds(5);
 
 }  // namespace
@@ -53,8 +53,13 @@ void Ending::Run() {
   // Sockets that are closing may still let somebody in whose handshake was done. Nobody cuts their
   // grace short: who stands in the queue of a closed one is reset by the kernel, and nobody says
   // so.
-  const MonotonicTime patience = scheduler_.now() + kAbortPatience;
-  while ((crew_.accepting() || crew_.sessions() > 0) && scheduler_.now() < patience) {
+  MonotonicTime patience = scheduler_.now() + kAbortPatience;
+  for (uint32_t left = crew_.sessions(); crew_.accepting() || crew_.sessions() > 0;) {
+    if (const uint32_t now = crew_.sessions(); now < left) {
+      left = now;
+      patience = scheduler_.now() + kAbortPatience;
+    }
+    if (scheduler_.now() >= patience) return;
     for (const auto& worker : crew_.workers()) worker->PostAbortAll(CloseCause::kDrain);
     static_cast<void>(scheduler_.SleepUntil(scheduler_.now() + kLook));
   }

@@ -202,6 +202,7 @@ class Process final : private ServerWatcher, private Members::Host {
   void Live();
   // The end of Run after something has failed.
   int Failed(const std::string& why);
+  int End(int code);
   const Plan& plan() const { return *planner_->current(); }
   // From now on all go by the planner's plan.
   void Publish();
@@ -281,15 +282,7 @@ int Process::Run() {
   if (!refused.empty()) return Failed(refused);
 
   Live();
-  crew_.Stop();
-  StopOwnTasks();
-  log_->Say("stopped");
-  // A reader of stderr that does not read must not keep the process.
-  if (!log_->Stop()) {
-    pid_file_.Remove();
-    _exit(kExitOk);
-  }
-  return kExitOk;
+  return End(kExitOk);
 }
 
 bool Process::FindServers(int* code) {
@@ -362,9 +355,20 @@ int Process::Failed(const std::string& why) {
     ending_.Ask(Control::StopHow::kNow, why);
     Live();
   }
-  crew_.Stop();
+  return End(kExitOsError);
+}
+
+// Neither a connection that does not end nor a reader of stderr that does not read keeps the
+// process: what is theirs is left to the kernel then.
+int Process::End(int code) {
+  const bool ended = crew_.Stop();
   StopOwnTasks();
-  return kExitOsError;
+  if (!ended) Say(absl::StrCat(crew_.sessions(), " connections have not ended in time"));
+  if (code == kExitOk) Say("stopped");
+  const bool written = log_ == nullptr || log_->Stop();
+  if (ended && written) return code;
+  pid_file_.Remove();
+  _exit(code);
 }
 
 void Process::Publish() {

@@ -20,7 +20,8 @@ namespace {
 constexpr auto kBatchInterval = std::chrono::milliseconds(100);
 // Without connections to log there is only trouble to wait for.
 constexpr auto kQuietInterval = std::chrono::seconds(1);
-constexpr auto kStopPatience = std::chrono::seconds(1);
+// A writer that has only no processor for a moment loses nothing.
+constexpr auto kStopPatience = std::chrono::seconds(3);
 constexpr auto kTroubleInterval = std::chrono::seconds(10);
 constexpr size_t kMostLines = 1024;
 constexpr size_t kBatchBytes = 64 * 1024;

@@ -46,8 +46,8 @@ class AccessLog {
   void Write(std::string line);
   // Soon the log goes to a file of the same name that is new if the old one was renamed.
   void Reopen();
-  // Writes what is left, for at most a second: a reader that does not read cannot hold up an exit.
-  // False: the writer is stuck; end the process without joining it.
+  // Writes what is left, for at most three seconds: a reader that does not read cannot hold up an
+  // exit. False: the writer is stuck; end the process without joining it.
   bool Stop();
 
   // Any thread. How often all that the rings held has been written: what a worker said before a

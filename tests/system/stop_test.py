@@ -14,6 +14,7 @@ import unittest
 from lib import net, places, procfs, story
 from lib.crowd import Crowd
 from lib.daemon import PATIENCE, Parkway
+from lib.held_thread import HeldThread
 from lib.peer import FIN, Link, Server, connect
 from lib.process import Process, until
 from lib.programs import program
@@ -353,6 +354,26 @@ class Again(Stop):
             client.join()
             for sock in socks:
                 sock.close()
+
+    def test_what_a_worker_has_no_turn_to_end_is_left_to_the_kernel(self):
+        hole = self.started(net.BlackHole())
+        parkway = self.started(Parkway(self.listen, hole.address, stats_interval="200ms",
+                                       access_log="off"))
+        host, port = self.listen.rsplit(":", 1)
+        # More than a turn of a worker goes through, so that the last one leaves some.
+        clients = [self.started(socket.create_connection((host, int(port)), PATIENCE))
+                   for _ in range(800)]
+        parkway.settled(lambda n: n["connections"] == len(clients), "all have been let in")
+        held = self.started(HeldThread(parkway.pid, "worker-0"))
+        for _ in range(2):
+            said = len(parkway.lines)
+            parkway.signal(signal.SIGTERM)
+            parkway.wait_line(lambda line: "signal" in line, PATIENCE, "it has heard", since=said)
+        until(lambda: "futex" in procfs.waits_in(parkway.pid), 3 * PATIENCE,
+              "it waits for nothing but the end of its worker")
+        held.close()
+        self.assertEqual(parkway.wait(PATIENCE), 0, parkway.stderr())
+        self.assertTrue([line for line in parkway.lines if "connections have not ended" in line])
 
     def test_a_file_that_is_no_socket_is_left_alone(self):
         path = f"{self.folder()}/precious"

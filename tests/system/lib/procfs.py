@@ -67,6 +67,12 @@ def waits_in_epoll(pid, task):
         return bool(re.search("epoll|ep_poll", file.read()))
 
 
+def waits_in(pid):
+    """What the main thread waits for in the kernel."""
+    with open(f"/proc/{pid}/task/{pid}/wchan", encoding="ascii") as file:
+        return file.read()
+
+
 def workers_wait(pid):
     """Whether each worker waits in epoll: what they began is done, down to the last count."""
     waiting = []
