@@ -1,48 +1,70 @@
 #include "proxy/observe/host_lookup.h"
 
+#include <pthread.h>
 #include <sys/socket.h>
+
+#include <condition_variable>
+#include <mutex>
+#include <utility>
 
 namespace parkway {
 
-// What the resolver's thread reads and writes: its address never changes.
-struct HostLookup::Request {
-  std::string host;
-  std::string port;
-  addrinfo hints = {};
-  gaicb block = {};
-  gaicb* list[1] = {&block};
-  int refused = 0;  // it could not even be asked
+struct HostLookup::Question {
+  Question(std::string name, uint16_t number)
+      : host(std::move(name)), port(std::to_string(number)) {}
+  ~Question() {
+    if (found != nullptr) freeaddrinfo(found);
+  }
+
+  void Ask() {
+    addrinfo hints = {};
+    hints.ai_socktype = SOCK_DGRAM;
+    addrinfo* list = nullptr;
+    const int error = getaddrinfo(host.c_str(), port.c_str(), &hints, &list);
+    const std::lock_guard<std::mutex> lock(mutex);
+    found = list;
+    answer = error;
+    answered.notify_all();
+  }
+
+  const std::string host;
+  const std::string port;
+  std::mutex mutex;
+  std::condition_variable answered;
+  int answer = EAI_INPROGRESS;
+  addrinfo* found = nullptr;  // owned; it stays as it is once there is an answer
 };
 
-HostLookup::HostLookup(const std::string& host, uint16_t port)
-    : request_(std::make_unique<Request>()) {
-  request_->host = host;
-  request_->port = std::to_string(port);
-  request_->hints.ai_socktype = SOCK_DGRAM;
-  request_->block.ar_name = request_->host.c_str();
-  request_->block.ar_service = request_->port.c_str();
-  request_->block.ar_request = &request_->hints;
-  request_->refused = getaddrinfo_a(GAI_NOWAIT, request_->list, 1, nullptr);
-}
-
-HostLookup::~HostLookup() {
-  if (request_->refused == 0 && gai_cancel(&request_->block) == EAI_NOTCANCELED) {
-    // It is being answered now, into this memory, and nobody can say when: it is left to it.
-    static_cast<void>(request_.release());
+HostLookup::HostLookup(std::string host, uint16_t port)
+    : question_(std::make_shared<Question>(std::move(host), port)) {
+  auto theirs = std::make_unique<std::shared_ptr<Question>>(question_);
+  pthread_t thread;
+  const int error = pthread_create(
+      &thread, nullptr,
+      [](void* pointer) -> void* {
+        const std::unique_ptr<std::shared_ptr<Question>> own(
+            static_cast<std::shared_ptr<Question>*>(pointer));
+        (*own)->Ask();
+        return nullptr;
+      },
+      theirs.get());
+  if (error != 0) {
+    question_->answer = EAI_AGAIN;
     return;
   }
-  if (request_->block.ar_result != nullptr) freeaddrinfo(request_->block.ar_result);
+  static_cast<void>(theirs.release());
+  pthread_detach(thread);
 }
+
+HostLookup::~HostLookup() = default;
 
 int HostLookup::Wait(std::chrono::milliseconds patience) {
-  if (request_->refused != 0) return request_->refused;
-  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(patience);
-  const std::chrono::nanoseconds rest = patience - seconds;
-  const timespec time = {.tv_sec = seconds.count(), .tv_nsec = rest.count()};
-  if (gai_error(&request_->block) == EAI_INPROGRESS) gai_suspend(request_->list, 1, &time);
-  return gai_error(&request_->block);
+  std::unique_lock<std::mutex> lock(question_->mutex);
+  question_->answered.wait_for(lock, patience,
+                               [this] { return question_->answer != EAI_INPROGRESS; });
+  return question_->answer;
 }
 
-const addrinfo* HostLookup::addresses() const { return request_->block.ar_result; }
+const addrinfo* HostLookup::addresses() const { return question_->found; }
 
 }  // namespace parkway

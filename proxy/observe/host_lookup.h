@@ -2,7 +2,8 @@
 // waiting for longer than the caller likes: getaddrinfo() itself takes as long as the name servers
 // are silent.
 //
-// One thread at a time. The asking is glibc's getaddrinfo_a, on a thread of its own.
+// One thread at a time. getaddrinfo runs on a thread of its own, which ends by itself: also when
+// nobody wants the answer any more.
 #ifndef PROXY_OBSERVE_HOST_LOOKUP_H_
 #define PROXY_OBSERVE_HOST_LOOKUP_H_
 
@@ -18,7 +19,7 @@ namespace parkway {
 class HostLookup {
  public:
   // Begins. For datagrams to `host`, a name or an address.
-  HostLookup(const std::string& host, uint16_t port);
+  HostLookup(std::string host, uint16_t port);
   ~HostLookup();
   HostLookup(const HostLookup&) = delete;
   HostLookup& operator=(const HostLookup&) = delete;
@@ -30,9 +31,10 @@ class HostLookup {
   const addrinfo* addresses() const;
 
  private:
-  struct Request;
+  struct Question;
 
-  std::unique_ptr<Request> request_;
+  // The thread's as well.
+  std::shared_ptr<Question> question_;
 };
 
 }  // namespace parkway

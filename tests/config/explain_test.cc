@@ -13,6 +13,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/config/fake_files.h"
+#include "tests/scale.h"
 
 namespace parkway::config {
 namespace {
@@ -319,7 +320,7 @@ TEST(ExplainTest, ServersThatTakeTheListenersPortAreShownAsWritten) {
 }
 
 TEST(ExplainTest, WhatIsPrintedLoadsAsTheSameAndPrintsTheSame) {
-  for (uint32_t seed = 0; seed < 2000; ++seed) {
+  for (uint32_t seed = 0; seed < scale::random_configurations; ++seed) {
     const std::string file = Generator(seed).File();
     const LoadResult first = DumpOf(file);
     ASSERT_THAT(first.errors, IsEmpty()) << "seed " << seed << "\n" << file;
