@@ -119,7 +119,9 @@ Listening::Changes Listening::Prepare(const Plan& next) const {
     const auto door = doors_.find(key);
     if (door == doors_.end()) {
       const std::vector<Neighbor> beside = neighbors.Of(listener);
-      if (!beside.empty() && IsClosing(listener.address)) {
+      // Asked first: it may be closed between an attempt that fails for it and a look.
+      const bool closing = IsClosing(listener.address);
+      if (!beside.empty() && closing) {
         // It could share the address with the socket that is closing, and half of who connects.
         changes.error = absl::StrCat("listener ", listener.name, ": cannot listen on ", key,
                                      ": an earlier socket of its port is not closed yet");
@@ -128,7 +130,7 @@ Listening::Changes Listening::Prepare(const Plan& next) const {
       }
       ListenSockets sockets = OpenListenSockets(listener, workers_.size(), inherited_, beside);
       changes.error = sockets.error;
-      changes.soon = !sockets.ok() && IsClosing(listener.address);
+      changes.soon = !sockets.ok() && closing;
       if (!sockets.ok()) break;
       neighbors.Add(listener, sockets.fds, sockets.inherited);
       for (const Neighbor& other : beside) changes.overlapped.insert(other.address.ToString());
