@@ -27,6 +27,7 @@ SHORT_READ = "//tests/poller:short_read_test"
 RELAY = "//tests/proxy:relay_test"
 SESSION = "//tests/proxy:session_test"
 SIMULATION = "//tests/proxy:simulation_test"
+BALANCER = "//tests/proxy:balancer_test"
 DIALER = "//tests/poller:listener_dialer_test"
 SLOT_REAPER = "//tests/proxy:slot_reaper_test"
 WAKE_TIMER = "//tests/poller:wake_timer_test"
@@ -487,7 +488,7 @@ FAULTS = [
                 "",
             )
         ],
-        [SIMULATION],
+        [BALANCER, SIMULATION],
     ),
     Fault(
         "client_taken_for_silent_though_it_was_listened_to",

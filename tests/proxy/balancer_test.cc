@@ -656,6 +656,25 @@ TEST(BalancerTest, AServerThatIsDismissedWhileItIsEjectedTakesNoPlace) {
 }
 #endif  // PARKWAY_TEST_POINTS
 
+TEST(BalancerTest, WhoHasNotHeardOfAReloadGoesToNoServerThatIsGone) {
+  for (const Balance balance : {Balance::kP2c, Balance::kRandom, Balance::kRoundRobin,
+                                Balance::kLeastConn, Balance::kFirst, Balance::kSourceHash}) {
+    UpstreamPlan plan = EqualPlan(balance, 3);
+    Pool pool(plan);
+    const std::shared_ptr<const Roster> before = pool.balancer.roster();
+    plan.servers[0].gone = true;
+    pool.balancer.Become(plan, At(0));
+    std::mt19937_64 random(7);
+    for (uint64_t source = 0; source < 200; ++source) {
+      const Balancer::Choice choice =
+          pool.balancer.balancer().Choose(*before, {At(1), random, source, nullptr});
+      ASSERT_EQ(choice.kind, Kind::kServer);
+      ASSERT_NE(choice.server, 0u) << "balance " << static_cast<int>(balance);
+      pool.balancer.balancer().Release(*before, choice.server, At(1));
+    }
+  }
+}
+
 // ---------------------------------------------------------------------------------------------
 // max_conns and the line
 
