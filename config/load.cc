@@ -59,8 +59,8 @@ std::string Instead(const std::optional<std::vector<Server>>& kept, bool known) 
              kept->size() == 1 ? "is" : "are", " kept");
 }
 
-// One that is not there yet is no mistake: who writes it may start later. One that was there, and
-// is not for now, says what it said last. One that is wrong is a mistake.
+// One that is not there yet is no mistake: who writes it may start later. Of one that was there and
+// cannot be read, what it said last holds. One that is wrong is a mistake.
 bool ReadServersFiles(FileReader& files, const FileTexts& known, Snapshot* snapshot,
                       Problems* problems, Problems* warnings) {
   bool good = true;

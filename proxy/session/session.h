@@ -189,7 +189,7 @@ class Session {
   // Nobody may wait for this socket from now on, and its reset is to be heard of all the same.
   // False: epoll has refused it, and the session ends.
   bool Heard(PollDesc& desc);
-  // This direction does not read on for now.
+  // To be called where this direction waits for something else than its source.
   void HearOfReset(const Flow& flow);
   Next SleepForTokens(Flow& flow);
   Next OnEnd(Flow& flow);

@@ -263,6 +263,13 @@ class Removals(Names):
 
 class Files(Names):
 
+    def flags_of(self, name, servers_file):
+        """The path of a flags file that says where the servers of upstream `name` are."""
+        path = os.path.join(self.work, "flags")
+        with open(path, "w", encoding="ascii") as file:
+            file.write(f"--upstream=name={name} servers_file={servers_file}\n")
+        return path
+
     def test_a_file_of_servers_is_followed_and_a_bad_one_is_told(self):
         for threads in WORKERS:
             with self.subTest(threads=threads):
@@ -310,14 +317,8 @@ class Files(Names):
                 self.setUp()
                 self.servers(2, 3)
                 path = self.write(self.lines(2))
-                flags = os.path.join(self.work, "flags")
                 admin = Admin(os.path.join(self.work, "admin"))
-
-                def write(name):
-                    with open(flags, "w", encoding="ascii") as file:
-                        file.write(f"--upstream=name={name} servers_file={path}\n")
-
-                write("app")
+                flags = self.flags_of("app", path)
                 parkway = self.parkway(None, [f"--flagfile={flags}", f"--admin_socket={admin.path}",
                                               "--balance=round_robin"])
                 self.write(self.lines(2, 3))
@@ -336,7 +337,7 @@ class Files(Names):
                 self.assertEqual({"127.0.0.2": 10}, self.spread(parkway, 10))
                 self.assertEqual(0, admin.server("app/s3")["weight"], "what was changed holds")
                 # They are those of the file, whatever the upstream is called.
-                write("other")
+                self.flags_of("other", path)
                 self.assertIn("+upstream other (2 servers)", admin.do("reload --wait"))
                 self.assertEqual({"127.0.0.2": 5, "127.0.0.3": 5}, self.spread(parkway, 10))
                 if how == "a directory":
@@ -358,17 +359,11 @@ class Files(Names):
     def test_a_reload_to_another_file_keeps_nothing_of_the_first(self):
         self.servers(2)
         path = self.write(self.lines(2))
-        flags = os.path.join(self.work, "flags")
         admin = Admin(os.path.join(self.work, "admin"))
-
-        def write(file_name):
-            with open(flags, "w", encoding="ascii") as file:
-                file.write(f"--upstream=name=app servers_file={file_name}\n")
-
-        write(path)
+        flags = self.flags_of("app", path)
         parkway = self.parkway(None, [f"--flagfile={flags}", f"--admin_socket={admin.path}"])
         self.assertEqual("127.0.0.2", self.answered(parkway))
-        write(path + ".other")
+        self.flags_of("app", path + ".other")
         self.assertIn("-1 server", admin.do("reload --wait"))
         parkway.wait_line(lambda line: "it has no servers until the file is there" in line, PATIENCE,
                           "that it has none")
